@@ -1,0 +1,58 @@
+import type { Operation, Slot } from './facts.ts';
+import type { Plan } from './plan-types.ts';
+import type { Outcome, Step } from './steps.ts';
+import type { ExitCode } from '../exit-codes.ts';
+
+/** How one node's way ended, with all that a report needs. */
+export interface NodeResult {
+  node: string;
+  outcome: Outcome;
+  /** The OS version it ran before. */
+  from: string;
+  /** The OS version it runs now, as far as it is known. */
+  now?: string;
+  /** The slot it runs now, as far as it is known. */
+  slot?: Slot;
+  /** The step that failed; missing on success. */
+  step?: Step;
+  /** What happened, in a few words: `slot B booted, kubelet not Ready for 10m`. */
+  what?: string;
+  /** Why. */
+  reason?: string;
+  /** What to do next. */
+  next?: string;
+  logTail: readonly string[];
+  /** Milliseconds from its start to its end; 0 where it was not started. */
+  tookMs: number;
+  /** Milliseconds between its cordon and its uncordon; missing where it never was unavailable by us. */
+  unavailableMs?: number;
+  /** The node could not be reached or signed in to (a reason for exit 10 where all are so). */
+  unreachable: boolean;
+}
+
+/** How a rollout ended; `kubeos upgrade -o json` prints it. */
+export interface RolloutResult {
+  run: string;
+  operation: Operation;
+  version: string;
+  exitCode: ExitCode;
+  results: readonly NodeResult[];
+  /** Why no further node was started; missing where all were. */
+  stopped?: string;
+  tookMs: number;
+}
+
+/** What happens during a rollout, in order; `at` is the clock's milliseconds. Reports are drawn from these alone. */
+export type RolloutEvent = { at: number } & (
+  | { type: 'rollout-started'; run: string; plan: Plan }
+  | { type: 'node-started'; node: string; slot: Slot }
+  | { type: 'step-started'; node: string; step: Step; slot?: Slot }
+  | { type: 'step-progress'; node: string; step: Step; doneBytes: number; totalBytes?: number }
+  | { type: 'step-waiting'; node: string; step: Step; for: string }
+  | { type: 'step-done'; node: string; step: Step; detail: string; tookMs: number; skipped: boolean }
+  | { type: 'notice'; node?: string; message: string }
+  | { type: 'budget-waiting'; eatenBy: readonly string[]; timeoutMs: number }
+  | { type: 'node-done'; result: NodeResult }
+  | { type: 'stopping'; reason: string }
+  | { type: 'rollout-done'; result: RolloutResult }
+);

@@ -1,0 +1,71 @@
+import type { Assignment, DrainForecast, DrainOptions } from './ports.ts';
+import type { Operation, Slot } from './facts.ts';
+import type { Step } from './steps.ts';
+
+/** Something that stands in the way, or that the reader should know, with its mending. */
+export interface Finding {
+  what: string;
+  reason?: string;
+  next?: string;
+}
+
+/** One node that the run will change. */
+export interface PlanEntry {
+  node: string;
+  /** The OS version it runs now. */
+  now: string;
+  /** What its way leads to; its target is the inactive slot, or the active one of a node already on trial or booted by hand. */
+  assignment: Assignment;
+  /** The first step that has work to do; a resumed node begins later than `stage`. */
+  firstStep: Step;
+  /** A node that was booted by hand into the right slot: proven and committed where it runs. */
+  adopt: boolean;
+  /** It came up in its old slot in an earlier run that did not live to see it: reported as fell back, tidied up. */
+  fellBackEarlier: boolean;
+  /** Not Ready or cordoned already: it goes first and takes no further budget. */
+  alreadyDown: boolean;
+  canary: boolean;
+  /** What the inactive slot holds that a write will destroy; missing where nothing is lost. */
+  loses?: string;
+  drain: DrainForecast;
+  notes: readonly string[];
+}
+
+/** What a rollout will do: `kubeos plan` prints it, `kubeos upgrade` executes this very object. */
+export interface Plan {
+  operation: Operation;
+  version: string;
+  /** For people: an upgrade that leads to an older version is a downgrade; of the same version a reinstall. */
+  direction: 'upgrade' | 'downgrade' | 'reinstall' | 'rollback';
+  image?: { type: 'disk'; shownUrl: string; sha256: string };
+  /** Nodes over which the budget is counted: all that the spec addresses, whatever narrows the run itself. */
+  addressed: readonly string[];
+  /** How many nodes may be unavailable at once. */
+  maxUnavailable: number;
+  /** How many nodes go alone, first. */
+  canary: number;
+  /** No further node is started once this many failed or fell back; 0: never stop. */
+  maxFailures: number;
+  writeAfterDrain: boolean;
+  drain: DrainOptions;
+  entries: readonly PlanEntry[];
+  /** Nodes that run the version already; `notes` where something is left to tell. */
+  already: readonly { node: string; now: string; notes: readonly string[] }[];
+  /** Nodes that the run does not address, and what left them out. */
+  leftOut: readonly { node: string; because: string }[];
+  /** Nodes that need the change but cannot be started. */
+  notStarted: readonly { node: string; now: string; findings: readonly Finding[]; unreachable: boolean }[];
+  /** What refuses the whole run; then nothing is done (exit 4). */
+  refusals: readonly Finding[];
+  notes: readonly Finding[];
+}
+
+/** What the user asked for: the spec's or the rollback's goal, checked, without any node in it. */
+export interface Goal {
+  operation: Operation;
+  /** Missing for `rollback --to-previous` and `--to-other-slot`: worked out from the nodes. */
+  version?: string;
+  toOtherSlot: boolean;
+}
+
+export type { Assignment, Operation, Slot };

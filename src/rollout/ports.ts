@@ -1,0 +1,292 @@
+/**
+ * The rollout's only view of its neighbours. The comments are the contract: one suite (test/contract) runs against the
+ * real adapters and against the test doubles alike.
+ *
+ * Every method that can take long takes an AbortSignal; when it is aborted, the method rejects with the signal's
+ * reason as soon as it safely can and leaves nothing of its own running. Failures that are expected reject with a
+ * KubeosError; anything else is a bug.
+ */
+import type { ClusterNode, NodeJournal, NodeObservation, NodeRecord, Operation, Slot } from './facts.ts';
+import type { RolloutEvent } from './events.ts';
+
+// ---------------------------------------------------------------------------------------------------- the cluster
+
+export interface DrainOptions {
+  /** Milliseconds; 0 waits for ever. */
+  timeoutMs: number;
+  /** Seconds for each pod to end; -1 leaves it to the pod. */
+  gracePeriodSeconds: number;
+  /** Also evict pods that no controller will bring back. */
+  force: boolean;
+  /** Also evict pods with emptyDir volumes, whose data is lost. */
+  deleteEmptyDirData: boolean;
+  /** Delete instead of evict, which passes over PodDisruptionBudgets. */
+  disableEviction: boolean;
+  /** Only pods that match this label selector are drained. */
+  podSelector?: string;
+}
+
+/** One thing that a drain will meet. */
+export interface DrainObstacle {
+  kind: 'bare-pod' | 'empty-dir' | 'budget-never' | 'budget-now';
+  /** `certain`: the drain will fail. `waits`: it may pass within the drain's timeout. */
+  verdict: 'certain' | 'waits';
+  /** namespace/name */
+  pod: string;
+  /** What owns the pod, as `ReplicaSet shop/web-5d4f`; missing for a bare pod. */
+  owner?: string;
+  /** namespace/name of the PodDisruptionBudget, for the budget kinds. */
+  budget?: string;
+  /** What stands in the way, with the budget's numbers: one sentence. */
+  message: string;
+  /** How to get past it. */
+  remedy: string;
+}
+
+export interface DrainForecast {
+  /** How many pods the drain will evict. DaemonSet, mirror and finished pods do not count. */
+  pods: number;
+  obstacles: readonly DrainObstacle[];
+}
+
+export interface DrainProgress {
+  podsLeft: number;
+  podsAtStart: number;
+  /** The first pod that is waited for, namespace/name. */
+  waitingFor?: string;
+  /** Why it is waited for: `budget shop/db allows 0`, `terminating since 48s`. */
+  because?: string;
+}
+
+export interface LockRequest {
+  run: string;
+  /** user@host and pid, and the CI job's URL where there is one. */
+  holder: string;
+  /** `upgrade to KubeOS 2.0.0`. */
+  what: string;
+}
+
+/** A lock that is held and being renewed. */
+export interface HeldLock {
+  /** Grows with every acquisition; every changing script carries it. */
+  readonly token: number;
+  /** Aborted, with a LockLostError as its reason, once the lock is no longer ours for sure. */
+  readonly lost: AbortSignal;
+  /** Tells others how far the run is; best effort. */
+  describe(what: string): void;
+  /** Raises the token above `floor` (a node has seen that one); rejects with LockLostError where the lock is gone. */
+  raiseAbove(floor: number): Promise<void>;
+  /** Gives the lock back; the Lease itself stays. Never rejects; does nothing the second time. */
+  release(): Promise<void>;
+}
+
+/** What `kubeos status` shows of the lock. */
+export interface LockState {
+  held: boolean;
+  holder: string;
+  what: string;
+  run: string;
+  /** ISO 8601. */
+  acquiredAt?: string;
+  renewedAt?: string;
+  token: number;
+}
+
+/** Another writer of the nodes' operating systems: an OS resource of KubeOS's own operator. */
+export interface OsResource {
+  /** namespace/name */
+  name: string;
+  osversion: string;
+  opstype: string;
+}
+
+/** What the cluster must let us do, as SelfSubjectAccessReview names it. */
+export interface MissingRight {
+  verb: string;
+  resource: string;
+  namespace?: string;
+  /** The API server's own words, where it gave some. */
+  reason?: string;
+}
+
+export interface Cluster {
+  /** `plan` and `status` only read; `rollout` also cordons, drains, annotates, locks. Resolves to what is missing. */
+  missingRights(purpose: 'read' | 'rollout'): Promise<readonly MissingRight[]>;
+  /** All nodes, freshly read, sorted by name. */
+  nodes(signal?: AbortSignal): Promise<readonly ClusterNode[]>;
+  /**
+   * Keeps one watch over all nodes, whatever the number of callers. `onChange` gets the whole set whenever any node
+   * changes, and once at the start. It survives cut and expired watches and an API server that is away.
+   * Returns the way to stop it.
+   */
+  watchNodes(onChange: (nodes: ReadonlyMap<string, ClusterNode>) => void): () => void;
+  /** All OS resources in all namespaces; empty where the cluster has no such kind. */
+  osResources(): Promise<readonly OsResource[]>;
+  /**
+   * What a drain of each of these nodes would meet, counted from pods and budgets; changes nothing. Nodes that drain
+   * at the same time are not counted against each other.
+   */
+  forecastDrains(nodes: readonly string[], options: DrainOptions): Promise<ReadonlyMap<string, DrainForecast>>;
+  /** Writes our annotation, conditional on the node's resourceVersion (retried while the conflict is not about us). */
+  record(node: string, record: NodeRecord): Promise<void>;
+  /**
+   * Sets spec.unschedulable and our annotation in one conditional patch. A node that was cordoned before stays as it
+   * is and gets `cordon: 'found'`; one that we cordoned in an earlier run keeps `ours`. Resolves to what was recorded.
+   */
+  cordon(node: string, record: Omit<NodeRecord, 'cordon'>): Promise<NodeRecord>;
+  /**
+   * Removes our annotation and, where it says `ours`, the cordon, in one conditional patch. Does nothing to a node
+   * without our annotation. A record of a newer token than `token` is left alone, with a LockLostError.
+   */
+  release(node: string, token: number): Promise<void>;
+  /**
+   * Evicts the node's pods. Resolves once none is left; rejects with a KubeosError (step `drain`) that names what it
+   * waited for last, when the time is up or the drain cannot succeed. Never cordons or uncordons by itself.
+   */
+  drain(
+    node: string,
+    options: DrainOptions,
+    onProgress: (progress: DrainProgress) => void,
+    signal: AbortSignal,
+  ): Promise<{ evicted: number }>;
+  /**
+   * Resolves to an opaque mark that changes each time the kubelet renews its Lease in kube-node-lease; undefined where
+   * there is no such Lease. Two different later marks prove a live kubelet without comparing clocks.
+   */
+  heartbeat(node: string): Promise<string | undefined>;
+  /** The lock as it stands; undefined where it was never taken. */
+  lockState(): Promise<LockState | undefined>;
+  /** Takes the lock, at once or after the dead holder's Lease stood still for its duration; else LockHeldError. */
+  acquireLock(request: LockRequest, signal: AbortSignal): Promise<HeldLock>;
+}
+
+// ------------------------------------------------------------------------------------------------------- the nodes
+
+/** What every changing script carries: a node refuses a token older than the one it has seen. */
+export interface Authority {
+  run: string;
+  token: number;
+}
+
+/** What a node is about to become; written to its journal before anything else. */
+export interface Assignment {
+  operation: Operation;
+  version: string;
+  /** The OS version that the node runs now. */
+  replaced: string;
+  from: Slot;
+  target: Slot;
+  /** 64 lower-case hex digits; empty for a rollback. */
+  sha256: string;
+}
+
+export interface DiskArtifact {
+  url: string;
+  /** 64 lower-case hex digits. */
+  sha256: string;
+  /** The spec's flagSafe; http is refused without it, by the node too. */
+  flagSafe: boolean;
+  /** Plain file names in /etc/KubeOS/certs. */
+  cacert?: string;
+  clientcert?: string;
+  clientkey?: string;
+}
+
+/** How far a long step is. `totalBytes` is missing where it is not known yet. */
+export interface StepProgress {
+  doneBytes: number;
+  totalBytes?: number;
+}
+
+export interface Verified {
+  version: string;
+  /** What the verdict stands on: the slot's bytes equal the artifact, its recorded digest holds, or only its content. */
+  basis: 'bytes' | 'recorded digest' | 'content only';
+}
+
+/** What a node says of itself after its reboot. */
+export interface BootReport {
+  bootId: string;
+  active: Slot;
+  osVersion: string;
+}
+
+export interface Remote {
+  /**
+   * Where the node stands; changes nothing. Connects if need be: rejects with ConnectError where it cannot be reached
+   * or signed in to.
+   */
+  observe(node: ClusterNode, signal?: AbortSignal): Promise<NodeObservation>;
+  /** Leaves the token on the node and ends any detached step of an older one. */
+  claim(node: ClusterNode, by: Authority): Promise<void>;
+  /** Writes the journal. The same assignment again keeps the phase that the journal is in. */
+  begin(node: ClusterNode, by: Authority, assignment: Assignment): Promise<void>;
+  /** Brings the verified artifact to the node; touches no slot. Done already: resolves at once. */
+  stage(
+    node: ClusterNode,
+    by: Authority,
+    artifact: DiskArtifact,
+    onProgress: (progress: StepProgress) => void,
+    signal: AbortSignal,
+  ): Promise<{ bytes: number }>;
+  /** Disarms the boot environment, marks the slot dirty, writes and fsyncs the artifact. Done already: at once. */
+  write(
+    node: ClusterNode,
+    by: Authority,
+    target: Slot,
+    onProgress: (progress: StepProgress) => void,
+    signal: AbortSignal,
+  ): Promise<{ bytes: number }>;
+  /** Proves the target slot: read back (upgrade) or recorded digest (rollback), then label and content. */
+  verify(
+    node: ClusterNode,
+    by: Authority,
+    assignment: Assignment,
+    onProgress: (progress: StepProgress) => void,
+    signal: AbortSignal,
+  ): Promise<Verified>;
+  /** Sets next_entry to the verified target, saved_entry staying with the active slot. */
+  arm(node: ClusterNode, by: Authority, target: Slot): Promise<void>;
+  /** Orders the reboot and resolves once the node has accepted it. `send-back` leaves an unhealthy trial. */
+  reboot(node: ClusterNode, by: Authority, purpose: 'trial' | 'send-back'): Promise<void>;
+  /**
+   * Waits until the node answers SSH with another boot id than `previousBootId`. Resolves to undefined when
+   * `timeoutMs` (0: never) is over. Refused, cut and unanswered connections are part of the wait.
+   */
+  awaitBoot(
+    node: ClusterNode,
+    previousBootId: string,
+    timeoutMs: number,
+    signal: AbortSignal,
+  ): Promise<BootReport | undefined>;
+  /**
+   * Records in the journal that the node runs the target slot with the right version, on a new boot. Rejects with a
+   * KubeosError where it does not. `adopt` proves a slot that was booted by hand, on the present boot.
+   */
+  prove(node: ClusterNode, by: Authority, expected: { slot: Slot; version: string; adopt: boolean }): Promise<void>;
+  /** Makes the proven slot permanent: saved_entry; removes the artifact. */
+  commit(node: ClusterNode, by: Authority, slot: Slot): Promise<void>;
+  /**
+   * Ends detached work, points the boot environment at the active slot and closes the journal. `fell-back` also
+   * remembers the digest that failed its trial.
+   */
+  close(node: ClusterNode, by: Authority, outcome: 'aborted' | 'fell-back', reason: string): Promise<NodeJournal>;
+  /** Writes a line to the node's syslog under the tag `kubeos`. */
+  log(node: ClusterNode, message: string): Promise<void>;
+  /** The node's last `kubeos` lines, oldest first. */
+  logTail(node: ClusterNode, lines: number): Promise<readonly string[]>;
+}
+
+// ------------------------------------------------------------------------------------------------------- the rest
+
+export interface Clock {
+  /** Milliseconds since 1970. */
+  now(): number;
+  /** Rejects with the signal's reason when it is aborted. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+export interface Report {
+  /** Never throws, never waits. */
+  event(event: RolloutEvent): void;
+}
