@@ -1,0 +1,96 @@
+/** What the flags of src/program.ts hand to the commands: already parsed, defaults filled in. */
+
+export interface ClusterFlags {
+  kubectl: string;
+  kubeconfig?: string;
+  context?: string;
+  lockNamespace: string;
+}
+
+export interface SshFlags {
+  sshUser?: string;
+  sshPort?: number;
+  /** Private key files; several may be given. */
+  identity?: readonly string[];
+  sshConfig?: string;
+  knownHosts?: readonly string[];
+  acceptNewHostKeys: boolean;
+  hosts?: string;
+  addressType: string;
+}
+
+export interface SelectionFlags {
+  selector?: string;
+  nodes?: readonly string[];
+  exclude?: readonly string[];
+  includeControlPlane: boolean;
+}
+
+export interface DrainFlags {
+  drainTimeout: number;
+  gracePeriod: number;
+  force: boolean;
+  deleteEmptydirData: boolean;
+  disableEviction: boolean;
+  podSelector?: string;
+}
+
+export interface PaceFlags {
+  /** A whole number, or a percentage such as `25%`. */
+  maxunavailable?: string;
+  budgetWait: number;
+  canary: number;
+  maxFailures: number;
+  rebootTimeout: number;
+  healthTimeout: number;
+}
+
+export interface DisplayFlags {
+  ascii: boolean;
+}
+
+export type OutputFormat = 'text' | 'json';
+
+export interface ValidateFlags extends DisplayFlags {
+  file: string;
+  output: OutputFormat;
+}
+
+export interface RolloutFlags extends ClusterFlags, SshFlags, SelectionFlags, DrainFlags, PaceFlags, DisplayFlags {
+  output: OutputFormat;
+}
+
+export interface RunFlags extends RolloutFlags {
+  yes: boolean;
+  logDir?: string;
+}
+
+/** What changes how an image is brought to a node; shared by `plan` and `upgrade`. */
+export interface ImageFlags {
+  file: string;
+  write: 'before-drain' | 'after-drain';
+  reinstall: boolean;
+  allowMajor: boolean;
+}
+
+export interface PlanFlags extends RolloutFlags, ImageFlags {
+  detailedExitcode: boolean;
+}
+
+export interface UpgradeFlags extends RunFlags, ImageFlags {}
+
+export interface RollbackFlags extends RunFlags {
+  file?: string;
+  toPrevious: boolean;
+  toOtherSlot: boolean;
+  allowMajor: boolean;
+}
+
+export interface StatusFlags extends ClusterFlags, SshFlags, SelectionFlags, DisplayFlags {
+  output: 'text' | 'wide' | 'json' | 'yaml';
+  ssh: boolean;
+}
+
+export interface LogsFlags extends ClusterFlags, SshFlags, DisplayFlags {
+  lines: number;
+}

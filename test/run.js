@@ -1,0 +1,83 @@
+// `npm test`: sets itself up in a fresh clone, builds, runs every tier, says which tier this machine cannot run and
+// what it lacks, and ends with one line that counts tests. With CI=true a tier that cannot run is a failure.
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { tmpdir } from 'node:os';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+process.chdir(root);
+process.env.PATH += `${delimiter}/usr/sbin${delimiter}/sbin`;
+
+/** tier -> the commands it cannot do without, each with its Debian package */
+const TIERS = {
+  unit: {},
+  sim: {},
+  scripts: { dash: 'dash', bash: 'bash', busybox: 'busybox', curl: 'curl', openssl: 'openssl', 'mkfs.ext4': 'e2fsprogs' },
+  contract: {
+    kubectl: 'kubernetes-client',
+    sshd: 'openssh-server',
+    ssh: 'openssh-client',
+    'grub-editenv': 'grub-common',
+    'mkfs.ext4': 'e2fsprogs',
+    openssl: 'openssl',
+  },
+  lab: { kubectl: 'kubernetes-client', 'mkfs.ext4': 'e2fsprogs', curl: 'curl', openssl: 'openssl', ssh: 'openssh-client' },
+};
+
+if (!existsSync('node_modules/.package-lock.json')) step('npm', ['ci', '--no-fund', '--no-audit']);
+step(process.execPath, ['build.js']);
+
+const tiers = [];
+const left = [];
+for (const [tier, tools] of Object.entries(TIERS)) {
+  const missing = Object.entries(tools).filter(([tool]) => !onPath(tool));
+  if (missing.length === 0) tiers.push(tier);
+  else left.push(`${tier}: lacks ${missing.map(([tool, from]) => `${tool} (Debian: ${from})`).join(', ')}`);
+}
+
+const out = mkdtempSync(join(tmpdir(), 'kubeos-test-'));
+const report = join(out, 'report.json');
+const chosen = process.argv.slice(2);
+const run = spawnSync(
+  process.execPath,
+  [
+    'node_modules/vitest/vitest.mjs',
+    'run',
+    ...tiers.flatMap((tier) => ['--project', tier]),
+    '--reporter=default',
+    '--reporter=json',
+    `--outputFile.json=${report}`,
+    ...chosen,
+  ],
+  { stdio: 'inherit' },
+);
+const counted = existsSync(report) ? JSON.parse(readFileSync(report, 'utf8')) : {};
+rmSync(out, { recursive: true, force: true });
+
+const { numPassedTests: passed = 0, numFailedTests: failed = 0, numPendingTests: skipped = 0 } = counted;
+for (const line of left) console.log(`NOT RUN  ${line}`);
+const ok = run.status === 0 && passed > 0 && (left.length === 0 || process.env.CI !== 'true');
+if (!ok && failed === 0) console.log(`failed: vitest ended with ${run.status}, ${left.length} tiers were not run`);
+console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
+process.exitCode = ok ? 0 : 1;
+
+function onPath(tool) {
+  return process.env.PATH.split(delimiter).some((folder) => {
+    try {
+      accessSync(join(folder, tool), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+function step(command, args) {
+  const { status } = spawnSync(command, args, { stdio: 'inherit' });
+  if (status !== 0) {
+    console.log(`failed: ${command} ${args.join(' ')}`);
+    process.exit(1);
+  }
+}
