@@ -1,0 +1,90 @@
+import { open, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import type { Slot } from '../rollout/facts.ts';
+import { prettyName, readExt4File, readSuperblock } from './ext4.ts';
+import { makeGrubenv, readGrubenv } from './grubenv.ts';
+import { PARTITIONS } from './node-tree.ts';
+import { type Architecture, readElfArchitecture, readKernelFile } from './system-image.ts';
+
+/**
+ * How GRUB finds a slot's kernel. KubeOS 1.0.7 and newer search the file system's label (ROOT-A, ROOT-B); older
+ * images name the partition.
+ */
+export type KernelSearch = 'label' | 'partition';
+
+/** What GRUB and the kernel made of one menu entry. */
+export type EntryResult =
+  | { kind: 'up'; slot: Slot; version: string; kernelRelease: string; osRelease: Buffer | undefined }
+  /** GRUB waits at "Press any key to continue": nothing but hands bring the machine back. */
+  | { kind: 'stuck'; slot: Slot; message: string }
+  /** The kernel panicked, and its `panic=3` resets the machine. */
+  | { kind: 'panic'; slot: Slot; message: string };
+
+/**
+ * GRUB with KubeOS's stock grub.cfg, up to the choice of the menu entry: it loads the environment; `next_entry`, where
+ * set, is taken once and cleared, else `saved_entry`; an unknown or missing one means the first entry, A. It saves
+ * `boot_success=0`. An environment that GRUB does not accept is as good as empty, and nothing is saved.
+ */
+export async function chooseEntry(grubenv: string): Promise<{ slot: Slot; trial: boolean }> {
+  const block = await readFile(grubenv).catch(() => undefined);
+  const variables = block === undefined ? undefined : readGrubenv(block);
+  if (variables === undefined) return { slot: 'A', trial: false };
+  const next = variables.get('next_entry') ?? '';
+  const chosen = next === '' ? variables.get('saved_entry') : next;
+  if (next !== '') variables.set('next_entry', '');
+  variables.set('boot_success', '0');
+  await saveInPlace(grubenv, makeGrubenv(variables));
+  return { slot: entryOf(chosen), trial: next !== '' };
+}
+
+/** Loads what a menu entry names and follows the kernel up to its init. */
+export async function runEntry(
+  root: string,
+  slot: Slot,
+  machine: { architecture: Architecture; kernelSearch: KernelSearch },
+): Promise<EntryResult> {
+  const device = (of: Slot): string => path.join(root, 'dev', `vda${PARTITIONS[of]}`);
+  const stuck = (message: string): EntryResult => ({ kind: 'stuck', slot, message });
+  const bootFrom = await kernelSlot(device, slot, machine.kernelSearch);
+  if (bootFrom === undefined) return stuck(`error: no such device: ROOT-${slot}.`);
+  const kernelBytes = await readExt4File(device(bootFrom), '/boot/vmlinuz');
+  if (kernelBytes === undefined) return stuck("error: file `/boot/vmlinuz' not found.");
+  const kernel = readKernelFile(kernelBytes);
+  if (kernel?.architecture !== machine.architecture) return stuck('error: invalid magic number.');
+  const initramfs = await readExt4File(device(bootFrom), '/boot/initramfs.img');
+  if (initramfs === undefined) return stuck("error: file `/boot/initramfs.img' not found.");
+
+  const panic = (message: string): EntryResult => ({ kind: 'panic', slot, message });
+  if ((await readSuperblock(device(slot))) === undefined) return panic('VFS: Unable to mount root fs');
+  const init = await readExt4File(device(slot), '/usr/lib/systemd/systemd');
+  if (init === undefined || readElfArchitecture(init) !== machine.architecture) return panic('No working init found.');
+  const osRelease = await readExt4File(device(slot), '/usr/lib/os-release');
+  // systemd's default where PRETTY_NAME is missing is "Linux" (os-release(5)).
+  const version = prettyName(osRelease?.toString() ?? '') ?? 'Linux';
+  return { kind: 'up', slot, version, kernelRelease: kernel.release, osRelease };
+}
+
+/** The slot whose file system GRUB loads the kernel from: with labels, the first partition that has the right one. */
+async function kernelSlot(device: (slot: Slot) => string, slot: Slot, search: KernelSearch): Promise<Slot | undefined> {
+  if (search === 'partition') return (await readSuperblock(device(slot))) === undefined ? undefined : slot;
+  for (const candidate of ['A', 'B'] as const) {
+    if ((await readSuperblock(device(candidate)))?.label === `ROOT-${slot}`) return candidate;
+  }
+  return undefined;
+}
+
+/** GRUB takes a title, an id or an index; KubeOS's entries are titled A and B. */
+function entryOf(name: string | undefined): Slot {
+  return name === 'B' || name === 'KubeOS-B' || name === '1' ? 'B' : 'A';
+}
+
+/** GRUB writes the file's own blocks and nothing else: no new file, no other size. */
+async function saveInPlace(file: string, block: Buffer): Promise<void> {
+  const handle = await open(file, 'r+');
+  try {
+    await handle.write(block, 0, block.length, 0);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

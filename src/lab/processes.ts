@@ -1,0 +1,40 @@
+import { readdir, readFile } from 'node:fs/promises';
+
+/** Every process of a lab node carries this variable with the node's folder as its value. */
+export const NODE_MARKER = 'KUBEOS_LAB_NODE';
+
+/** How long ended processes may take to leave /proc. */
+const END_DEADLINE_MS = 10_000;
+
+/** The processes of one lab node, detached ones included, found by their environment. */
+export async function processesOf(nodeDir: string): Promise<number[]> {
+  const wanted = `${NODE_MARKER}=${nodeDir}`;
+  const found: number[] = [];
+  for (const entry of await readdir('/proc')) {
+    if (!/^\d+$/.test(entry)) continue;
+    const environment = await readFile(`/proc/${entry}/environ`, 'latin1').catch(() => '');
+    if (environment.split('\0').includes(wanted)) found.push(Number(entry));
+  }
+  return found;
+}
+
+/**
+ * Ends every process of a lab node at once, as a power cut does, and resolves when none is left; children that are
+ * born meanwhile are ended too. Throws an Error where one cannot be ended within 10 s.
+ */
+export async function endProcessesOf(nodeDir: string): Promise<void> {
+  const deadline = Date.now() + END_DEADLINE_MS;
+  for (;;) {
+    const pids = await processesOf(nodeDir);
+    if (pids.length === 0) return;
+    for (const pid of pids) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+      }
+    }
+    if (Date.now() > deadline) throw new Error(`processes of ${nodeDir} do not end: ${pids.join(', ')}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
