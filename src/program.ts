@@ -39,7 +39,10 @@ export function createProgram(deps: Deps, version: string, finished: (code: Exit
 type Finished = (code: ExitCode) => void;
 
 function exitCodeHelp(): string {
-  return ['Exit codes:', ...[...EXIT_MEANINGS].map(([code, meaning]) => `${String(code).padStart(5)}  ${meaning}`)].join('\n');
+  return [
+    'Exit codes:',
+    ...[...EXIT_MEANINGS].map(([code, meaning]) => `${String(code).padStart(5)}  ${meaning}`),
+  ].join('\n');
 }
 
 function addValidate(program: Command, deps: Deps, finished: Finished): void {
@@ -125,8 +128,13 @@ function addLogs(program: Command, deps: Deps, finished: Finished): void {
 }
 
 function addLab(program: Command, deps: Deps, finished: Finished): void {
-  const lab = program.command('lab').description('a simulated cluster on this machine: rehearse a spec, a pipeline, a bad day');
-  const dir = () => flag('--dir <folder>', "the lab's folder").env('KUBEOS_LAB').default(undefined, 'kubeos-lab in the temporary folder');
+  const lab = program
+    .command('lab')
+    .description('a simulated cluster on this machine: rehearse a spec, a pipeline, a bad day');
+  const dir = () =>
+    flag('--dir <folder>', "the lab's folder")
+      .env('KUBEOS_LAB')
+      .default(undefined, 'kubeos-lab in the temporary folder');
   lab
     .command('start')
     .description('start a lab in the background and say what to try')
@@ -218,7 +226,9 @@ function addDrainFlags(command: Command): void {
   command
     .optionsGroup('Drain, as kubectl drain knows them:')
     .addOption(duration('--drain-timeout <time>', 'give up after', '10m'))
-    .addOption(flag('--grace-period <seconds>', "for each pod to end; -1 is the pod's own", wholeNumber(-1)).default(-1))
+    .addOption(
+      flag('--grace-period <seconds>', "for each pod to end; -1 is the pod's own", wholeNumber(-1)).default(-1),
+    )
     .option('--force', 'also evict pods that no controller brings back', false)
     .option('--delete-emptydir-data', 'also evict pods with emptyDir volumes', false)
     .option('--disable-eviction', 'delete pods, passing over their budgets', false)
@@ -235,7 +245,9 @@ function addSshFlags(command: Command): void {
     .addOption(flag('--known-hosts <file>', 'instead of ~/.ssh/known_hosts', collect).env('KUBEOS_KNOWN_HOSTS'))
     .option('--accept-new-host-keys', 'trust and remember a host key at first contact')
     .addOption(flag('--hosts <file>', 'YAML with name, address, port, user, identity of nodes').env('KUBEOS_HOSTS'))
-    .addOption(flag('--address-type <type>', "which of a node's addresses").env('KUBEOS_ADDRESS_TYPE').default('InternalIP'));
+    .addOption(
+      flag('--address-type <type>', "which of a node's addresses").env('KUBEOS_ADDRESS_TYPE').default('InternalIP'),
+    );
 }
 
 function addClusterFlags(command: Command): void {
@@ -244,7 +256,9 @@ function addClusterFlags(command: Command): void {
     .addOption(flag('--kubectl <path>', 'the kubectl to use').env('KUBEOS_KUBECTL').default('kubectl'))
     .addOption(flag('--kubeconfig <file>', 'as kubectl knows it; also KUBECONFIG'))
     .addOption(flag('--context <name>', 'as kubectl knows it'))
-    .addOption(flag('--lock-namespace <name>', 'where the Lease kubeos is').env('KUBEOS_LOCK_NAMESPACE').default('kube-system'));
+    .addOption(
+      flag('--lock-namespace <name>', 'where the Lease kubeos is').env('KUBEOS_LOCK_NAMESPACE').default('kube-system'),
+    );
   command.optionsGroup('Options:');
 }
 
@@ -271,7 +285,10 @@ function flag<T>(flags: string, description: string, parser?: (text: string, bef
       return parser(text, before);
     } catch (error) {
       if (!(error instanceof UsageError)) throw error;
-      throw new UsageError(`${option.long ?? flags}: ${error.message}`, error.next === undefined ? {} : { next: error.next });
+      throw new UsageError(
+        `${option.long ?? flags}: ${error.message}`,
+        error.next === undefined ? {} : { next: error.next },
+      );
     }
   });
 }

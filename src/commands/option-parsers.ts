@@ -10,9 +10,14 @@ const UNIT_MS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600
 export function parseDuration(text: string): number {
   if (text === '0') return 0;
   if (!/^(?:\d+h)?(?:\d+m)?(?:\d+s)?$/.test(text) || text === '') {
-    throw new UsageError(`${quoted(text)} is not a duration`, { next: 'write it like 90s, 10m or 1h30m; 0 waits for ever' });
+    throw new UsageError(`${quoted(text)} is not a duration`, {
+      next: 'write it like 90s, 10m or 1h30m; 0 waits for ever',
+    });
   }
-  return [...text.matchAll(/(\d+)([hms])/g)].reduce((sum, [, count, unit]) => sum + Number(count) * (UNIT_MS[unit ?? ''] ?? 0), 0);
+  return [...text.matchAll(/(\d+)([hms])/g)].reduce(
+    (sum, [, count, unit]) => sum + Number(count) * (UNIT_MS[unit ?? ''] ?? 0),
+    0,
+  );
 }
 
 /** A whole number of at least `least`. */
@@ -36,7 +41,8 @@ export function parsePort(text: string): number {
 /** `a,b` as a list; the flag may also be given several times. */
 export function parseNames(text: string, before: readonly string[] = []): readonly string[] {
   const names = text.split(',').map((name) => name.trim());
-  if (names.includes('')) throw new UsageError(`${quoted(text)} holds an empty name`, { next: 'separate names by one comma: a,b' });
+  if (names.includes(''))
+    throw new UsageError(`${quoted(text)} holds an empty name`, { next: 'separate names by one comma: a,b' });
   return [...before, ...names];
 }
 

@@ -94,3 +94,15 @@ export interface StatusFlags extends ClusterFlags, SshFlags, SelectionFlags, Dis
 export interface LogsFlags extends ClusterFlags, SshFlags, DisplayFlags {
   lines: number;
 }
+
+export interface LabFlags {
+  dir?: string;
+}
+
+export interface LabStartFlags extends LabFlags {
+  nodes: number;
+}
+
+export interface LabFaultFlags extends LabFlags {
+  clear: boolean;
+}
