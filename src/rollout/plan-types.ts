@@ -9,6 +9,20 @@ export interface Finding {
   next?: string;
 }
 
+/**
+ * What must be put in order on a node before its way begins, because the slot it runs, or the one it would boot, is
+ * not what its boot environment makes permanent.
+ *
+ * - `disarm`: a run with another goal armed the other slot and never rebooted.
+ * - `close-fell-back`: a trial of a run with another goal ended in the old slot, and nobody wrote that down.
+ * - `settle`: the slot it runs is not the permanent one (booted by hand, or another goal's trial that nobody finished):
+ *   it is proven healthy and committed where it runs, before a byte of the other slot changes.
+ */
+export type Preliminary =
+  | { kind: 'disarm' }
+  | { kind: 'close-fell-back' }
+  | { kind: 'settle'; assignment: Assignment; adopt: boolean };
+
 /** One node that the run will change. */
 export interface PlanEntry {
   node: string;
@@ -20,6 +34,8 @@ export interface PlanEntry {
   firstStep: Step;
   /** A node that was booted by hand into the right slot: proven and committed where it runs. */
   adopt: boolean;
+  /** What comes before the first step; missing for nearly every node. */
+  preliminary?: Preliminary;
   /** It came up in its old slot in an earlier run that did not live to see it: reported as fell back, tidied up. */
   fellBackEarlier: boolean;
   /** Not Ready or cordoned already: it goes first and takes no further budget. */
@@ -47,6 +63,12 @@ export interface Plan {
   /** No further node is started once this many failed or fell back; 0: never stop. */
   maxFailures: number;
   writeAfterDrain: boolean;
+  /** Nodes at the version whose running slot was not written from this image are written again. */
+  reinstall?: boolean;
+  /** An image that failed its trial on a node is tried there once more. */
+  retryFailedImage?: boolean;
+  /** The highest lock token that a selected node or its annotation has seen; the run's own must be higher. */
+  highestToken?: number;
   drain: DrainOptions;
   entries: readonly PlanEntry[];
   /** Nodes that run the version already; `notes` where something is left to tell. */

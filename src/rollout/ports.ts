@@ -68,7 +68,7 @@ export interface LockRequest {
 
 /** A lock that is held and being renewed. */
 export interface HeldLock {
-  /** Grows with every acquisition; every changing script carries it. */
+  /** Grows with every acquisition and with raiseAbove; every changing script carries it as it is now. */
   readonly token: number;
   /** Aborted, with a LockLostError as its reason, once the lock is no longer ours for sure. */
   readonly lost: AbortSignal;
@@ -127,11 +127,15 @@ export interface Cluster {
    * at the same time are not counted against each other.
    */
   forecastDrains(nodes: readonly string[], options: DrainOptions): Promise<ReadonlyMap<string, DrainForecast>>;
-  /** Writes our annotation, conditional on the node's resourceVersion (retried while the conflict is not about us). */
+  /**
+   * Writes our annotation, conditional on the node's resourceVersion (retried while the conflict is not about us).
+   * A record of a newer token than `record.token` is left alone, with a LockLostError.
+   */
   record(node: string, record: NodeRecord): Promise<void>;
   /**
    * Sets spec.unschedulable and our annotation in one conditional patch. A node that was cordoned before stays as it
    * is and gets `cordon: 'found'`; one that we cordoned in an earlier run keeps `ours`. Resolves to what was recorded.
+   * A record of a newer token than `record.token` is left alone, with a LockLostError.
    */
   cordon(node: string, record: Omit<NodeRecord, 'cordon'>): Promise<NodeRecord>;
   /**
@@ -211,6 +215,10 @@ export interface BootReport {
   osVersion: string;
 }
 
+/**
+ * The nodes. Every method that takes an Authority rejects with a LockLostError where the node has seen a newer token
+ * (exit 12 of the scripts), and with a ConnectError where the connection is gone and could not be made again.
+ */
 export interface Remote {
   /**
    * Where the node stands; changes nothing. Connects if need be: rejects with ConnectError where it cannot be reached
