@@ -19,9 +19,7 @@ export interface Finding {
  *   it is proven healthy and committed where it runs, before a byte of the other slot changes.
  */
 export type Preliminary =
-  | { kind: 'disarm' }
-  | { kind: 'close-fell-back' }
-  | { kind: 'settle'; assignment: Assignment; adopt: boolean };
+  { kind: 'disarm' } | { kind: 'close-fell-back' } | { kind: 'settle'; assignment: Assignment; adopt: boolean };
 
 /** One node that the run will change. */
 export interface PlanEntry {

@@ -28,7 +28,7 @@ export interface DrainOptions {
 
 /** One thing that a drain will meet. */
 export interface DrainObstacle {
-  kind: 'bare-pod' | 'empty-dir' | 'budget-never' | 'budget-now';
+  kind: 'bare-pod' | 'empty-dir' | 'budget-never' | 'budget-now' | 'finalizer' | 'terminating';
   /** `certain`: the drain will fail. `waits`: it may pass within the drain's timeout. */
   verdict: 'certain' | 'waits';
   /** namespace/name */
@@ -64,6 +64,8 @@ export interface LockRequest {
   holder: string;
   /** `upgrade to KubeOS 2.0.0`. */
   what: string;
+  /** Told once, where a holder that may be dead is watched for up to its Lease's duration. */
+  onWaiting?: (holder: LockState, atMostMs: number) => void;
 }
 
 /** A lock that is held and being renewed. */
@@ -110,8 +112,14 @@ export interface MissingRight {
 }
 
 export interface Cluster {
-  /** `plan` and `status` only read; `rollout` also cordons, drains, annotates, locks. Resolves to what is missing. */
-  missingRights(purpose: 'read' | 'rollout'): Promise<readonly MissingRight[]>;
+  /**
+   * `plan` and `status` only read; `rollout` also cordons, drains, annotates, locks. A drain with `disableEviction`
+   * deletes pods, which is a right of its own. Resolves to what is missing.
+   */
+  missingRights(
+    purpose: 'read' | 'rollout',
+    drain?: Pick<DrainOptions, 'disableEviction'>,
+  ): Promise<readonly MissingRight[]>;
   /** All nodes, freshly read, sorted by name. */
   nodes(signal?: AbortSignal): Promise<readonly ClusterNode[]>;
   /**

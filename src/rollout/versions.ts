@@ -70,5 +70,4 @@ function compareSuffixes(a: string, b: string): number | undefined {
 const collator = new Intl.Collator('en', { numeric: true });
 
 /** Orders names as people do: `worker-2` before `worker-10`. */
-export const compareNatural = (a: string, b: string): number =>
-  collator.compare(a, b) || (a < b ? -1 : a > b ? 1 : 0);
+export const compareNatural = (a: string, b: string): number => collator.compare(a, b) || (a < b ? -1 : a > b ? 1 : 0);

@@ -1,0 +1,96 @@
+import type { ClusterNode, NodeJournal, NodeObservation, Slot } from './facts.ts';
+import type { NodeGoal } from './goal.ts';
+import type { Finding } from './plan-types.ts';
+
+/** The facts of a node whose layout can be worked on. */
+export interface Layout {
+  node: ClusterNode;
+  seen: NodeObservation;
+  active: Slot;
+  /** The slot that GRUB boots without a next_entry. */
+  permanent: Slot;
+  slots: NonNullable<NodeObservation['slots']>;
+  goal: NodeGoal;
+  /** The journal, where its rollout has not ended. */
+  open?: NodeJournal;
+}
+
+/** What keeps kubeos from working on the node at all. */
+export function findTrouble(seen: NodeObservation, node: ClusterNode): readonly Finding[] {
+  const findings: Finding[] = [];
+  if (seen.unsupported !== undefined) {
+    const next =
+      seen.unsupported.code === 'missing-tool'
+        ? 'install it on the node, or leave the node out: --exclude'
+        : 'upgrade this node another way, and leave it out: --exclude';
+    findings.push({ what: seen.unsupported.message, next });
+  } else if (seen.active === undefined || seen.slots === undefined) {
+    findings.push({ what: 'its two root partitions could not be told apart', next: 'leave it out: --exclude' });
+  } else if (seen.bootEnv === undefined || seen.bootEnv.problem !== undefined) {
+    findings.push({
+      what: `its boot environment cannot be trusted: ${seen.bootEnv?.problem ?? 'none was found'}`,
+      next: 'mend the grubenv on the node (grub2-editenv), then give the same command again',
+    });
+  }
+  if (seen.journalProblem !== undefined) {
+    findings.push({
+      what: `its journal cannot be read: ${seen.journalProblem}`,
+      next: 'look at /persist/kubeos/journal on the node and remove it, then give the same command again',
+    });
+  }
+  if (node.recordProblem !== undefined) {
+    findings.push({
+      what: `the annotation of an earlier run cannot be read: ${node.recordProblem}`,
+      next: `see whether the node must stay cordoned, then remove the annotation: kubectl describe node ${node.name}`,
+    });
+  }
+  return findings;
+}
+
+/** The journal tells of this very goal. */
+export const isMine = (journal: NodeJournal, goal: NodeGoal): boolean =>
+  journal.operation === goal.operation && journal.version === goal.version && journal.sha256 === goal.sha256;
+
+/** The verified artifact is on the node already. */
+export const hasArtifact = ({ seen, goal }: Layout): boolean => seen.artifact?.sha256 === goal.sha256;
+
+/** What forbids to bring this node's other slot to the goal. */
+export const refuseTarget = (layout: Layout, target: Slot): readonly Finding[] =>
+  layout.goal.operation === 'upgrade' ? refuseUpgrade(layout, target) : refuseRollback(layout, target);
+
+function refuseUpgrade(layout: Layout, target: Slot): readonly Finding[] {
+  const { seen, slots, goal } = layout;
+  const findings: Finding[] = [];
+  const failedHere =
+    (slots[target].failedTrial && slots[target].record?.sha256 === goal.sha256) ||
+    (seen.journal?.phase === 'fell-back' && isMine(seen.journal, goal));
+  if (failedHere && !goal.retryFailedImage) findings.push(imageFailed(seen.journal));
+  if (!seen.hasCurl && !hasArtifact(layout)) {
+    findings.push({
+      what: 'it has no curl to fetch the image with',
+      next: 'put curl on the node, then give the same command again',
+    });
+  }
+  return findings;
+}
+
+const imageFailed = (journal: NodeJournal | undefined): Finding => ({
+  what: 'this image failed its trial here',
+  ...(journal?.phase === 'fell-back' && journal.reason !== '' ? { reason: journal.reason } : {}),
+  next: 'mend the image or the node, or try the same image once more: --retry-failed-image',
+});
+
+function refuseRollback(layout: Layout, target: Slot): readonly Finding[] {
+  const { slots, goal } = layout;
+  const slot = slots[target];
+  const next = 'leave the node out (--exclude), or bring it there by its image: kubeos upgrade';
+  if (slot.content !== 'bootable') {
+    const state = slot.content === 'dirty' ? 'a write into it began and was never verified' : 'nothing in it can boot';
+    return [{ what: `slot ${target} holds no system to go back to`, reason: slot.problem ?? state, next }];
+  }
+  if (slot.version !== goal.version) {
+    return [{ what: `slot ${target} holds ${slot.version ?? 'an unknown system'}, not ${goal.version}`, next }];
+  }
+  if (slot.failedTrial && !goal.retryFailedImage) return [{ ...imageFailed(layout.seen.journal) }];
+  return [];
+}

@@ -1,0 +1,39 @@
+import type { DiskArtifact, DrainOptions } from './ports.ts';
+import type { Goal } from './plan-types.ts';
+import type { MaxUnavailable } from './budget.ts';
+import type { SelectionOptions } from './selection.ts';
+import type { Operation } from './facts.ts';
+
+/** Everything a user asked for; a plan is made from this and the cluster alone. */
+export interface RolloutRequest {
+  goal: Goal;
+  /** For an upgrade. A container image is planned too, so that the plan can say why it is refused. */
+  image?: ImageRequest;
+  selection: SelectionOptions;
+  maxUnavailable: MaxUnavailable;
+  canary: number;
+  maxFailures: number;
+  writeAfterDrain: boolean;
+  drain: DrainOptions;
+  allowMajor: boolean;
+  reinstall: boolean;
+  retryFailedImage: boolean;
+  /** The node whose own pod runs kubeos, where there is one. */
+  ownNode?: string;
+  /** What the cluster must allow: a mere plan only reads. */
+  rights: 'read' | 'rollout';
+}
+
+export type ImageRequest =
+  | { type: 'disk'; artifact: DiskArtifact; /** Without credentials or signatures. */ shownUrl: string }
+  | { type: 'docker' | 'containerd' };
+
+/** What every node of a run shall become. */
+export interface NodeGoal {
+  operation: Operation;
+  version: string;
+  /** SHA-256 of the artifact; empty for a rollback. */
+  sha256: string;
+  reinstall: boolean;
+  retryFailedImage: boolean;
+}
