@@ -1,0 +1,10 @@
+export { combineReports } from './combine.ts';
+export { formatData } from './data.ts';
+export { displayOptions, type Display, type DisplayOptions, type OutputStream } from './display.ts';
+export { renderError } from './error-screen.ts';
+export { errorToJson, planToJson, resultToJson, statusToJson } from './json.ts';
+export { renderConfirm, renderPlan } from './plan-screen.ts';
+export { createReport, type ProgressReport } from './progress-report.ts';
+export { renderResult } from './result-screen.ts';
+export { statusReport } from './status.ts';
+export { renderStatus } from './status-screen.ts';

@@ -1,0 +1,136 @@
+import { KubeosError } from '../errors.ts';
+import { EXIT, EXIT_MEANINGS, type ExitCode } from '../exit-codes.ts';
+import type { NodeResult, RolloutResult } from '../rollout/events.ts';
+import type { Plan } from '../rollout/plan-types.ts';
+import { OUTCOMES, type Outcome } from '../rollout/steps.ts';
+import { redactUrls } from '../validate/redact.ts';
+import { defined } from './defined.ts';
+import { stackLines } from './error-screen.ts';
+import type { StatusReport } from './status.ts';
+
+/** Grows when a field changes its meaning or goes away; added fields leave it alone. docs/json.md describes the fields. */
+export const SCHEMA_VERSION = 1;
+
+/** `fellBack` -> `fell-back`: the stable name of an exit code, beside its number. */
+export function exitName(code: ExitCode): string {
+  const name = Object.entries(EXIT).find(([, value]) => value === code)?.[0] ?? 'bug';
+  return name.replace(/[A-Z]/g, (capital) => `-${capital.toLowerCase()}`);
+}
+
+interface Exit {
+  exitCode: ExitCode;
+  exitName: string;
+  exitMeaning: string;
+}
+
+export interface ResultJson extends Exit {
+  schemaVersion: typeof SCHEMA_VERSION;
+  kind: 'RolloutResult';
+  run: string;
+  operation: RolloutResult['operation'];
+  version: string;
+  stopped?: string;
+  tookMs: number;
+  counts: Record<Outcome, number>;
+  nodes: readonly NodeResult[];
+  logDir?: string;
+}
+
+/** `kubeos upgrade -o json` and `kubeos rollback -o json`. */
+export function resultToJson(result: RolloutResult, logDir?: string): ResultJson {
+  const counts = Object.fromEntries(
+    OUTCOMES.map((outcome) => [outcome, result.results.filter((one) => one.outcome === outcome).length]),
+  ) as Record<Outcome, number>;
+  return redacted({
+    schemaVersion: SCHEMA_VERSION,
+    kind: 'RolloutResult',
+    run: result.run,
+    operation: result.operation,
+    version: result.version,
+    ...exit(result.exitCode),
+    ...defined({ stopped: result.stopped }),
+    tookMs: result.tookMs,
+    counts,
+    nodes: result.results,
+    ...defined({ logDir }),
+  });
+}
+
+export interface PlanJson extends Exit, Plan {
+  schemaVersion: typeof SCHEMA_VERSION;
+  kind: 'Plan';
+}
+
+/** `kubeos plan -o json`. @param exitCode what `kubeos plan` ends with */
+export function planToJson(plan: Plan, exitCode: ExitCode): PlanJson {
+  return redacted({ schemaVersion: SCHEMA_VERSION, kind: 'Plan', ...exit(exitCode), ...plan });
+}
+
+export interface StatusJson extends Exit, StatusReport {
+  schemaVersion: typeof SCHEMA_VERSION;
+  kind: 'Status';
+}
+
+/** `kubeos status -o json` and `-o yaml`. */
+export function statusToJson(report: StatusReport, exitCode: ExitCode = EXIT.done): StatusJson {
+  return redacted({ schemaVersion: SCHEMA_VERSION, kind: 'Status', ...exit(exitCode), ...report });
+}
+
+export interface ErrorJson extends Exit {
+  schemaVersion: typeof SCHEMA_VERSION;
+  kind: 'Error';
+  kubeosVersion: string;
+  error: {
+    name: string;
+    what: string;
+    reason?: string;
+    next?: string;
+    node?: string;
+    step?: string;
+    logTail: readonly string[];
+    /** It is a bug in kubeos; then `stack` is there. */
+    bug: boolean;
+    stack?: readonly string[];
+  };
+}
+
+/** What `-o json` prints instead of a result. @param version of kubeos */
+export function errorToJson(error: unknown, exitCode: ExitCode, version: string): ErrorJson {
+  return redacted({
+    schemaVersion: SCHEMA_VERSION,
+    kind: 'Error',
+    kubeosVersion: version,
+    ...exit(exitCode),
+    error: error instanceof KubeosError ? expected(error) : unexpected(error),
+  });
+}
+
+function expected(error: KubeosError): ErrorJson['error'] {
+  const { name, message, reason, next, node, step, logTail } = error;
+  return {
+    name,
+    what: message,
+    ...defined({ reason, next, node, step }),
+    logTail,
+    bug: false,
+  };
+}
+
+function unexpected(error: unknown): ErrorJson['error'] {
+  const name = error instanceof Error ? error.name : 'unknown';
+  const what = error instanceof Error ? error.message : String(error);
+  return { name, what, logTail: [], bug: true, stack: stackLines(error) };
+}
+
+const exit = (code: ExitCode): Exit => ({
+  exitCode: code,
+  exitName: exitName(code),
+  exitMeaning: EXIT_MEANINGS.get(code) ?? '',
+});
+
+/** Each text in it, at any depth, with its URLs redacted; keys of the data stay as they are. */
+function redacted<T>(data: T): T {
+  return JSON.parse(JSON.stringify(data), (_key, value: unknown) =>
+    typeof value === 'string' ? redactUrls(value) : value,
+  ) as T;
+}

@@ -1,0 +1,63 @@
+import { Chalk } from 'chalk';
+import type { Display } from './display.ts';
+import { cleanLine, cleanLines, toAscii } from './text.ts';
+
+export interface Symbols {
+  good: string;
+  bad: string;
+  warning: string;
+  neutral: string;
+  ellipsis: string;
+  spinner: readonly string[];
+}
+
+type Paint = (text: string) => string;
+
+/** What every renderer writes with: the one place for colours, symbols and for making foreign text safe. */
+export interface Pen {
+  readonly columns: number;
+  readonly symbols: Symbols;
+  /** One safe line, in ASCII where that is asked for. Everything that is shown goes through here once. */
+  readonly line: Paint;
+  /** The same for text of several lines. */
+  lines(text: string): string[];
+  readonly good: Paint;
+  readonly bad: Paint;
+  readonly warn: Paint;
+  readonly dim: Paint;
+  readonly bold: Paint;
+}
+
+const UNICODE: Symbols = {
+  good: '✓',
+  bad: '✗',
+  warning: '!',
+  neutral: '-',
+  ellipsis: '…',
+  spinner: ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'],
+};
+
+const ASCII: Symbols = {
+  good: '+',
+  bad: 'x',
+  warning: '!',
+  neutral: '-',
+  ellipsis: '...',
+  spinner: ['-', '\\', '|', '/'],
+};
+
+export function penFor(display: Display): Pen {
+  const chalk = new Chalk({ level: display.colour ? 1 : 0 });
+  const encode = display.ascii ? toAscii : (text: string): string => text;
+  return {
+    columns: display.columns,
+    symbols: display.ascii ? ASCII : UNICODE,
+    line: (text) => encode(cleanLine(text)),
+    lines: (text) => cleanLines(text).map(encode),
+    good: (text) => chalk.green(text),
+    bad: (text) => chalk.red(text),
+    warn: (text) => chalk.yellow(text),
+    dim: (text) => chalk.dim(text),
+    bold: (text) => chalk.bold(text),
+  };
+}

@@ -1,0 +1,186 @@
+import type { Finding, Plan, PlanEntry } from '../rollout/plan-types.ts';
+import type { DrainObstacle } from '../rollout/ports.ts';
+import type { Display } from './display.ts';
+import { field, fields, hanging, table, type Cell, type Field } from './layout.ts';
+import { penFor, type Pen } from './pen.ts';
+import { plural } from './text.ts';
+import { shortDigest } from './units.ts';
+
+export interface PlanScreenOptions {
+  /** `kubeos plan`: nothing was changed, and this is said. */
+  dryRun: boolean;
+  /** The command that would do it: `kubeos upgrade -f upgrade.yaml`. */
+  command?: string;
+}
+
+/** The plan as lines: what refuses it first, then what will happen to which node, then what stands in a node's way. */
+export function renderPlan(plan: Plan, display: Display, options: PlanScreenOptions): string[] {
+  const pen = penFor(display);
+  const obstacles = numberedObstacles(plan.entries);
+  const sections = [
+    ...plan.refusals.map((refusal) => finding(refusal, `${pen.symbols.bad} Refused: `, pen.bad, pen)),
+    [...headline(plan, pen), ...(plan.entries.length > 0 ? conditions(plan, pen) : [])],
+    plan.entries.length > 0 ? entryTable(plan, obstacles, pen) : [],
+    nodeNotes(plan, pen),
+    others(plan, pen),
+    obstacles.flatMap((obstacle) => obstacleLines(obstacle, pen)),
+    ...plan.notStarted.flatMap(({ node, findings }) =>
+      findings.map((one) => finding(one, `${pen.symbols.bad} ${node} cannot be started: `, pen.bad, pen)),
+    ),
+    ...plan.notes.map((note) => finding(note, `${pen.symbols.warning} `, pen.warn, pen)),
+    closing(plan, options, pen),
+  ];
+  return joinSections(sections);
+}
+
+/** The question before a rollout, on one line; it ends where the answer is typed. */
+export function renderConfirm(plan: Plan): string {
+  const all = plan.entries.length;
+  const reboots = plan.entries.filter((entry) => !entry.adopt && !entry.fellBackEarlier).length;
+  const acts = plan.operation === 'upgrade' ? 'Write, drain and reboot' : 'Drain and reboot';
+  const what = reboots > 0 ? `${acts} ${plural(reboots, 'node')}` : `Tidy up ${plural(all, 'node')}`;
+  const rest = reboots > 0 && reboots < all ? `, tidy up ${all - reboots} more` : '';
+  return `${what}${rest}${reboots > 1 ? `, ${plan.maxUnavailable} at a time` : ''}? [y/N] `;
+}
+
+/** Sections with an empty line between them; empty sections leave no trace. */
+export function joinSections(sections: readonly (readonly string[])[]): string[] {
+  return sections
+    .filter((section) => section.length > 0)
+    .flatMap((section, index) => (index === 0 ? section : ['', ...section]));
+}
+
+interface NumberedObstacle {
+  number: number;
+  node: string;
+  obstacle: DrainObstacle;
+}
+
+const VERBS = { upgrade: 'Upgrade', downgrade: 'Downgrade', reinstall: 'Reinstall', rollback: 'Roll back' } as const;
+
+function headline(plan: Plan, pen: Pen): string[] {
+  const { entries, already, notStarted, leftOut, version } = plan;
+  const chosen = already.length + notStarted.length;
+  if (entries.length > 0) {
+    const versions = `${versionsNow(entries)} -> ${version}`;
+    const title = `${VERBS[plan.direction]} ${entries.length} of ${plural(entries.length + chosen + leftOut.length, 'node')}: `;
+    return hanging(title, versions, pen).map(pen.bold);
+  }
+  if (notStarted.length > 0)
+    return hanging('', `No node can be started: ${notStarted.length} of ${chosen} should become ${version}.`, pen);
+  if (already.length === 0) return plan.refusals.length > 0 ? [] : ['Nothing to do: no node is selected.'];
+  const who = already.length === 1 ? 'the selected node runs' : `all ${already.length} selected nodes run`;
+  return hanging('', `Nothing to do: ${who} ${version}.`, pen);
+}
+
+function versionsNow(entries: readonly PlanEntry[]): string {
+  const versions = [...new Set(entries.map((entry) => entry.now))];
+  return versions.length > 2 ? `${versions.length} versions` : versions.join(', ');
+}
+
+function conditions(plan: Plan, pen: Pen): string[] {
+  const image = plan.image && [plan.image.shownUrl, `${plan.image.type}, sha256 ${shortDigest(plan.image.sha256)}`];
+  return fields([field('image', image), field('pace', pace(plan)), field('lost', losses(plan.entries))], 2, pen);
+}
+
+function pace(plan: Plan): string {
+  const canaries = plan.entries.filter((entry) => entry.canary).map((entry) => entry.node);
+  const first = canaries.length === 1 ? 'goes first, alone' : 'go first, one at a time';
+  return [
+    `${plan.maxUnavailable} at a time`,
+    ...(canaries.length > 0 ? [`${canaries.join(', ')} ${first}`] : []),
+    ...(plan.writeAfterDrain ? ['the slot is written after the drain'] : []),
+    plan.maxFailures === 0 ? 'failures do not stop it' : `stop after ${plural(plan.maxFailures, 'failure')}`,
+  ].join('; ');
+}
+
+function losses(entries: readonly PlanEntry[]): string[] {
+  const counts = new Map<string, number>();
+  for (const { loses } of entries) if (loses !== undefined) counts.set(loses, (counts.get(loses) ?? 0) + 1);
+  return [...counts].map(
+    ([what, count]) =>
+      `${what} in the inactive ${count === 1 ? 'slot of 1 node' : `slots of ${count} nodes`}: no way back to it`,
+  );
+}
+
+function numberedObstacles(entries: readonly PlanEntry[]): NumberedObstacle[] {
+  return entries
+    .flatMap((entry) => entry.drain.obstacles.map((obstacle) => ({ node: entry.node, obstacle })))
+    .map((one, index) => ({ ...one, number: index + 1 }));
+}
+
+function entryTable(plan: Plan, obstacles: readonly NumberedObstacle[], pen: Pen): string[] {
+  const columns = [
+    { header: '#', align: 'end' as const },
+    ...['NODE', 'RUNS', 'SLOT', 'DRAIN', 'NOTE'].map((header) => ({ header })),
+  ];
+  const rows = plan.entries.map((entry, index): Cell[] => [
+    { text: String(index + 1) },
+    { text: entry.node, paint: pen.bold },
+    { text: entry.now },
+    { text: slots(entry) },
+    drainCell(entry, obstacles, pen),
+    { text: entryMarks(plan, entry).join(', ') },
+  ]);
+  return table(columns, rows, pen, 2);
+}
+
+const slots = ({ assignment: { from, target } }: PlanEntry): string =>
+  from === target ? target : `${from} -> ${target}`;
+
+function drainCell(entry: PlanEntry, obstacles: readonly NumberedObstacle[], pen: Pen): Cell {
+  const own = obstacles.filter((one) => one.node === entry.node);
+  const met = own.map((one) => `${one.obstacle.pod} (${one.number})`);
+  const text = [plural(entry.drain.pods, 'pod'), ...met].join(', ');
+  return own.length > 0 ? { text, paint: pen.warn } : { text };
+}
+
+function entryMarks(plan: Plan, entry: PlanEntry): string[] {
+  const begins = plan.operation === 'upgrade' ? 'stage' : 'verify';
+  const resumed = entry.firstStep !== begins && entry.firstStep !== 'stage' && !entry.adopt && !entry.fellBackEarlier;
+  return [
+    ...(entry.canary ? ['canary'] : []),
+    ...(entry.alreadyDown ? ['down already'] : []),
+    ...(entry.adopt ? ['commit only'] : []),
+    ...(entry.fellBackEarlier ? ['fell back earlier'] : []),
+    ...(resumed ? [`resumes at ${entry.firstStep}`] : []),
+  ];
+}
+
+function nodeNotes(plan: Plan, pen: Pen): string[] {
+  const noted = [...plan.entries, ...plan.already].filter(({ notes }) => notes.length > 0);
+  return fields(
+    noted.map(({ node, notes }): Field => ({ label: node, text: notes })),
+    2,
+    pen,
+  );
+}
+
+function others(plan: Plan, pen: Pen): string[] {
+  const byReason = new Map<string, string[]>();
+  for (const { node, because } of plan.leftOut) byReason.set(because, [...(byReason.get(because) ?? []), node]);
+  const leftOut = [...byReason].map(([because, nodes]) => `${nodes.join(', ')}: ${because}`);
+  const already = plan.already.map(({ node }) => node).join(', ');
+  return fields([field(`already ${plan.version}`, already), field('left out', leftOut)], 2, pen);
+}
+
+function obstacleLines({ number, node, obstacle }: NumberedObstacle, pen: Pen): string[] {
+  const owner = obstacle.owner === undefined ? '' : ` of ${obstacle.owner}`;
+  return [
+    ...hanging(`(${number}) `, `${node}: pod ${obstacle.pod}${owner}`, pen),
+    ...fields([field('cause', obstacle.message), field('next', obstacle.remedy)], 6, pen),
+  ];
+}
+
+function finding({ what, reason, next }: Finding, prefix: string, paint: Pen['bad'], pen: Pen): string[] {
+  return [
+    ...hanging('', `${prefix}${what}`, pen).map(paint),
+    ...fields([field('cause', reason), field('next', next)], 4, pen),
+  ];
+}
+
+function closing(plan: Plan, { dryRun, command }: PlanScreenOptions, pen: Pen): string[] {
+  if (!dryRun && plan.refusals.length === 0) return [];
+  const doable = dryRun && command !== undefined && plan.entries.length > 0 && plan.refusals.length === 0;
+  return doable ? hanging('', `Nothing was changed. To do it: ${command}`, pen) : ['Nothing was changed.'];
+}

@@ -1,0 +1,130 @@
+import { EXIT, EXIT_MEANINGS } from '../exit-codes.ts';
+import type { NodeResult, RolloutResult } from '../rollout/events.ts';
+import type { Outcome } from '../rollout/steps.ts';
+import type { Display } from './display.ts';
+import { logLines } from './error-screen.ts';
+import { field, fields, hanging } from './layout.ts';
+import { penFor, type Pen } from './pen.ts';
+import { joinSections } from './plan-screen.ts';
+import { padEnd, padStart, plural } from './text.ts';
+import { duration } from './units.ts';
+
+export interface ResultScreenOptions {
+  /** The command that was given, which also carries on: `kubeos upgrade -f upgrade.yaml`. */
+  command: string;
+  /** The run's log folder, if one could be written. */
+  logDir?: string;
+}
+
+/** How a rollout ended, as lines: failures first, the most urgent at the top, then counts, then the exit code. */
+export function renderResult(result: RolloutResult, display: Display, options: ResultScreenOptions): string[] {
+  const pen = penFor(display);
+  const { results, stopped } = result;
+  return joinSections([
+    ...URGENCY.flatMap((outcome) => failures(results, outcome, pen)),
+    ...notStarted(results, pen),
+    stopped === undefined ? [] : hanging('', `Stopped early: ${stopped}.`, pen),
+    counts(results, pen),
+    verdict(result, options, pen),
+  ]);
+}
+
+/** How many nodes ended how, in the order of urgency: `upgraded 2, fell back 1`. */
+export function countOutcomes(results: readonly NodeResult[]): [Outcome, string[]][] {
+  const outcomes = SUMMARY_ORDER.map((outcome): [Outcome, string[]] => [outcome, namesOf(results, outcome)]);
+  return outcomes.filter(([, names]) => names.length > 0);
+}
+
+/** What a node's line says of its end: `fell back to KubeOS 1.0.0, slot B`. */
+export function outcomePhrase({ outcome, now, slot }: NodeResult): string {
+  const where = slot === undefined ? '' : `, slot ${slot}`;
+  if (now === undefined) return `${outcome}${where}`;
+  if (outcome === 'fell back') return `fell back to ${now}${where}`;
+  return `${outcome}, runs ${now}${where}`;
+}
+
+const URGENCY = ['needs hands', 'failed', 'fell back'] as const satisfies readonly Outcome[];
+const SUMMARY_ORDER = [...URGENCY, 'not started', 'upgraded', 'rolled back', 'already there'] as const;
+const MOST_NAMES = 20;
+
+const namesOf = (results: readonly NodeResult[], outcome: Outcome): string[] =>
+  results.filter((result) => result.outcome === outcome).map((result) => result.node);
+
+function failures(results: readonly NodeResult[], outcome: Outcome, pen: Pen): string[][] {
+  return results.filter((result) => result.outcome === outcome).map((result) => failure(result, pen));
+}
+
+function failure(result: NodeResult, pen: Pen): string[] {
+  return [
+    ...hanging('', `${pen.symbols.bad} ${result.node}  ${outcomePhrase(result)}`, pen).map(pen.bad),
+    ...fields(
+      [
+        field('step', result.step),
+        field('what', result.what),
+        field('cause', result.reason),
+        field('log', logLines(result.node, result.logTail)),
+        field('next', result.next),
+      ],
+      4,
+      pen,
+    ),
+  ];
+}
+
+/** Nodes that were not started for the same reason share a block: after a stop there can be hundreds. */
+function notStarted(results: readonly NodeResult[], pen: Pen): string[][] {
+  const groups = new Map<string, [NodeResult, ...NodeResult[]]>();
+  for (const result of results.filter(({ outcome }) => outcome === 'not started')) {
+    const key = JSON.stringify([result.what, result.reason, result.next]);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [result]);
+    else group.push(result);
+  }
+  return [...groups.values()].map((group) => {
+    const [first] = group;
+    const names = someNames(
+      group.map((result) => result.node),
+      pen,
+    );
+    const entries = [field('what', first.what), field('cause', first.reason), field('next', first.next)];
+    return [...hanging(`${pen.symbols.neutral} `, `${names}  not started`, pen), ...fields(entries, 4, pen)];
+  });
+}
+
+function counts(results: readonly NodeResult[], pen: Pen): string[] {
+  const rows = countOutcomes(results);
+  const outcomeWidth = Math.max(0, ...rows.map(([outcome]) => outcome.length));
+  const countWidth = Math.max(0, ...rows.map(([, names]) => String(names.length).length));
+  return rows.flatMap(([outcome, names]) =>
+    hanging(
+      `  ${padEnd(outcome, outcomeWidth)}  ${padStart(String(names.length), countWidth)}  `,
+      someNames(names, pen),
+      pen,
+    ),
+  );
+}
+
+function someNames(names: readonly string[], pen: Pen): string {
+  if (names.length <= MOST_NAMES) return names.join(', ');
+  const shown = names.slice(0, MOST_NAMES - 1);
+  return `${shown.join(', ')} ${pen.symbols.ellipsis} and ${names.length - shown.length} more`;
+}
+
+function verdict(result: RolloutResult, { command, logDir }: ResultScreenOptions, pen: Pen): string[] {
+  const { results, version, exitCode, tookMs } = result;
+  const there = results.filter(({ outcome }) => ['upgraded', 'rolled back', 'already there'].includes(outcome)).length;
+  const good = exitCode === EXIT.done;
+  const share =
+    there === results.length
+      ? `all ${plural(there, 'node')} run it`
+      : `${there} of ${plural(results.length, 'node')} run it`;
+  const line = `${good ? `${pen.symbols.good} ` : ''}${version}: ${share}, after ${duration(tookMs)}.`;
+  const logs = logDir === undefined ? [] : hanging('Logs: ', logDir, pen);
+  if (good) return [...hanging('', line, pen).map(pen.good), ...logs];
+  return [
+    ...hanging('', line, pen),
+    ...hanging('', `Exit ${exitCode}: ${EXIT_MEANINGS.get(exitCode) ?? ''}.`, pen).map(pen.bold),
+    ...hanging('To carry on: ', command, pen),
+    ...logs,
+  ];
+}

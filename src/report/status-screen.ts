@@ -1,0 +1,178 @@
+import type { Display } from './display.ts';
+import { field, fields, hanging, table, type Cell } from './layout.ts';
+import { penFor, type Pen } from './pen.ts';
+import { joinSections } from './plan-screen.ts';
+import type { LastRun, SlotStatus, StatusReport, StatusRow } from './status.ts';
+import { roughDuration, shortDigest } from './units.ts';
+
+export interface StatusScreenOptions {
+  /** More columns; then the table is as wide as it needs to be. */
+  wide: boolean;
+  /** `--no-ssh`: what only SSH can tell was not asked for. */
+  ssh: boolean;
+}
+
+/** Every node as a table, then what needs more words, then the last run. */
+export function renderStatus(report: StatusReport, display: Display, options: StatusScreenOptions): string[] {
+  const pen = penFor(options.wide ? { ...display, columns: Infinity } : display);
+  const notes = penFor(display);
+  if (report.nodes.length === 0) return ['The cluster has no nodes.'];
+  const now = Date.parse(report.at);
+  return joinSections([
+    statusTable(report, options, pen),
+    [...marks(report.nodes), ...(options.ssh ? [] : ['? not asked for: --no-ssh'])],
+    ...report.nodes.map((row) => details(row, now, notes)),
+    report.lastRun === undefined ? [] : lastRunLines(report.lastRun, now, notes),
+  ]);
+}
+
+const NARROW = ['NODE', 'READY', 'OS', 'SLOT', 'OTHER SLOT', 'NEXT BOOT'];
+const WIDE = ['STATE', 'KERNEL', 'ARCH', 'DEVICE', 'IMAGE', 'OTHER DEVICE', 'OTHER IMAGE'];
+
+function statusTable(report: StatusReport, { wide }: StatusScreenOptions, pen: Pen): string[] {
+  const headers = [...NARROW, ...(wide ? WIDE : []), 'NOTE'].map((header) => ({ header }));
+  const rows = report.nodes.map((row) => [
+    ...narrowCells(row, pen),
+    ...(wide ? wideCells(row) : []),
+    noteCell(row, pen),
+  ]);
+  return table(headers, rows, pen);
+}
+
+function narrowCells(row: StatusRow, pen: Pen): Cell[] {
+  return [
+    { text: row.node, paint: pen.bold },
+    row.ready ? { text: 'yes' } : { text: 'no', paint: pen.bad },
+    { text: row.osVersion },
+    { text: row.active ?? '?' },
+    { text: otherSlotText(row.otherSlot) },
+    { text: row.nextBoot ?? '?' },
+  ];
+}
+
+function wideCells(row: StatusRow): Cell[] {
+  const image = (slot: SlotStatus | undefined): string => (slot?.sha256 ? shortDigest(slot.sha256) : '-');
+  return [
+    row.state,
+    row.kernelVersion,
+    row.architecture,
+    row.activeSlot?.device ?? '?',
+    image(row.activeSlot),
+    row.otherSlot?.device ?? '?',
+    image(row.otherSlot),
+  ].map((text) => ({ text }));
+}
+
+function otherSlotText(slot: SlotStatus | undefined): string {
+  if (slot === undefined) return '?';
+  if (slot.content === 'dirty') return 'half written';
+  if (slot.failedTrial) return `${slot.version ?? 'unknown'}!`;
+  if (slot.content === 'unbootable') return slot.version === undefined ? 'nothing' : `${slot.version}*`;
+  return slot.version ?? 'unknown';
+}
+
+function marks(rows: readonly StatusRow[]): string[] {
+  const texts = rows.map((row) => otherSlotText(row.otherSlot));
+  return [
+    ...(texts.some((text) => text.endsWith('!')) ? ["! this slot's image failed its trial there"] : []),
+    ...(texts.some((text) => text.endsWith('*')) ? ['* this slot does not boot'] : []),
+  ];
+}
+
+/** A few words for the table; whatever needs more of them stands below it. */
+function noteCell(row: StatusRow, pen: Pen): Cell {
+  const { run, problems } = row;
+  const amiss = UNSETTLED.has(row.state) || problems.length > 0 || run?.live === false;
+  const text = present([
+    [row.controlPlane, 'control plane'],
+    [row.cordoned, 'cordoned'],
+    [run !== undefined, `${run?.live === true ? 'at' : 'left at'} ${run?.step ?? ''}`],
+    [UNSETTLED.has(row.state), row.state],
+    [row.journal?.phase === 'fell-back', 'fell back'],
+    [row.unsupported !== undefined, 'unsupported'],
+    [row.bootProblem !== undefined, 'boot environment'],
+    [problems.length > 0 && row.active === undefined, 'no SSH'],
+    [row.operatorUpgrading, 'operator'],
+  ]).join(', ');
+  return amiss ? { text, paint: pen.warn } : { text };
+}
+
+const UNSETTLED: ReadonlySet<StatusRow['state']> = new Set(['trial', 'armed', 'booted by hand'] as const);
+
+/** The texts whose condition holds. */
+const present = (texts: readonly (readonly [boolean, string])[]): string[] =>
+  texts.flatMap(([holds, text]) => (holds ? [text] : []));
+
+function details(row: StatusRow, now: number, pen: Pen): string[] {
+  const sentences = sentencesOf(row, now);
+  const { problems } = row;
+  return [
+    ...(sentences.length > 0 ? hanging(`${row.node}: `, sentences.join('; '), pen) : []),
+    ...problems.flatMap(({ what, reason, next }) => [
+      ...hanging('', what.includes(row.node) ? what : `${row.node}: ${what}`, pen),
+      ...fields([field('cause', reason), field('next', next)], 4, pen),
+    ]),
+  ];
+}
+
+function sentencesOf(row: StatusRow, now: number): string[] {
+  const { run, journal, otherSlot: other, detached, notReadyBecause, bootProblem } = row;
+  const sentences = [
+    row.ready ? undefined : labelled('not Ready', notReadyBecause),
+    stateSentence(row),
+    run && runSentence(run),
+    journal && fallBackSentence(journal, now),
+    detached && `its detached step ${detached.step} ${detached.running ? 'runs' : 'has ended'}`,
+    other && labelled(`slot ${other.slot}`, other.problem),
+    row.unsupported,
+    labelled('boot environment', bootProblem),
+    row.operatorUpgrading ? "KubeOS's own operator is upgrading it" : undefined,
+  ];
+  return sentences.filter((sentence) => sentence !== undefined);
+}
+
+const labelled = (label: string, text: string | undefined): string | undefined =>
+  text === undefined ? undefined : `${label}: ${text}`;
+
+function fallBackSentence(
+  { phase, updatedAt, reason }: NonNullable<StatusRow['journal']>,
+  now: number,
+): string | undefined {
+  return phase === 'fell-back' ? `fell back ${ago(updatedAt * 1000, now)}: ${reason}` : undefined;
+}
+
+function stateSentence({ state, active, nextBoot }: StatusRow): string | undefined {
+  if (!UNSETTLED.has(state) || active === undefined || nextBoot === undefined) return undefined;
+  if (state === 'armed') return `its next boot tries slot ${nextBoot}`;
+  const how = state === 'trial' ? 'is on trial' : 'was booted by hand';
+  return `slot ${active} ${how}: a reset returns to slot ${nextBoot}`;
+}
+
+function runSentence({ live, operation, version, step, cordon, run }: NonNullable<StatusRow['run']>): string {
+  const what = `the ${operation} to ${version} ${live ? 'is' : 'was left'} at ${step}`;
+  const cordons = { ours: ', which cordoned it', found: ', which found it cordoned', none: '' };
+  return `${what} by run ${run}${cordons[cordon]}`;
+}
+
+function lastRunLines(last: LastRun, now: number, pen: Pen): string[] {
+  const since = last.acquiredAt === undefined ? '' : `, began ${ago(Date.parse(last.acquiredAt), now)}`;
+  const seen = last.renewedAt === undefined ? '' : `, last sign of life ${ago(Date.parse(last.renewedAt), now)}`;
+  return [
+    ...hanging(last.running ? 'Running: ' : 'Last run: ', `${last.what}, by ${last.holder}`, pen),
+    ...fields(
+      [
+        field('run', `${last.run}${since}${seen}`),
+        last.running ? undefined : field('left', last.unfinished.join(', ')),
+        field('next', last.next),
+      ],
+      2,
+      pen,
+    ),
+  ];
+}
+
+/** The node's clock may be ahead of ours: then it was just now. */
+function ago(then: number, now: number): string {
+  if (!Number.isFinite(then)) return 'at an unknown time';
+  return now - then < 60_000 ? 'just now' : `${roughDuration(now - then)} ago`;
+}
