@@ -1,0 +1,129 @@
+import * as z from 'zod';
+import type { Clock } from '../rollout/ports.ts';
+import type { KubeosError } from '../errors.ts';
+import { ApiError, apiAway, failureOf, unexpectedAnswer } from './api-error.ts';
+import { ConnectionLost, exchange, type HttpAnswer, type HttpCall } from './http.ts';
+import type { ProxyAddress } from './proxy.ts';
+
+export interface ApiOptions {
+  /** Where to send requests now; may start a proxy anew. */
+  address: () => Promise<ProxyAddress>;
+  clock: Clock;
+  /** How long failures that may pass are retried, in milliseconds. */
+  retryForMs: number;
+}
+
+export interface Request<T> {
+  /** What this is about, for errors: `read the nodes`. */
+  doing: string;
+  method?: HttpCall['method'];
+  path: string;
+  query?: Readonly<Record<string, string>>;
+  body?: unknown;
+  contentType?: 'application/json' | 'application/merge-patch+json';
+  answer: z.ZodType<T>;
+  signal?: AbortSignal;
+  /** Milliseconds; instead of the usual time that failures are retried. */
+  retryForMs?: number;
+}
+
+const ATTEMPT_TIMEOUT_MS = 30_000;
+const FIRST_PAUSE_MS = 200;
+const LONGEST_PAUSE_MS = 10_000;
+const PAGE = '500';
+/** These may pass: the server is overloaded, starting, or away behind the proxy. */
+const PASSING: ReadonlySet<number> = new Set([429, 500, 502, 503, 504]);
+
+/**
+ * Typed requests to the API server. Only requests that can be sent twice without harm go through it (reads, and writes
+ * that carry a resourceVersion or create one named thing), so that every passing failure is simply tried again.
+ */
+export class Api {
+  private readonly options: ApiOptions;
+
+  constructor(options: ApiOptions) {
+    this.options = options;
+  }
+
+  /**
+   * Throws ApiUnreachableError (away for longer than the retry time, or 401), PreflightError (403), ApiError (any other
+   * refusal), or the signal's reason.
+   */
+  async send<T>(request: Request<T>): Promise<T> {
+    const answer = await this.exchangePatiently(request);
+    try {
+      return request.answer.parse(JSON.parse(answer.body));
+    } catch (cause) {
+      throw unexpectedAnswer(request.doing, cause);
+    }
+  }
+
+  /** All items of a collection, read in pages. `resourceVersion` is the state that the list shows. */
+  async list<T>(
+    request: Omit<Request<unknown>, 'answer'> & { item: z.ZodType<T> },
+  ): Promise<{ items: T[]; resourceVersion: string }> {
+    const page = z.object({
+      metadata: z.object({ resourceVersion: z.string().default(''), continue: z.string().default('') }),
+      items: z
+        .array(request.item)
+        .nullish()
+        .transform((items) => items ?? []),
+    });
+    const items: T[] = [];
+    let token = '';
+    for (;;) {
+      const query = { ...request.query, limit: PAGE, ...(token === '' ? {} : { continue: token }) };
+      try {
+        const answer = await this.send({ ...request, query, answer: page });
+        items.push(...answer.items);
+        token = answer.metadata.continue;
+        if (token === '') return { items, resourceVersion: answer.metadata.resourceVersion };
+      } catch (error) {
+        // The pages' common state has been compacted away meanwhile (410): begin again.
+        if (!(error instanceof ApiError) || error.status !== 410 || token === '') throw error;
+        items.length = 0;
+        token = '';
+      }
+    }
+  }
+
+  private async exchangePatiently(request: Request<unknown>): Promise<HttpAnswer> {
+    const { clock } = this.options;
+    const deadline = clock.now() + (request.retryForMs ?? this.options.retryForMs);
+    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
+      request.signal?.throwIfAborted();
+      const outcome = await this.attempt(request);
+      if (outcome.answer !== undefined) return outcome.answer;
+      const waitMs = Math.max(pauseMs, (outcome.retryAfterSeconds ?? 0) * 1000);
+      if (!outcome.passing || clock.now() + waitMs > deadline) throw outcome.failure;
+      await clock.sleep(waitMs, request.signal);
+    }
+  }
+
+  private async attempt(request: Request<unknown>): Promise<Attempt> {
+    const query = new URLSearchParams(request.query).toString();
+    try {
+      const answer = await exchange(await this.options.address(), {
+        method: request.method ?? 'GET',
+        path: query === '' ? request.path : `${request.path}?${query}`,
+        timeoutMs: ATTEMPT_TIMEOUT_MS,
+        ...(request.body === undefined ? {} : { body: request.body }),
+        ...(request.contentType === undefined ? {} : { contentType: request.contentType }),
+        ...(request.signal === undefined ? {} : { signal: request.signal }),
+      });
+      if (answer.status >= 200 && answer.status < 300) return { answer };
+      return {
+        failure: failureOf(request.doing, answer),
+        passing: PASSING.has(answer.status),
+        retryAfterSeconds: answer.retryAfterSeconds,
+      };
+    } catch (error) {
+      if (!(error instanceof ConnectionLost)) throw error;
+      return { failure: apiAway(request.doing, error.message), passing: true, retryAfterSeconds: undefined };
+    }
+  }
+}
+
+type Attempt =
+  | { answer: HttpAnswer }
+  | { answer?: undefined; failure: KubeosError; passing: boolean; retryAfterSeconds: number | undefined };

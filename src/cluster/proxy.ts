@@ -1,0 +1,104 @@
+import { mkdtemp, rm, rmdir } from 'node:fs/promises';
+import { Agent } from 'node:http';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { ApiUnreachableError } from '../errors.ts';
+import type { GuardedProcess } from './guard.ts';
+import type { Kubectl } from './kubectl.ts';
+
+const START_TIMEOUT_MS = 20_000;
+/** A Unix socket's path is limited to 103 bytes on macOS, 107 on Linux. */
+const LONGEST_FOLDER = 100;
+
+/** Where requests go: the socket of a running proxy and the connections kept open to it. */
+export interface ProxyAddress {
+  socketPath: string;
+  agent: Agent;
+}
+
+/**
+ * One `kubectl proxy` on a Unix socket in a folder that only this user can enter. A proxy that ended is started again
+ * by the next request, since a run lasts hours and must not die of it.
+ */
+export class KubectlProxy {
+  private readonly kubectl: Kubectl;
+  private readonly agent = new Agent({ keepAlive: true, maxSockets: 32 });
+  private current: Promise<RunningProxy> | undefined;
+  private closed = false;
+
+  constructor(kubectl: Kubectl) {
+    this.kubectl = kubectl;
+  }
+
+  /** Throws ApiUnreachableError where no proxy can be started. */
+  async address(): Promise<ProxyAddress> {
+    const { socketPath } = await this.alive();
+    return { socketPath, agent: this.agent };
+  }
+
+  private async alive(): Promise<RunningProxy> {
+    const seen = this.current;
+    const running = await seen?.catch(() => undefined);
+    if (running?.process.ended() === false) return running;
+    if (this.closed) throw new ApiUnreachableError('the connection to the cluster is closed already');
+    // Another request may have started one while this one looked.
+    if (this.current !== seen) return this.alive();
+    this.current = startProxy(this.kubectl);
+    return this.current;
+  }
+
+  /** Ends the proxy and removes its folder. */
+  async close(): Promise<void> {
+    this.closed = true;
+    this.agent.destroy();
+    const running = await this.current?.catch(() => undefined);
+    await running?.process.end();
+    if (running !== undefined) await removeFolder(running.folder);
+  }
+}
+
+interface RunningProxy {
+  process: GuardedProcess;
+  folder: string;
+  socketPath: string;
+}
+
+async function startProxy(kubectl: Kubectl): Promise<RunningProxy> {
+  const folder = await mkdtemp(join(shortTemporaryFolder(), 'kubeos-'));
+  const socketPath = join(folder, 's');
+  const guarded = kubectl.start(['proxy', `--unix-socket=${socketPath}`], folder);
+  let said = '';
+  guarded.stdout.resume();
+  guarded.stderr.setEncoding('utf8').on('data', (text: string) => (said = (said + text).slice(-2_000)));
+  const deadline = performance.now() + START_TIMEOUT_MS;
+  while (!guarded.ended() && performance.now() < deadline) {
+    if (await accepts(socketPath)) return { process: guarded, folder, socketPath };
+    await pause(20);
+  }
+  await guarded.end();
+  await removeFolder(folder);
+  throw new ApiUnreachableError('kubectl proxy does not start', {
+    reason: said.trim() === '' ? 'it does not open its socket' : said.trim(),
+    next: `see what it says: ${kubectl.shown('proxy --port=0')}`,
+  });
+}
+
+const shortTemporaryFolder = (): string =>
+  tmpdir().length > LONGEST_FOLDER - 'kubeos-XXXXXX/s'.length ? '/tmp' : tmpdir();
+
+function accepts(socketPath: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(socketPath);
+    socket.once('connect', () => resolve(true));
+    socket.once('error', () => resolve(false));
+    socket.once('connect', () => socket.destroy());
+  });
+}
+
+/** The guard has removed it already, as a rule. */
+async function removeFolder(folder: string): Promise<void> {
+  await rm(join(folder, 's'), { force: true });
+  await rmdir(folder).catch(() => undefined);
+}
