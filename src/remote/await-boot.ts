@@ -1,0 +1,92 @@
+import * as z from 'zod';
+import { ConnectError, KubeosError } from '../errors.ts';
+import type { ClusterNode } from '../rollout/facts.ts';
+import type { BootReport, Clock } from '../rollout/ports.ts';
+import { readAnswers, slotName } from './answers.ts';
+import type { NodeCalls } from './node-calls.ts';
+
+export interface BootTools {
+  calls: NodeCalls;
+  clock: Clock;
+  notice: (message: string, node?: string) => void;
+}
+
+// A node that is down often answers with silence, so attempts are short, and follow each other quickly.
+const ATTEMPT_MS = 10_000;
+const WAIT_MS = [1000, 1000, 1500, 2000, 3000];
+
+const reportSchema = z.object({ boot_id: z.string(), active: slotName, version: z.string().default('') });
+
+/** What the node says of its present boot. `patienceMs` as in `CallOptions`. */
+export async function bootReport(
+  calls: NodeCalls,
+  node: ClusterNode,
+  options: { signal?: AbortSignal; timeoutMs?: number; patienceMs?: number } = {},
+): Promise<BootReport> {
+  const timeoutMs = options.timeoutMs ?? ATTEMPT_MS;
+  const answers = await calls.call(
+    node,
+    'boot-report',
+    {},
+    {
+      timeoutMs,
+      readyTimeoutMs: timeoutMs,
+      patienceMs: options.patienceMs ?? 0,
+      ...(options.signal !== undefined && { signal: options.signal }),
+    },
+  );
+  const report = readAnswers(answers, reportSchema, 'boot-report', node.name);
+  return { bootId: report.boot_id, active: report.active, osVersion: report.version };
+}
+
+/**
+ * Waits until the node answers with another boot id than `previousBootId`; undefined once `timeoutMs` (0: never) is
+ * over. Every failure is part of the wait. Those that waiting does not mend, a changed host key or a refused login, are
+ * told at once; the last one of any kind is told at the end.
+ */
+export async function awaitBoot(
+  tools: BootTools,
+  node: ClusterNode,
+  previousBootId: string,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<BootReport | undefined> {
+  const begun = tools.clock.now();
+  const left = () => (timeoutMs === 0 ? Infinity : begun + timeoutMs - tools.clock.now());
+  const told = new Set<string>();
+  let last = 'it still runs the boot from before';
+  for (let attempt = 0; left() > 0; attempt++) {
+    signal.throwIfAborted();
+    try {
+      const report = await bootReport(tools.calls, node, {
+        signal,
+        timeoutMs: Math.min(ATTEMPT_MS, Math.max(left(), 100)),
+      });
+      if (report.bootId !== previousBootId) return report;
+      last = 'it still runs the boot from before';
+    } catch (error) {
+      if (signal.aborted) throw signal.reason;
+      if (!(error instanceof KubeosError)) throw error;
+      last = describe(error);
+      if (needsHands(error) && !told.has(error.message)) {
+        told.add(error.message);
+        tools.notice(`it is back, but: ${last}\n${error.next ?? ''}`.trimEnd(), node.name);
+      }
+    }
+    const pause = WAIT_MS[Math.min(attempt, WAIT_MS.length - 1)] ?? 1000;
+    await tools.clock.sleep(Math.max(0, Math.min(pause, left())), signal);
+  }
+  tools.notice(`no new boot seen; last: ${last}`, node.name);
+  return undefined;
+}
+
+function needsHands(error: KubeosError): boolean {
+  if (!(error instanceof ConnectError)) return false;
+  return (
+    error.failure === 'host-key-changed' || error.failure === 'host-key-unknown' || error.failure === 'login-refused'
+  );
+}
+
+function describe(error: KubeosError): string {
+  return [error.message, error.reason].filter((text) => text !== undefined).join(': ');
+}

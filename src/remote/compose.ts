@@ -1,0 +1,30 @@
+import { quote } from './quote.ts';
+
+/** Arguments of a node script; undefined ones are left out. */
+export type ScriptArguments = Readonly<Record<string, string | number | boolean | undefined>>;
+
+/** Printed before a script's answers, so that what a login shell prints of its own is told apart from them. */
+export const ANSWER_MARK = 'kubeos-answer:';
+
+/** `lib.sh`, a step and its call in one piece, as docs/node-protocol.md says. */
+export function composeScript(library: string, step: string, args: ScriptArguments): string {
+  return `${withNewline(library)}${withNewline(step)}${callOfMain(args, '')}`;
+}
+
+/** The same for a script whose answers come straight back: they follow a line with `ANSWER_MARK`. */
+export function composeCall(library: string, step: string, args: ScriptArguments): string {
+  return `${withNewline(library)}${withNewline(step)}${callOfMain(args, `echo ${ANSWER_MARK}; `)}`;
+}
+
+// A shell reads a braced group to its end before it runs any of it, so a call that was cut off, be it between two
+// arguments, runs nothing.
+function callOfMain(args: ScriptArguments, before: string): string {
+  const words = Object.entries(args)
+    .filter(([, value]) => value !== undefined)
+    .map(([key, value]) => quote(`${key}=${String(value)}`));
+  return `{ ${before}${['main', ...words].join(' ')} </dev/null; }\n`;
+}
+
+function withNewline(text: string): string {
+  return text.endsWith('\n') ? text : `${text}\n`;
+}

@@ -1,0 +1,96 @@
+import type { Duplex } from 'node:stream';
+import pLimit from 'p-limit';
+import type { Client } from 'ssh2';
+import { ConnectError } from '../errors.ts';
+import { execute, type ExecOptions, type ExecResult } from './exec.ts';
+
+/** A connection that has signed in. One command runs at a time: some servers allow a single session. */
+export class Connection {
+  /** `root@10.0.0.11:22` */
+  readonly shown: string;
+  readonly user: string;
+  readonly #client: Client;
+  readonly #oneByOne = pLimit(1);
+  readonly #losers = new Set<(reason: string) => void>();
+  #lostBecause: string | undefined;
+  #lastError = 'the other side closed it';
+
+  constructor(client: Client, shown: string, user: string) {
+    this.#client = client;
+    this.shown = shown;
+    this.user = user;
+    client.on('error', (error) => (this.#lastError = error.message));
+    client.on('close', () => this.#lose());
+    // Some losses only end the stream; destroying what is left makes `close` follow.
+    client.on('end', () => client.destroy());
+  }
+
+  get alive(): boolean {
+    return this.#lostBecause === undefined;
+  }
+
+  /** Runs a command, `input` on its standard input. Rejects with ConnectError where the connection does not carry it. */
+  run(command: string, input: string, options: ExecOptions): Promise<ExecResult> {
+    return this.#oneByOne(async () => {
+      if (this.#lostBecause !== undefined)
+        throw new ConnectError('the SSH connection was lost', 'lost', { reason: this.#lostBecause });
+      try {
+        return await execute(this.#client, command, input, options, (callback) => this.onLost(callback));
+      } catch (error) {
+        // Whatever still runs behind a channel that timed out must not hold up the next call.
+        if (error instanceof ConnectError && error.failure === 'timeout') this.#client.destroy();
+        throw error;
+      }
+    });
+  }
+
+  /** Opens a stream to another host from here: what a jump host is for. */
+  forward(host: string, port: number): Promise<Duplex> {
+    return new Promise((resolve, reject) => {
+      const fail = (reason: string) =>
+        reject(
+          new ConnectError(`the jump host ${this.shown} does not reach ${host}:${String(port)}`, 'unreachable', {
+            reason,
+          }),
+        );
+      const forget = this.onLost(fail);
+      try {
+        this.#client.forwardOut('127.0.0.1', 0, host, port, (error, channel) => {
+          forget();
+          if (error) fail(error.message);
+          else resolve(channel);
+        });
+      } catch (error) {
+        forget();
+        fail(error instanceof Error ? error.message : String(error));
+      }
+    });
+  }
+
+  /** Calls back once the connection is gone, at once if it is; returns the way to take the callback back. */
+  onLost(callback: (reason: string) => void): () => void {
+    if (this.#lostBecause !== undefined) callback(this.#lostBecause);
+    else this.#losers.add(callback);
+    return () => this.#losers.delete(callback);
+  }
+
+  /** Ends the connection; resolves once it is gone. */
+  async end(): Promise<void> {
+    if (!this.alive) return;
+    await new Promise<void>((done) => {
+      this.onLost(() => done());
+      this.#lastError = 'kubeos ended it';
+      this.#client.end();
+      // A peer that has vanished does not answer the farewell.
+      setTimeout(() => this.#client.destroy(), 500).unref();
+      setTimeout(done, 1000).unref();
+    });
+  }
+
+  #lose(): void {
+    if (this.#lostBecause !== undefined) return;
+    this.#lostBecause = this.#lastError;
+    for (const callback of [...this.#losers]) callback(this.#lastError);
+    this.#losers.clear();
+  }
+}

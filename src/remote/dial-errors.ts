@@ -1,0 +1,90 @@
+import { ConnectError, type FailureContext } from '../errors.ts';
+import type { AuthRound } from './auth.ts';
+import { cleanText } from './clean-text.ts';
+import type { Target } from './target.ts';
+
+/** How far a connection has come. `refused`: every method has been tried in vain. */
+export interface DialState {
+  phase: 'connect' | 'handshake' | 'host key' | 'sign-in' | 'refused';
+  /** What the server would still take, in its own words. */
+  methodsLeft: string[];
+}
+
+/** The server took the connection and closed it again before the sign-in was over; often it is only too busy. */
+export class ClosedEarlyError extends ConnectError {
+  constructor(target: Target, state: DialState, why?: string) {
+    super(`no SSH connection to ${target.shown}`, 'unreachable', {
+      reason: why ?? `the server closed the connection (${state.phase === 'connect' ? 'handshake' : state.phase})`,
+      next: 'look at the log of its sshd (MaxStartups, AllowUsers, a full disk), and at firewalls between',
+      ...nodeOf(target),
+    });
+  }
+}
+
+/** What ssh2 reports while a connection is being made, as a failure that can be acted upon. */
+export function explainDialError(error: unknown, target: Target, state: DialState, auth: AuthRound): ConnectError {
+  const { message, level, code } = readError(error);
+  if (state.phase === 'refused' || (state.phase === 'sign-in' && level === undefined)) {
+    return loginRefused(target, state, auth, state.phase === 'refused' ? undefined : message);
+  }
+  if (level === 'client-socket' || level === 'client-dns') return unreachable(target, code, message, error);
+  if (level === 'protocol') return new ClosedEarlyError(target, state);
+  return new ConnectError(`no SSH connection to ${target.shown}`, 'protocol', {
+    reason: cleanText(message),
+    next: message.includes('no matching')
+      ? 'the server offers only algorithms that kubeos does not speak (SHA-1, or post-quantum alone); see HostKeyAlgorithms, KexAlgorithms, Ciphers and MACs in its sshd_config'
+      : 'check that an SSH server listens there',
+    cause: error,
+    ...nodeOf(target),
+  });
+}
+
+/** Every key was offered, and the server let none in. */
+export function loginRefused(target: Target, state: DialState, auth: AuthRound, why?: string): ConnectError {
+  const { user } = target.credentials;
+  const offered = auth.offered.length === 0 ? 'there is no key to offer' : `refused: ${auth.offered.join('; ')}`;
+  const others = state.methodsLeft.filter((method) => method !== 'publickey');
+  const takes = state.methodsLeft.length === 0 ? [] : [`the server takes: ${state.methodsLeft.join(', ')}`];
+  const noKeys = others.length === state.methodsLeft.length && others.length > 0 ? ['kubeos signs in by key only'] : [];
+  return new ConnectError(`${target.shown} refuses the login`, 'login-refused', {
+    reason: [...(why === undefined ? [] : [cleanText(why)]), offered, ...takes, ...noKeys, ...auth.problems].join('\n'),
+    next: `put a public key into ${user}'s authorized_keys on the node, or choose another: -i FILE, --ssh-user NAME, ssh-add`,
+    ...nodeOf(target),
+  });
+}
+
+const MEANING: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'connection refused: nothing listens on that port, or a firewall rejects it',
+  EHOSTUNREACH: 'no route to the host: it is down, or not on this network',
+  ENETUNREACH: 'no route to its network',
+  ETIMEDOUT: 'no answer',
+  ECONNRESET: 'the connection was reset',
+  ENOTFOUND: 'its host name cannot be resolved',
+  EAI_AGAIN: 'its host name cannot be resolved for now',
+};
+
+function unreachable(target: Target, code: string | undefined, message: string, cause: unknown): ConnectError {
+  const context: FailureContext = {
+    reason: MEANING[code ?? ''] ?? message,
+    next: 'check that the node is up and its sshd runs; other addresses: --address-type, --hosts FILE',
+    cause,
+    ...nodeOf(target),
+  };
+  // A reset is what a server sends that is too busy to talk.
+  if (code === 'ECONNRESET') return new ClosedEarlyError(target, { phase: 'connect', methodsLeft: [] }, context.reason);
+  return new ConnectError(`no SSH connection to ${target.shown}`, 'unreachable', context);
+}
+
+function readError(error: unknown): { message: string; level?: string; code?: string } {
+  if (!(error instanceof Error)) return { message: String(error) };
+  const { level, code } = error as { level?: unknown; code?: unknown };
+  return {
+    message: error.message,
+    ...(typeof level === 'string' && { level }),
+    ...(typeof code === 'string' && { code }),
+  };
+}
+
+function nodeOf(target: Target): { node?: string } {
+  return target.node === undefined ? {} : { node: target.node };
+}

@@ -1,0 +1,152 @@
+import type { Duplex } from 'node:stream';
+import ssh2, { type AuthHandlerMiddleware, type Client, type ConnectConfig } from 'ssh2';
+import { ConnectError } from '../errors.ts';
+import { offeredAlgorithms } from './algorithms.ts';
+import type { AuthRound } from './auth.ts';
+import { Connection } from './connection.ts';
+import { ClosedEarlyError, explainDialError, loginRefused, type DialState } from './dial-errors.ts';
+import type { HostKeys } from './host-keys.ts';
+import type { Target } from './target.ts';
+
+export interface DialOptions {
+  target: Target;
+  auth: AuthRound;
+  hostKeys: HostKeys;
+  /** A stream through a jump host; missing: a TCP connection of its own. */
+  through?: Duplex;
+  readyTimeoutMs: number;
+  keepalive: { intervalMs: number; countMax: number };
+}
+
+/**
+ * Makes one connection and signs in. Rejects with ConnectError, leaving nothing open: `host-key-unknown`,
+ * `host-key-changed`, `login-refused`, `unreachable`, `timeout` or `protocol`.
+ */
+export async function dial(options: DialOptions): Promise<Connection> {
+  const { target, auth, hostKeys } = options;
+  const knownTypes = await hostKeys.knownTypes(target.hostKey);
+  const client = new ssh2.Client();
+  const state: DialState = { phase: 'connect', methodsLeft: [] };
+  return new Promise((resolve, reject) => {
+    let settled = false;
+    let trusted: Buffer | undefined;
+    const settle = (finish: () => void) => {
+      if (settled) return;
+      settled = true;
+      clearTimeout(timer);
+      finish();
+    };
+    const fail = (error: ConnectError) =>
+      settle(() => {
+        client.destroy();
+        options.through?.destroy();
+        reject(error);
+      });
+    const timer = setTimeout(() => fail(timedOut(target, state, options.readyTimeoutMs)), options.readyTimeoutMs);
+    watch(client, state, target, auth, fail);
+    client.on('ready', () => settle(() => resolve(new Connection(client, target.shown, target.credentials.user))));
+    const config: ConnectConfig = {
+      host: target.host,
+      port: target.port,
+      username: target.credentials.user,
+      ...(options.through !== undefined && { sock: options.through }),
+      // Our own timer runs instead: theirs reports its end twice.
+      readyTimeout: 0,
+      keepaliveInterval: options.keepalive.intervalMs,
+      keepaliveCountMax: options.keepalive.countMax,
+      algorithms: offeredAlgorithms(knownTypes),
+      authHandler: offerInTurn(auth, state),
+      hostVerifier: (key: Buffer, verify: (permitted: boolean) => void) => {
+        // New session keys are agreed upon now and then; the host must show the same key each time.
+        if (trusted !== undefined) {
+          verify(trusted.equals(key));
+          return;
+        }
+        state.phase = 'host key';
+        judgeHostKey(options, key, (refused) => {
+          if (refused === undefined) state.phase = 'sign-in';
+          else fail(refused);
+          if (refused === undefined) trusted = key;
+          verify(refused === undefined);
+        });
+      },
+    };
+    try {
+      client.connect(config);
+    } catch (error) {
+      fail(explainDialError(error, target, state, auth));
+    }
+  });
+}
+
+// The listeners stay for the connection's whole life: an error event without one would end the process.
+function watch(client: Client, state: DialState, target: Target, auth: AuthRound, fail: (error: ConnectError) => void) {
+  client.on('connect', () => {
+    client.setNoDelay(true);
+    state.phase = 'handshake';
+  });
+  client.on('error', (error: Error & { level?: string }) => {
+    // A key that an agent would not sign with: the next method follows.
+    const goesOn = error.level === 'agent' || (error.level === 'client-authentication' && state.phase !== 'refused');
+    if (!goesOn) fail(explainDialError(error, target, state, auth));
+  });
+  const closed = () =>
+    fail(state.phase === 'refused' ? loginRefused(target, state, auth) : new ClosedEarlyError(target, state));
+  client.on('end', closed);
+  client.on('close', closed);
+}
+
+function judgeHostKey(options: DialOptions, key: Buffer, done: (refused: ConnectError | undefined) => void): void {
+  const { target, hostKeys } = options;
+  const named = (error: ConnectError) =>
+    new ConnectError(error.message, error.failure, { ...contextOf(error), ...nodeOf(target) });
+  hostKeys.refusal(target.hostKey, key).then(
+    (refused) => done(refused === undefined ? undefined : named(refused)),
+    (error: unknown) =>
+      done(
+        error instanceof ConnectError
+          ? named(error)
+          : new ConnectError('known_hosts cannot be read', 'host-key-unknown', {
+              reason: String(error),
+              cause: error,
+              ...nodeOf(target),
+            }),
+      ),
+  );
+}
+
+// The server's methods are asked for with a real key at once, not with `none`, which would cost a round trip.
+function offerInTurn(auth: AuthRound, state: DialState): AuthHandlerMiddleware {
+  const rest = [...auth.methods];
+  return (left: unknown, _partial, next) => {
+    if (Array.isArray(left)) state.methodsLeft = left.map(String);
+    const method = rest.shift();
+    if (method !== undefined) {
+      next(method);
+      return;
+    }
+    state.phase = 'refused';
+    // The types know no `false`, which is how ssh2 is told that nothing is left.
+    (next as unknown as (method: false) => void)(false);
+  };
+}
+
+function timedOut(target: Target, state: DialState, timeoutMs: number): ConnectError {
+  const doing = state.phase === 'connect' ? 'no answer' : `stuck in: ${state.phase}`;
+  return new ConnectError(`no SSH connection to ${target.shown}`, 'timeout', {
+    reason: `${doing} after ${String(Math.round(timeoutMs / 100) / 10)}s`,
+    next: 'check that the node is up, and that nothing between filters the port',
+    ...nodeOf(target),
+  });
+}
+
+function contextOf(error: ConnectError): { reason?: string; next?: string } {
+  return {
+    ...(error.reason !== undefined && { reason: error.reason }),
+    ...(error.next !== undefined && { next: error.next }),
+  };
+}
+
+function nodeOf(target: Target): { node?: string } {
+  return target.node === undefined ? {} : { node: target.node };
+}

@@ -1,0 +1,135 @@
+import { StringDecoder } from 'node:string_decoder';
+import type { Client, ClientChannel } from 'ssh2';
+import { ConnectError } from '../errors.ts';
+
+export interface ExecOptions {
+  /** Milliseconds until the command must have ended. */
+  timeoutMs: number;
+  signal?: AbortSignal;
+}
+
+/** How a remote command ended. Exactly one of `code` and `signal` is there. */
+export interface ExecResult {
+  code?: number;
+  /** `SIGKILL`, where a signal ended it. */
+  signal?: string;
+  stdout: string;
+  /** Its last part, where it was very long. */
+  stderr: string;
+}
+
+const MAX_STDOUT = 4 * 1024 * 1024;
+const MAX_STDERR = 64 * 1024;
+// A child that stays in the background may hold the channel's standard output open long after the command has ended.
+const GRACE_MS = 2000;
+
+/**
+ * Runs one command over a connection that is up. Both outputs are always read to their end, since an unread one would
+ * stop the channel for good.
+ * @param onLost registers a callback for the loss of the connection; returns the way to take it back
+ * @throws ConnectError `lost` where the connection broke, `timeout`, or `protocol` where no channel could be opened
+ */
+export function execute(
+  client: Client,
+  command: string,
+  input: string,
+  options: ExecOptions,
+  onLost: (callback: (reason: string) => void) => () => void,
+): Promise<ExecResult> {
+  return new Promise((resolve, reject) => {
+    let channel: ClientChannel | undefined;
+    const undo: (() => void)[] = [];
+    let settled = false;
+    const settle = (finish: () => void) => {
+      if (settled) return;
+      settled = true;
+      for (const step of undo) step();
+      channel?.close();
+      finish();
+    };
+    const fail = (error: Error) => settle(() => reject(error));
+    undo.push(onLost((reason) => fail(lost(reason))));
+    const timer = setTimeout(() => fail(tooSlow(options.timeoutMs)), options.timeoutMs);
+    undo.push(() => clearTimeout(timer));
+    const { signal } = options;
+    if (signal !== undefined) {
+      const abort = () => fail(signal.reason as Error);
+      if (signal.aborted) {
+        abort();
+        return;
+      }
+      signal.addEventListener('abort', abort);
+      undo.push(() => signal.removeEventListener('abort', abort));
+    }
+    try {
+      client.exec(command, (error, opened) => {
+        if (error) {
+          fail(noChannel(error));
+          return;
+        }
+        if (settled) {
+          opened.close();
+          return;
+        }
+        channel = opened;
+        collect(opened, fail, (result) => settle(() => resolve(result)));
+        opened.end(input);
+      });
+    } catch (error) {
+      // ssh2 throws where the connection has gone since.
+      fail(lost(error instanceof Error ? error.message : String(error)));
+    }
+  });
+}
+
+function collect(channel: ClientChannel, fail: (error: Error) => void, done: (result: ExecResult) => void): void {
+  const stdout = { text: '', decoder: new StringDecoder('utf8') };
+  const stderr = { text: '', decoder: new StringDecoder('utf8') };
+  let status: Pick<ExecResult, 'code' | 'signal'> | undefined;
+  let grace: NodeJS.Timeout | undefined;
+  const finish = () => {
+    clearTimeout(grace);
+    if (status === undefined) {
+      fail(lost('the channel closed without an exit status'));
+      return;
+    }
+    done({ ...status, stdout: stdout.text + stdout.decoder.end(), stderr: stderr.text + stderr.decoder.end() });
+  };
+  channel.on('data', (chunk: Buffer) => {
+    stdout.text += stdout.decoder.write(chunk);
+    if (stdout.text.length > MAX_STDOUT) {
+      fail(
+        new ConnectError('the node answered with more than 4 MiB', 'protocol', {
+          next: 'look at its login files: something prints without end',
+        }),
+      );
+    }
+  });
+  channel.stderr.on('data', (chunk: Buffer) => {
+    stderr.text = (stderr.text + stderr.decoder.write(chunk)).slice(-MAX_STDERR);
+  });
+  // Writing to a command that reads no more is no failure: its exit status tells.
+  channel.on('error', () => undefined);
+  channel.on('exit', (code: number | null, name?: string) => {
+    status = code === null ? { signal: name ?? 'an unknown signal' } : { code };
+    grace = setTimeout(finish, GRACE_MS);
+  });
+  channel.on('close', finish);
+}
+
+function lost(reason: string): ConnectError {
+  return new ConnectError('the SSH connection was lost', 'lost', { reason });
+}
+
+function tooSlow(timeoutMs: number): ConnectError {
+  return new ConnectError(`the node did not answer within ${String(Math.round(timeoutMs / 1000))}s`, 'timeout');
+}
+
+function noChannel(error: Error & { reason?: unknown }): ConnectError {
+  // A number is the server's own refusal (RFC 4254, 5.1); anything else means that the connection has gone.
+  if (typeof error.reason !== 'number') return lost(error.message);
+  return new ConnectError('the SSH server opened no session', 'protocol', {
+    reason: error.message,
+    next: 'allow at least one session: MaxSessions in the sshd_config of the node',
+  });
+}

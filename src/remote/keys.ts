@@ -1,0 +1,130 @@
+import { readFile } from 'node:fs/promises';
+import ssh2, { type ParsedKey } from 'ssh2';
+
+/** A private key file, as far as it can be used now. */
+export type KeyFile =
+  | { kind: 'ready'; path: string; key: ParsedKey }
+  /** Encrypted, and no passphrase was given yet. Its public key, where a `.pub` file says it. */
+  | { kind: 'locked'; path: string; text: string; publicKey: Buffer | undefined }
+  | { kind: 'public'; path: string; publicKey: Buffer }
+  | { kind: 'missing'; path: string }
+  | { kind: 'unusable'; path: string; why: string };
+
+export interface KeyRingOptions {
+  /** KUBEOS_SSH_PASSPHRASE: tried on every encrypted key. */
+  passphrase: string | undefined;
+  askPassphrase: ((keyPath: string) => Promise<string | undefined>) | undefined;
+}
+
+/**
+ * Private keys, each read and parsed once for the whole run: an encrypted OpenSSH key costs about half a second of
+ * computing each time it is opened.
+ */
+export class KeyRing {
+  readonly #options: KeyRingOptions;
+  readonly #files = new Map<string, Promise<KeyFile>>();
+  readonly #unlocked = new Map<string, Promise<KeyFile>>();
+  #asking: Promise<unknown> = Promise.resolve();
+
+  constructor(options: KeyRingOptions) {
+    this.#options = options;
+  }
+
+  /** The file as it is, without asking for anything. */
+  load(path: string): Promise<KeyFile> {
+    const known = this.#unlocked.get(path) ?? this.#files.get(path);
+    if (known !== undefined) return known;
+    const loading = readKeyFile(path);
+    this.#files.set(path, loading);
+    return loading;
+  }
+
+  /** True where an encrypted key could be opened by a passphrase from the environment or the user. */
+  get canUnlock(): boolean {
+    return this.#options.passphrase !== undefined || this.#options.askPassphrase !== undefined;
+  }
+
+  /** Opens an encrypted key; asks at most once per file, and for one file at a time. */
+  unlock(file: KeyFile & { kind: 'locked' }): Promise<KeyFile> {
+    const known = this.#unlocked.get(file.path);
+    if (known !== undefined) return known;
+    const turn = this.#asking.then(() => this.#open(file));
+    this.#asking = turn.catch(() => undefined);
+    this.#unlocked.set(file.path, turn);
+    return turn;
+  }
+
+  async #open(file: KeyFile & { kind: 'locked' }): Promise<KeyFile> {
+    const { passphrase, askPassphrase } = this.#options;
+    if (passphrase !== undefined) {
+      const opened = parse(file.path, file.text, passphrase);
+      if (opened.kind === 'ready' || askPassphrase === undefined) {
+        return opened.kind === 'ready' ? opened : { ...opened, why: 'KUBEOS_SSH_PASSPHRASE does not open it' };
+      }
+    }
+    const answer = await askPassphrase?.(file.path);
+    if (answer === undefined)
+      return { kind: 'unusable', path: file.path, why: 'it is encrypted, and no passphrase was given' };
+    const opened = parse(file.path, file.text, answer);
+    return opened.kind === 'ready' ? opened : { ...opened, why: 'the passphrase does not open it' };
+  }
+}
+
+async function readKeyFile(path: string): Promise<KeyFile> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === 'ENOENT') {
+      // With the private half in an agent, ssh_config may name a public key alone.
+      const publicKey = await readPublicKey(`${path}.pub`);
+      return publicKey === undefined ? { kind: 'missing', path } : { kind: 'public', path, publicKey };
+    }
+    return { kind: 'unusable', path, why: code ?? 'it cannot be read' };
+  }
+  const own = parsePublic(text);
+  if (own !== undefined) return { kind: 'public', path, publicKey: own };
+  if (isEncrypted(text)) return { kind: 'locked', path, text, publicKey: await readPublicKey(`${path}.pub`) };
+  return parse(path, text);
+}
+
+async function readPublicKey(path: string): Promise<Buffer | undefined> {
+  const text = await readFile(path, 'utf8').catch(() => undefined);
+  return text === undefined ? undefined : parsePublic(text);
+}
+
+function parsePublic(text: string): Buffer | undefined {
+  if (text.includes('PRIVATE KEY')) return undefined;
+  const key = firstKey(ssh2.utils.parseKey(text));
+  return key instanceof Error || key.isPrivateKey() ? undefined : key.getPublicSSH();
+}
+
+type Opened = (KeyFile & { kind: 'ready' }) | (KeyFile & { kind: 'unusable' });
+
+function parse(path: string, text: string, passphrase?: string): Opened {
+  const key = firstKey(ssh2.utils.parseKey(text, passphrase));
+  if (key instanceof Error) {
+    const pkcs8 = /-----BEGIN (ENCRYPTED )?PRIVATE KEY-----/.test(text);
+    const why = pkcs8 ? `its format is PKCS#8; convert a copy: ssh-keygen -p -f ${path}` : key.message;
+    return { kind: 'unusable', path, why };
+  }
+  return key.isPrivateKey() ? { kind: 'ready', path, key } : { kind: 'unusable', path, why: 'it holds no private key' };
+}
+
+// ssh2 may answer with a list of one where the types promise a single key.
+function firstKey(parsed: ParsedKey | Error | ParsedKey[]): ParsedKey | Error {
+  return Array.isArray(parsed) ? (parsed[0] ?? new Error('the file holds no key')) : parsed;
+}
+
+// OpenSSH's own format names its cipher in the first field after the magic (PROTOCOL.key); PEM says it in clear.
+function isEncrypted(text: string): boolean {
+  if (/^Proc-Type: 4,ENCRYPTED/m.test(text)) return true;
+  const body = /-----BEGIN OPENSSH PRIVATE KEY-----([^-]*)-----END/.exec(text)?.[1];
+  if (body === undefined) return false;
+  const blob = Buffer.from(body, 'base64');
+  const magic = 'openssh-key-v1\0';
+  if (blob.toString('latin1', 0, magic.length) !== magic || blob.length < magic.length + 4) return false;
+  const length = blob.readUInt32BE(magic.length);
+  return blob.toString('latin1', magic.length + 4, magic.length + 4 + length) !== 'none';
+}

@@ -1,0 +1,149 @@
+import { ConnectError, type FailureContext } from '../errors.ts';
+import type { ClusterNode } from '../rollout/facts.ts';
+import type { Clock } from '../rollout/ports.ts';
+import { afterMark, parseAnswers, type Answers } from './answers.ts';
+import { lastLines } from './clean-text.ts';
+import { composeCall, type ScriptArguments } from './compose.ts';
+import type { ExecResult } from './exec.ts';
+import type { ConnectionPool } from './pool.ts';
+import { explainScriptFailure } from './script-errors.ts';
+import { LIBRARY, STEP_SCRIPTS, type StepScript } from './scripts/index.ts';
+
+export interface CallOptions {
+  /** What failures name; the script's own name if missing. */
+  step?: string;
+  /** Ends waiting, and the reading of an answer; what runs on the node goes on. */
+  signal?: AbortSignal;
+  /** Once the script has been sent, wait for its answer even if `signal` is aborted. */
+  seeThrough?: boolean;
+  /** Milliseconds for one attempt. */
+  timeoutMs?: number;
+  /** Milliseconds until a connection must have signed in. */
+  readyTimeoutMs?: number;
+  /** Milliseconds for which a node that answered before may stay away. */
+  patienceMs: number;
+}
+
+/** More than the 20 s for which a script waits for the node's flock, and slow disks besides. */
+const CALL_TIMEOUT_MS = 120_000;
+const BACKOFF_MS = [250, 500, 1000, 2000, 4000];
+
+/** Runs node scripts over the pool's connections, again where a connection breaks: every script can be repeated. */
+export class NodeCalls {
+  readonly #pool: ConnectionPool;
+  readonly #clock: Clock;
+  readonly #notice: (message: string, node?: string) => void;
+  readonly #reached = new Set<string>();
+
+  constructor(pool: ConnectionPool, clock: Clock, notice: (message: string, node?: string) => void) {
+    this.#pool = pool;
+    this.#clock = clock;
+    this.#notice = notice;
+  }
+
+  /** Runs a script and resolves to its answers. Rejects with ConnectError or the KubeosError of its exit code. */
+  async call(node: ClusterNode, script: StepScript, args: ScriptArguments, options: CallOptions): Promise<Answers> {
+    return parseAnswers(await this.callForText(node, script, args, options));
+  }
+
+  /** The same for the script whose answer is plain text. */
+  async callForText(
+    node: ClusterNode,
+    script: StepScript,
+    args: ScriptArguments,
+    options: CallOptions,
+  ): Promise<string> {
+    const piece = composeCall(LIBRARY, STEP_SCRIPTS[script], args);
+    const step = options.step ?? script;
+    let awaySince: number | undefined;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        const text = await this.#attempt(node, piece, step, options);
+        if (awaySince !== undefined) this.#notice('the SSH connection is back', node.name);
+        return text;
+      } catch (error) {
+        awaySince = this.#excuse(error, node.name, step, options.patienceMs, awaySince);
+      }
+      await this.#clock.sleep(BACKOFF_MS[Math.min(attempt, BACKOFF_MS.length - 1)] ?? 0, options.signal);
+    }
+  }
+
+  /** Throws what cannot be waited for; else tells since when the node has been away. */
+  #excuse(error: unknown, node: string, step: string, patienceMs: number, awaySince?: number): number {
+    if (!(error instanceof ConnectError)) throw error;
+    const here = located(error, node, step);
+    if (!isPassing(error) || !this.#reached.has(node) || patienceMs === 0) throw here;
+    if (awaySince === undefined) this.#notice(`SSH is away and tried again: ${error.reason ?? error.message}`, node);
+    const since = awaySince ?? this.#clock.now();
+    if (this.#clock.now() - since >= patienceMs) throw givenUp(here, patienceMs);
+    return since;
+  }
+
+  async #attempt(node: ClusterNode, piece: string, step: string, options: CallOptions): Promise<string> {
+    const { signal, readyTimeoutMs } = options;
+    const connection = await this.#pool.get(node, {
+      ...(signal !== undefined && { signal }),
+      ...(readyTimeoutMs !== undefined && { readyTimeoutMs }),
+    });
+    this.#reached.add(node.name);
+    const isRoot = connection.user === 'root';
+    const result = await connection.run(isRoot ? 'exec /bin/sh -s' : 'sudo -n -- /bin/sh -s', piece, {
+      timeoutMs: options.timeoutMs ?? CALL_TIMEOUT_MS,
+      ...(signal !== undefined && options.seeThrough !== true && { signal }),
+    });
+    const text = afterMark(result.stdout);
+    if (text === undefined) throw notRun(connection.shown, connection.user, result);
+    if (result.code === 0) return text;
+    throw explainScriptFailure({ ...result, node: node.name, step });
+  }
+}
+
+/** Failures that pass by themselves: a node that is restarting, a network that is away. */
+export function isPassing(error: ConnectError): boolean {
+  return error.failure === 'lost' || error.failure === 'unreachable' || error.failure === 'timeout';
+}
+
+// The mark is missing: what was started on the node was not our script.
+function notRun(shown: string, user: string, result: ExecResult): ConnectError {
+  const said = lastLines(result.stderr || result.stdout, 5);
+  const ended =
+    result.code === undefined ? `ended by ${result.signal ?? 'a signal'}` : `exit code ${String(result.code)}`;
+  if (user !== 'root') {
+    return new ConnectError(`${user} may not become root without a password`, 'no-root', {
+      reason: [`sudo -n -- /bin/sh -s: ${ended}`, ...said].join('\n'),
+      next: `on the node, as root:\n  echo '${user} ALL=(root) NOPASSWD: /bin/sh' > /etc/sudoers.d/kubeos\nor sign in as root: --ssh-user root`,
+    });
+  }
+  return new ConnectError(`${shown} does not run /bin/sh`, 'protocol', {
+    reason: [`exec /bin/sh -s: ${ended}`, ...said].join('\n'),
+    next: "let root run commands: look at root's login shell, and at ForceCommand in the sshd_config of the node",
+  });
+}
+
+function located(error: ConnectError, node: string, step: string): ConnectError {
+  return new ConnectError(error.message, error.failure, { ...contextOf(error), node, step });
+}
+
+function givenUp(error: ConnectError, patienceMs: number): ConnectError {
+  return new ConnectError(`the SSH connection was lost and could not be made again for ${span(patienceMs)}`, 'lost', {
+    ...contextOf(error),
+    reason: [error.message, error.reason].filter((text) => text !== undefined).join(': '),
+    next: 'what runs on the node goes on; once it answers, give the same command again',
+  });
+}
+
+function contextOf(error: ConnectError): FailureContext {
+  const { reason, next, node, step, cause } = error;
+  return {
+    ...(reason !== undefined && { reason }),
+    ...(next !== undefined && { next }),
+    ...(node !== undefined && { node }),
+    ...(step !== undefined && { step }),
+    ...(cause !== undefined && { cause }),
+    logTail: error.logTail,
+  };
+}
+
+function span(ms: number): string {
+  return ms >= 60_000 ? `${String(Math.round(ms / 60_000))}m` : `${String(Math.round(ms / 1000))}s`;
+}

@@ -1,0 +1,158 @@
+import * as z from 'zod';
+import type { BootEnvironment, NodeJournal, NodeObservation, Slot, SlotFacts } from '../rollout/facts.ts';
+import { readAnswers, singleValues, slotName, under, wholeNumber, yesOrNo, type Answers } from './answers.ts';
+
+const UNSUPPORTED = ['verity', 'partitions', 'unknown-root', 'no-boot-environment', 'missing-tool'] as const;
+
+const nodeSchema = z.object({
+  boot_id: z.string(),
+  os_version: z.string().default(''),
+  kernel: z.string().default(''),
+  arch: z.string().default(''),
+  firmware: z.enum(['uefi', 'bios']),
+  token: wholeNumber.default(0),
+  free_bytes: wholeNumber.default(0),
+  has_curl: yesOrNo,
+  unsupported: z.enum(UNSUPPORTED).optional(),
+  unsupported_message: z.string().default(''),
+  active: slotName.optional(),
+  journal_problem: z.string().optional(),
+});
+
+const slotSchema = z.object({
+  device: z.string(),
+  bytes: wholeNumber,
+  fstype: z.string().default(''),
+  label: z.string().default(''),
+  version: z.string().optional(),
+  content: z.enum(['bootable', 'unbootable', 'dirty']),
+  problem: z.string().optional(),
+  record_version: z.string().optional(),
+  record_sha256: z.string().optional(),
+  record_verified_at: wholeNumber.optional(),
+  record_holds: yesOrNo.default(false),
+  failed_trial: yesOrNo.default(false),
+});
+
+const bootEnvSchema = z.object({
+  path: z.string().default(''),
+  saved: slotName.optional(),
+  next: slotName.optional(),
+  problem: z.string().optional(),
+});
+
+const journalSchema = z.object({
+  run: z.string().default(''),
+  token: wholeNumber,
+  operation: z.enum(['upgrade', 'rollback']),
+  version: z.string(),
+  replaced: z.string().default(''),
+  sha256: z.string().default(''),
+  from: slotName,
+  target: slotName,
+  phase: z.enum(['started', 'verified', 'armed', 'proven', 'committed', 'fell-back', 'aborted']),
+  armed_boot_id: z.string().default(''),
+  reason: z.string().default(''),
+  updated_at: wholeNumber.default(0),
+});
+
+/** The answers of `observe` as facts. Throws KubeosError where they are not what docs/node-protocol.md says. */
+export function readObservation(answers: Answers, node: string): NodeObservation {
+  const facts = readAnswers(answers, nodeSchema, 'observe', node);
+  const slots = readSlots(answers, node);
+  const bootEnv = readBootEnvironment(answers, node);
+  return {
+    bootId: facts.boot_id,
+    osVersion: facts.os_version,
+    kernelVersion: facts.kernel,
+    architecture: facts.arch,
+    firmware: facts.firmware,
+    ...(facts.unsupported !== undefined && {
+      unsupported: { code: facts.unsupported, message: facts.unsupported_message },
+    }),
+    ...(facts.active !== undefined && { active: facts.active }),
+    ...(slots !== undefined && { slots }),
+    ...(bootEnv !== undefined && { bootEnv }),
+    token: facts.token,
+    ...readJournalPart(answers, facts.journal_problem),
+    freeBytes: facts.free_bytes,
+    ...readArtifact(answers),
+    ...readDetached(answers),
+    hasCurl: facts.has_curl,
+  };
+}
+
+/** A journal's keys, as `close` answers them. Throws KubeosError where they are none. */
+export function readJournal(answers: Answers, script: string, node: string): NodeJournal {
+  return toJournal(readAnswers(answers, journalSchema, script, node));
+}
+
+function readSlots(answers: Answers, node: string): Record<Slot, SlotFacts> | undefined {
+  const [a, b] = (['A', 'B'] as const).map((slot) => under(answers, `${slot}.`));
+  if (a?.has('device') !== true || b?.has('device') !== true) return undefined;
+  return { A: readSlot(a, node), B: readSlot(b, node) };
+}
+
+function readSlot(answers: Answers, node: string): SlotFacts {
+  const slot = readAnswers(answers, slotSchema, 'observe', node);
+  return {
+    device: slot.device,
+    sizeBytes: slot.bytes,
+    fsType: slot.fstype,
+    label: slot.label,
+    ...(slot.version !== undefined && { version: slot.version }),
+    content: slot.content,
+    ...(slot.problem !== undefined && { problem: slot.problem }),
+    ...(slot.record_version !== undefined &&
+      slot.record_sha256 !== undefined && {
+        record: {
+          version: slot.record_version,
+          sha256: slot.record_sha256,
+          verifiedAt: slot.record_verified_at ?? 0,
+        },
+      }),
+    recordHolds: slot.record_holds,
+    failedTrial: slot.failed_trial,
+  };
+}
+
+function readBootEnvironment(answers: Answers, node: string): BootEnvironment | undefined {
+  const own = under(answers, 'env.');
+  if (own.size === 0) return undefined;
+  const { path, saved, next, problem } = readAnswers(own, bootEnvSchema, 'observe', node);
+  return {
+    path,
+    ...(saved !== undefined && { saved }),
+    ...(next !== undefined && { next }),
+    ...(problem !== undefined && { problem }),
+  };
+}
+
+// A journal that makes no sense is a fact about the node, not a failure of the look at it.
+function readJournalPart(
+  answers: Answers,
+  problem: string | undefined,
+): Pick<NodeObservation, 'journal' | 'journalProblem'> {
+  if (problem !== undefined) return { journalProblem: problem };
+  const own = singleValues(under(answers, 'journal.'));
+  if (Object.keys(own).length === 0) return {};
+  const parsed = journalSchema.safeParse(own);
+  if (parsed.success) return { journal: toJournal(parsed.data) };
+  return { journalProblem: parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ') };
+}
+
+function readArtifact(answers: Answers): Pick<NodeObservation, 'artifact'> {
+  const { sha256, bytes } = singleValues(under(answers, 'artifact.'));
+  if (sha256 === undefined || bytes === undefined || !/^\d+$/.test(bytes)) return {};
+  return { artifact: { sha256, bytes: Number(bytes) } };
+}
+
+function readDetached(answers: Answers): Pick<NodeObservation, 'detached'> {
+  const { step, id, running } = singleValues(under(answers, 'job.'));
+  return step === undefined ? {} : { detached: { step, job: id ?? '', running: running === 'yes' } };
+}
+
+function toJournal(journal: z.infer<typeof journalSchema>): NodeJournal {
+  const { armed_boot_id: armedBootId, updated_at: updatedAt, ...rest } = journal;
+  return { ...rest, armedBootId, updatedAt };
+}

@@ -1,0 +1,192 @@
+import pLimit from 'p-limit';
+import { ConnectError } from '../errors.ts';
+import type { ClusterNode } from '../rollout/facts.ts';
+import type { Clock } from '../rollout/ports.ts';
+import { planAuth, type AuthRound } from './auth.ts';
+import type { Connection } from './connection.ts';
+import { ClosedEarlyError, loginRefused } from './dial-errors.ts';
+import { dial } from './dial.ts';
+import { HostKeys } from './host-keys.ts';
+import { KeyRing } from './keys.ts';
+import type { RemoteSettings } from './settings.ts';
+import { SshConfig } from './ssh-config.ts';
+import { resolveJumpHost, resolveNode, type JumpHost, type Target } from './target.ts';
+
+const CONNECT_LIMIT = 32;
+const READY_TIMEOUT_MS = 30_000;
+// Dead in 20 s; less would end healthy connections over slow links.
+const KEEPALIVE = { intervalMs: 5000, countMax: 3 };
+// Each `ssh -G` is a process of about 10 ms.
+const CONFIG_LIMIT = 8;
+const ENDED = 'kubeos has ended its SSH connections';
+const BUSY_ATTEMPTS = 4;
+const BUSY_WAIT_MS = 400;
+
+/** One long-lived connection per node and per jump host; connections are made at most `connectLimit` at a time. */
+export class ConnectionPool {
+  readonly #settings: RemoteSettings;
+  readonly #clock: Clock;
+  readonly #hostKeys: HostKeys;
+  readonly #keys: KeyRing;
+  readonly #config: SshConfig;
+  readonly #connecting: ReturnType<typeof pLimit>;
+  readonly #asking = pLimit(CONFIG_LIMIT);
+  readonly #connections = new Map<string, Promise<Connection>>();
+  readonly #targets = new Map<string, Promise<Target>>();
+  #closed = false;
+
+  constructor(settings: RemoteSettings, clock: Clock, notice: (message: string) => void) {
+    this.#settings = settings;
+    this.#clock = clock;
+    this.#hostKeys = new HostKeys(notice);
+    const { environment } = settings;
+    this.#keys = new KeyRing({
+      passphrase: environment['KUBEOS_SSH_PASSPHRASE'],
+      askPassphrase: settings.askPassphrase,
+    });
+    this.#config = new SshConfig({
+      environment,
+      note: notice,
+      ...(settings.sshConfig !== undefined && { file: settings.sshConfig }),
+    });
+    this.#connecting = pLimit(settings.connectLimit ?? CONNECT_LIMIT);
+  }
+
+  /** The node's connection, made if there is none. Rejects with ConnectError, or with the signal's reason. */
+  get(node: ClusterNode, options: { signal?: AbortSignal; readyTimeoutMs?: number } = {}): Promise<Connection> {
+    const key = `node ${node.name}`;
+    const connecting = this.#shared(key, async () => {
+      // A node may come back from its reboot with another address.
+      const asked = `${key} ${JSON.stringify(node.addresses)}`;
+      const target = await this.#remembered(asked, () => resolveNode(node, this.#settings, this.#config));
+      return this.#open(target, options.readyTimeoutMs ?? this.#readyTimeoutMs);
+    });
+    return untilAborted(connecting, options.signal);
+  }
+
+  /** Ends a node's connection, so that the next call makes a new one. */
+  async drop(node: string): Promise<void> {
+    const connection = await this.#connections.get(`node ${node}`)?.catch(() => undefined);
+    this.#connections.delete(`node ${node}`);
+    await connection?.end();
+  }
+
+  /** Ends every connection; none is made any more. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    const ending = [...this.#connections.values()].map(async (connecting) => {
+      const connection = await connecting.catch(() => undefined);
+      await connection?.end();
+    });
+    this.#connections.clear();
+    await Promise.all(ending);
+    await this.#config.close();
+  }
+
+  get #readyTimeoutMs(): number {
+    return this.#settings.readyTimeoutMs ?? READY_TIMEOUT_MS;
+  }
+
+  // Callers that come while a connection is in the making share it; a failed or lost one is forgotten.
+  #shared(key: string, open: () => Promise<Connection>): Promise<Connection> {
+    if (this.#closed) return Promise.reject(new ConnectError(ENDED, 'lost'));
+    const known = this.#connections.get(key);
+    if (known !== undefined) return known;
+    const connecting = open();
+    this.#connections.set(key, connecting);
+    const forget = () => {
+      if (this.#connections.get(key) === connecting) this.#connections.delete(key);
+    };
+    connecting.then((connection) => connection.onLost(forget), forget);
+    return connecting;
+  }
+
+  #remembered(key: string, resolve: () => Promise<Target>): Promise<Target> {
+    const known = this.#targets.get(key);
+    if (known !== undefined) return known;
+    const resolving = this.#asking(resolve);
+    this.#targets.set(key, resolving);
+    resolving.catch(() => this.#targets.delete(key));
+    return resolving;
+  }
+
+  async #open(target: Target, readyTimeoutMs: number): Promise<Connection> {
+    const jump = await this.#jumpTo(target.jump);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#connecting(() => this.#signIn(target, jump, readyTimeoutMs));
+      } catch (error) {
+        // A server closes connections early when too many are in the making (MaxStartups).
+        if (!(error instanceof ClosedEarlyError) || attempt >= BUSY_ATTEMPTS || this.#closed) throw error;
+      }
+      await this.#clock.sleep(BUSY_WAIT_MS * attempt);
+    }
+  }
+
+  // Made outside of the connect pool: nodes that hold its places may be waiting for this very jump host.
+  #jumpTo(jump: readonly JumpHost[]): Promise<Connection | undefined> {
+    const last = jump.at(-1);
+    if (last === undefined) return Promise.resolve(undefined);
+    const key = `jump ${jump.map(({ user, name, port }) => `${user ?? ''}@${name}:${String(port ?? '')}`).join(' ')}`;
+    return this.#shared(key, async () => {
+      const before = await this.#jumpTo(jump.slice(0, -1));
+      const target = await this.#remembered(key, () => resolveJumpHost(last, this.#settings, this.#config));
+      return this.#signIn(target, before, this.#readyTimeoutMs);
+    });
+  }
+
+  /** Offers open keys and the agent's first; asks for passphrases only where none of them is let in. */
+  async #signIn(target: Target, jump: Connection | undefined, readyTimeoutMs: number): Promise<Connection> {
+    let round = await planAuth(target.credentials, this.#keys);
+    for (;;) {
+      if (this.#closed) throw new ConnectError(ENDED, 'lost');
+      try {
+        return await this.#dialWith(target, round, jump, readyTimeoutMs);
+      } catch (error) {
+        const next = round.locked[0];
+        const refused = error instanceof ConnectError && error.failure === 'login-refused';
+        if (next === undefined || !refused || !this.#keys.canUnlock) throw error;
+        await this.#keys.unlock(next);
+        round = await planAuth(target.credentials, this.#keys);
+      }
+    }
+  }
+
+  async #dialWith(
+    target: Target,
+    auth: AuthRound,
+    jump: Connection | undefined,
+    readyTimeoutMs: number,
+  ): Promise<Connection> {
+    if (auth.methods.length === 0) throw loginRefused(target, { phase: 'connect', methodsLeft: [] }, auth);
+    const through = await jump?.forward(target.host, target.port);
+    const connection = await dial({
+      target,
+      auth,
+      hostKeys: this.#hostKeys,
+      ...(through !== undefined && { through }),
+      readyTimeoutMs,
+      keepalive: this.#settings.keepalive ?? KEEPALIVE,
+    });
+    // Ended meanwhile: nothing may stay open behind.
+    if (this.#closed) await connection.end();
+    return connection;
+  }
+}
+
+async function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work;
+  let abort: (() => void) | undefined;
+  const aborted = new Promise<never>((_resolve, reject) => {
+    abort = () => reject(signal.reason as Error);
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort);
+  });
+  // The shared work goes on for others; if it fails later, nobody here is told.
+  work.catch(() => undefined);
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    if (abort !== undefined) signal.removeEventListener('abort', abort);
+  }
+}

@@ -1,0 +1,205 @@
+import * as z from 'zod';
+import type { ClusterNode, NodeJournal, NodeObservation, Slot } from '../rollout/facts.ts';
+import type {
+  Assignment,
+  Authority,
+  BootReport,
+  Clock,
+  DiskArtifact,
+  Remote,
+  StepProgress,
+  Verified,
+} from '../rollout/ports.ts';
+import type { Step } from '../rollout/steps.ts';
+import { readAnswers, wholeNumber, type Answers } from './answers.ts';
+import { awaitBoot } from './await-boot.ts';
+import { cleanText } from './clean-text.ts';
+import type { ScriptArguments } from './compose.ts';
+import { runJob, type Job } from './jobs.ts';
+import { NodeCalls } from './node-calls.ts';
+import { readJournal, readObservation } from './observation.ts';
+import { ConnectionPool } from './pool.ts';
+import { orderReboot } from './reboot.ts';
+import type { StepScript } from './scripts/index.ts';
+import { DEFAULT_PATIENCE, type Patience, type RemoteHooks, type RemoteSettings } from './settings.ts';
+
+const bytesSchema = z.object({ bytes: wholeNumber });
+const verifiedSchema = z.object({ version: z.string(), basis: z.enum(['bytes', 'recorded-digest', 'content']) });
+const BASIS = { bytes: 'bytes', 'recorded-digest': 'recorded digest', content: 'content only' } as const;
+
+/** The nodes over SSH: the `Remote` port, by the scripts of docs/node-protocol.md. */
+export class SshRemote implements Remote {
+  readonly #pool: ConnectionPool;
+  readonly #calls: NodeCalls;
+  readonly #clock: Clock;
+  readonly #patience: Patience;
+  readonly #notice: (message: string, node?: string) => void;
+  readonly #notes = new Set<string>();
+  readonly #assignments = new Map<string, Assignment>();
+
+  constructor(settings: RemoteSettings, hooks: RemoteHooks & { clock: Clock }) {
+    this.#clock = hooks.clock;
+    this.#patience = { ...DEFAULT_PATIENCE, ...settings.patience };
+    this.#notice = (message, node) => hooks.notice?.(message, node);
+    this.#pool = new ConnectionPool(settings, hooks.clock, (message) => {
+      this.#notes.add(message);
+      this.#notice(message);
+    });
+    this.#calls = new NodeCalls(this.#pool, hooks.clock, this.#notice);
+  }
+
+  /** What the user should know of how nodes are reached: no working ssh, host keys that were trusted. */
+  notes(): readonly string[] {
+    return [...this.#notes];
+  }
+
+  /** Ends every connection. What runs detached on the nodes goes on. */
+  disconnect(): Promise<void> {
+    return this.#pool.close();
+  }
+
+  async observe(node: ClusterNode, signal?: AbortSignal): Promise<NodeObservation> {
+    const options = { patienceMs: this.#patience.callMs, ...(signal !== undefined && { signal }) };
+    return readObservation(await this.#calls.call(node, 'observe', {}, options), node.name);
+  }
+
+  async claim(node: ClusterNode, by: Authority): Promise<void> {
+    await this.#change(node, 'claim', by, {});
+  }
+
+  async begin(node: ClusterNode, by: Authority, assignment: Assignment): Promise<void> {
+    this.#assignments.set(node.name, assignment);
+    await this.#change(node, 'begin', by, { ...assignment });
+  }
+
+  async stage(
+    node: ClusterNode,
+    by: Authority,
+    artifact: DiskArtifact,
+    onProgress: (progress: StepProgress) => void,
+    signal: AbortSignal,
+  ): Promise<{ bytes: number }> {
+    const { url, sha256, flagSafe, cacert, clientcert, clientkey } = artifact;
+    const args = { url, sha256, flagsafe: flagSafe, cacert, clientcert, clientkey };
+    const job: Job = { step: 'stage', by, args, mark: [sha256] };
+    return readAnswers(await this.#run(node, job, onProgress, signal), bytesSchema, 'stage', node.name);
+  }
+
+  async write(
+    node: ClusterNode,
+    by: Authority,
+    target: Slot,
+    onProgress: (progress: StepProgress) => void,
+    signal: AbortSignal,
+  ): Promise<{ bytes: number }> {
+    const { sha256 } = await this.#assignment(node);
+    const job: Job = { step: 'write', by, args: { target }, mark: [target, sha256] };
+    return readAnswers(await this.#run(node, job, onProgress, signal), bytesSchema, 'write', node.name);
+  }
+
+  async verify(
+    node: ClusterNode,
+    by: Authority,
+    assignment: Assignment,
+    onProgress: (progress: StepProgress) => void,
+    signal: AbortSignal,
+  ): Promise<Verified> {
+    const { operation, target, version, sha256 } = assignment;
+    const job: Job = {
+      step: 'verify',
+      by,
+      args: { operation, target, version, sha256 },
+      mark: [operation, target, version, sha256],
+    };
+    const answers = await this.#run(node, job, onProgress, signal);
+    const verified = readAnswers(answers, verifiedSchema, 'verify', node.name);
+    return { version: verified.version, basis: BASIS[verified.basis] };
+  }
+
+  async arm(node: ClusterNode, by: Authority, target: Slot): Promise<void> {
+    const { version } = await this.#assignment(node);
+    await this.#change(node, 'arm', by, { target, version });
+  }
+
+  async reboot(node: ClusterNode, by: Authority, purpose: 'trial' | 'send-back'): Promise<void> {
+    await orderReboot(this.#tools, node, by, purpose);
+  }
+
+  awaitBoot(
+    node: ClusterNode,
+    previousBootId: string,
+    timeoutMs: number,
+    signal: AbortSignal,
+  ): Promise<BootReport | undefined> {
+    return awaitBoot(this.#tools, node, previousBootId, timeoutMs, signal);
+  }
+
+  async prove(
+    node: ClusterNode,
+    by: Authority,
+    expected: { slot: Slot; version: string; adopt: boolean },
+  ): Promise<void> {
+    const { slot: target, version, adopt } = expected;
+    await this.#change(node, 'prove', by, { target, version, adopt });
+  }
+
+  async commit(node: ClusterNode, by: Authority, slot: Slot): Promise<void> {
+    await this.#change(node, 'commit', by, { target: slot });
+  }
+
+  async close(
+    node: ClusterNode,
+    by: Authority,
+    outcome: 'aborted' | 'fell-back',
+    reason: string,
+  ): Promise<NodeJournal> {
+    return readJournal(await this.#change(node, 'close', by, { outcome, reason: oneLine(reason) }), 'close', node.name);
+  }
+
+  async log(node: ClusterNode, message: string): Promise<void> {
+    await this.#calls.call(node, 'log', { text: oneLine(message) }, { patienceMs: 0 });
+  }
+
+  async logTail(node: ClusterNode, lines: number): Promise<readonly string[]> {
+    const text = await this.#calls.callForText(node, 'logs', { lines }, { patienceMs: 0 });
+    return cleanText(text)
+      .split('\n')
+      .filter((line) => line !== '')
+      .slice(-lines);
+  }
+
+  get #tools() {
+    return { calls: this.#calls, clock: this.#clock, patience: this.#patience, notice: this.#notice };
+  }
+
+  #change(
+    node: ClusterNode,
+    script: StepScript & (Step | 'claim' | 'begin' | 'close'),
+    by: Authority,
+    args: ScriptArguments,
+  ): Promise<Answers> {
+    const { run, token } = by;
+    return this.#calls.call(node, script, { run, token, ...args }, { patienceMs: this.#patience.callMs });
+  }
+
+  #run(
+    node: ClusterNode,
+    job: Job,
+    onProgress: (progress: StepProgress) => void,
+    signal: AbortSignal,
+  ): Promise<Answers> {
+    return runJob(this.#tools, node, job, onProgress, signal);
+  }
+
+  // What the node is about to become: as this process said in `begin`, else as the node's journal says.
+  async #assignment(node: ClusterNode): Promise<Pick<Assignment, 'version' | 'sha256'>> {
+    return this.#assignments.get(node.name) ?? (await this.observe(node)).journal ?? { version: '', sha256: '' };
+  }
+}
+
+function oneLine(text: string): string {
+  return cleanText(text)
+    .replaceAll(/\s*\n\s*/g, '; ')
+    .replaceAll('\t', ' ')
+    .trim();
+}
