@@ -1,0 +1,26 @@
+#!/bin/sh
+# Makes the slot permanent that this boot proved.
+main() {
+	read_args 'run token target' "$@"
+	authority
+	load_journal
+	# shellcheck disable=SC2153 # TARGET is the argument
+	if [ "$J_TARGET" != "$TARGET" ] || ! one_of "$J_PHASE" proven committed; then
+		die out-of-order "slot $TARGET is not proven (slot $J_TARGET, phase $J_PHASE): prove comes first"
+	fi
+	need_layout
+	if [ "$ACTIVE" != "$TARGET" ]; then die out-of-order "slot $ACTIVE runs, not slot $TARGET"; fi
+	if [ "$J_PHASE" = proven ] && [ "$J_PROVEN" != "$(boot_id)" ]; then
+		die out-of-order 'the proof is of an earlier boot: prove comes first'
+	fi
+	need_env
+	if [ "$J_PHASE" = proven ]; then
+		write_env "$TARGET" ''
+		write_journal committed
+		log "committed: slot $TARGET ($J_VERSION) is permanent"
+	fi
+	remove_file "$STATE/artifact"
+	remove_file "$STATE/part"
+	remove_file "$IMAGE.part"
+	remove_file "$IMAGE"
+}

@@ -1,0 +1,189 @@
+#!/bin/sh
+# What the node remembers: the highest lock token, the journal, a record for each slot, the artifact.
+# shellcheck disable=SC2034 # the steps' files read what is set here
+
+# Every script that changes something begins here: it holds the node's lock until it ends or lets go of it, and it
+# refuses a token older than one that the node has seen.
+authority() {
+	CHANGING=yes
+	need flock dd mv rm mkdir sync tr od date stat
+	for folder in "$STATE" "$RUN"; do
+		mkdir -p -- "$folder" 2>/dev/null || die state "cannot make $folder"
+	done
+	take_lock
+	check_token
+	if [ "$TOKEN" -gt "$SEEN_TOKEN" ]; then put_file "$STATE/token" "$TOKEN"; fi
+}
+
+take_lock() {
+	true 2>/dev/null >>"$STATE/lock" || die state "cannot write in $STATE"
+	exec 9>>"$STATE/lock"
+	flock -w 20 9 || die busy 'another script has held the lock of this node for 20 s'
+}
+
+let_go_of_lock() {
+	exec 9>&-
+}
+
+check_token() {
+	SEEN_TOKEN=$(seen_token)
+	is_number "$SEEN_TOKEN" || die state "$STATE/token is not a number: it cannot be told who may change this node"
+	if [ "$TOKEN" -lt "$SEEN_TOKEN" ]; then
+		die stale-token "this run's lock token is $TOKEN, but the node has seen $SEEN_TOKEN: a newer run took over"
+	fi
+}
+
+seen_token() {
+	if [ -e "$STATE/token" ]; then first_line "$STATE/token"; else echo 0; fi
+}
+
+# A long step lets others read and decide meanwhile. Its own lock is inherited by what it starts, so that not even a
+# left-over dd can be doubled.
+begin_long_work() {
+	exec 8>>"$RUN/work.lock"
+	flock -w 10 8 || die busy 'another long step still runs on this node'
+	let_go_of_lock
+}
+
+# Before a long step records its result, it asks again whether it still may.
+end_long_work() {
+	take_lock
+	check_token
+}
+
+# -------------------------------------------------------------------------------------------------------- journal
+
+read_journal() { # sets J_*; J_PHASE stays empty where there is no journal, J_PROBLEM says why it cannot be read
+	J_RUN='' J_TOKEN='' J_OPERATION='' J_VERSION='' J_REPLACED='' J_SHA256='' J_FROM='' J_TARGET='' J_PHASE=''
+	J_ARMED='' J_PROVEN='' J_REASON='' J_UPDATED='' J_PROBLEM=''
+	if [ ! -e "$STATE/journal" ]; then return 0; fi
+	if [ ! -r "$STATE/journal" ]; then
+		J_PROBLEM="$STATE/journal cannot be read"
+		return 0
+	fi
+	while IFS= read -r line || [ -n "$line" ]; do
+		value=${line#*=}
+		case $line in
+		run=*) J_RUN=$value ;;
+		token=*) J_TOKEN=$value ;;
+		operation=*) J_OPERATION=$value ;;
+		version=*) J_VERSION=$value ;;
+		replaced=*) J_REPLACED=$value ;;
+		sha256=*) J_SHA256=$value ;;
+		from=*) J_FROM=$value ;;
+		target=*) J_TARGET=$value ;;
+		phase=*) J_PHASE=$value ;;
+		armed_boot_id=*) J_ARMED=$value ;;
+		proven_boot_id=*) J_PROVEN=$value ;;
+		reason=*) J_REASON=$value ;;
+		updated_at=*) J_UPDATED=$value ;;
+		*) J_PROBLEM="$STATE/journal has a line that is not understood" ;;
+		esac
+	done <"$STATE/journal"
+	if ! { one_of "$J_PHASE" started verified armed proven committed fell-back aborted && one_of "$J_TARGET" A B &&
+		one_of "$J_FROM" A B && one_of "$J_OPERATION" upgrade rollback && is_number "$J_UPDATED"; }; then
+		J_PROBLEM="$STATE/journal is not whole"
+		J_PHASE=''
+	fi
+}
+
+load_journal() {
+	read_journal
+	if [ -n "$J_PROBLEM" ]; then die state "$J_PROBLEM"; fi
+	if [ -z "$J_PHASE" ]; then die out-of-order 'this node has no journal: a run must begin first'; fi
+}
+
+journal_text() {
+	printf '%s=%s\n' run "$J_RUN" token "$J_TOKEN" operation "$J_OPERATION" version "$J_VERSION" \
+		replaced "$J_REPLACED" sha256 "$J_SHA256" from "$J_FROM" target "$J_TARGET" phase "$J_PHASE" \
+		armed_boot_id "$J_ARMED" proven_boot_id "$J_PROVEN" reason "$J_REASON" updated_at "$J_UPDATED"
+}
+
+write_journal() { # PHASE
+	J_PHASE=$1
+	J_RUN=$RUN_ID
+	J_TOKEN=$TOKEN
+	J_UPDATED=$(date +%s)
+	put_file "$STATE/journal" "$(journal_text)
+"
+}
+
+is_final() { # PHASE
+	one_of "$1" committed fell-back aborted
+}
+
+# The journal must lead to this slot and still be open.
+need_open_journal() {
+	load_journal
+	if is_final "$J_PHASE"; then die out-of-order "the journal is closed ($J_PHASE): a run must begin first"; fi
+	# shellcheck disable=SC2153 # TARGET is an argument
+	if [ "$J_TARGET" != "$TARGET" ]; then
+		die out-of-order "the journal leads to slot $J_TARGET, not to slot $TARGET"
+	fi
+}
+
+# --------------------------------------------------------------------------------------------------- slot records
+
+read_record() { # SLOT: sets R_*; R_STATE stays empty where there is no record, or none that can be trusted
+	R_STATE='' R_VERSION='' R_SHA256='' R_BYTES='' R_SLOT_SHA256='' R_UUID='' R_WTIME='' R_VERIFIED_AT=''
+	if [ ! -r "$STATE/slot-$1" ]; then return 0; fi
+	while IFS= read -r line || [ -n "$line" ]; do
+		value=${line#*=}
+		case $line in
+		state=*) R_STATE=$value ;;
+		version=*) R_VERSION=$value ;;
+		sha256=*) R_SHA256=$value ;;
+		bytes=*) R_BYTES=$value ;;
+		slot_sha256=*) R_SLOT_SHA256=$value ;;
+		uuid=*) R_UUID=$value ;;
+		wtime=*) R_WTIME=$value ;;
+		verified_at=*) R_VERIFIED_AT=$value ;;
+		esac
+	done <"$STATE/slot-$1"
+	if ! one_of "$R_STATE" dirty verified; then R_STATE=''; fi
+	if ! is_number "$R_BYTES"; then R_BYTES=''; fi
+}
+
+write_record() { # SLOT; from R_*
+	put_file "$STATE/slot-$1" "$(printf '%s=%s\n' state "$R_STATE" version "$R_VERSION" sha256 "$R_SHA256" \
+		bytes "$R_BYTES" slot_sha256 "$R_SLOT_SHA256" uuid "$R_UUID" wtime "$R_WTIME" verified_at "$R_VERIFIED_AT")
+"
+}
+
+# A slot that anyone wrote to since has another superblock write time.
+record_holds() { # of the slot whose record and superblock were read last
+	[ "$R_STATE" = verified ] && [ -n "$R_UUID" ] && [ "$R_UUID" = "$SB_UUID" ] && [ "$R_WTIME" = "$SB_WTIME" ]
+}
+
+failed_before() { # SHA256: this image failed its trial here
+	if [ -z "$1" ] || [ ! -r "$STATE/failed" ]; then return 1; fi
+	while IFS= read -r line || [ -n "$line" ]; do
+		case $line in "$1 "*) return 0 ;; esac
+	done <"$STATE/failed"
+	return 1
+}
+
+# ------------------------------------------------------------------------------------------------------- artifact
+
+read_artifact() { # sets ARTIFACT_SHA256 and ARTIFACT_BYTES of a whole, verified artifact; empty where there is none
+	ARTIFACT_SHA256='' ARTIFACT_BYTES=''
+	if [ ! -r "$STATE/artifact" ] || [ ! -f "$IMAGE" ]; then return 0; fi
+	sha256='' bytes='' mtime=''
+	while IFS= read -r line || [ -n "$line" ]; do
+		case $line in
+		sha256=*) sha256=${line#*=} ;;
+		bytes=*) bytes=${line#*=} ;;
+		mtime=*) mtime=${line#*=} ;;
+		esac
+	done <"$STATE/artifact"
+	if [ "$(file_facts "$IMAGE")" != "$bytes $mtime" ]; then return 0; fi
+	ARTIFACT_SHA256=$sha256
+	ARTIFACT_BYTES=$bytes
+}
+
+write_artifact_record() { # SHA256
+	facts=$(file_facts "$IMAGE") || die state "cannot read $IMAGE"
+	put_file "$STATE/artifact" "$(printf '%s=%s\n' sha256 "$1" bytes "${facts% *}" mtime "${facts#* }")
+"
+	ARTIFACT_BYTES=${facts% *}
+}

@@ -1,0 +1,32 @@
+#!/bin/sh
+# Records that this very boot runs the target slot with the version asked for.
+main() {
+	read_args 'run token target version adopt?' "$@"
+	authority
+	load_journal
+	# shellcheck disable=SC2153 # TARGET is the argument
+	if [ "$J_TARGET" != "$TARGET" ]; then die out-of-order "the journal leads to slot $J_TARGET, not to slot $TARGET"; fi
+	need_layout
+	now=$(boot_id)
+	if one_of "$J_PHASE" fell-back aborted; then die out-of-order "the journal is closed ($J_PHASE)"; fi
+	if [ "$ADOPT" != true ]; then need_trial; fi
+	running=$(running_version)
+	if [ "$ACTIVE" != "$TARGET" ]; then
+		die not-proven "slot $ACTIVE runs, not slot $TARGET: the node fell back"
+	fi
+	if [ "$running" != "$VERSION" ]; then
+		die not-proven "slot $TARGET runs ${running:-an unknown system}, wanted is $VERSION"
+	fi
+	if [ "$J_PHASE" = committed ]; then return 0; fi
+	# shellcheck disable=SC2034 # goes into the journal
+	J_PROVEN=$now
+	write_journal proven
+	log "slot $TARGET runs $VERSION: proven"
+}
+
+need_trial() {
+	if ! one_of "$J_PHASE" verified armed proven committed || [ -z "$J_ARMED" ]; then
+		die out-of-order "no trial was armed (phase $J_PHASE)"
+	fi
+	if [ "$now" = "$J_ARMED" ]; then die not-proven 'the node has not rebooted since it was armed'; fi
+}

@@ -1,0 +1,51 @@
+#!/bin/sh
+# Orders the reboot, a second from now, so that the answer gets out before the connection goes.
+main() {
+	read_args 'run token purpose' "$@"
+	authority
+	load_journal
+	need_layout
+	need_env
+	if [ "$PURPOSE" = trial ]; then check_trial; else check_send_back; fi
+	sync
+	order_reboot
+	out accepted yes
+}
+
+check_trial() {
+	if [ "$J_PHASE" != armed ] || [ "$J_ARMED" != "$(boot_id)" ]; then
+		die out-of-order "this boot is not armed (phase $J_PHASE): arm comes first"
+	fi
+	if [ "$ENV_NEXT" != "$J_TARGET" ] || [ "$(permanent_slot)" != "$ACTIVE" ]; then
+		die out-of-order "the boot environment does not lead to slot $J_TARGET: arm comes first"
+	fi
+	log "reboot to the trial of slot $J_TARGET ($J_VERSION)"
+}
+
+# A trial that is left must end in the old slot, even where GRUB could not clear the trial, or a commit was cut short.
+check_send_back() {
+	if ! one_of "$J_PHASE" verified armed proven || [ -z "$J_ARMED" ] || [ "$J_ARMED" = "$(boot_id)" ]; then
+		die out-of-order "this boot is not a trial (phase $J_PHASE): there is nothing to send back"
+	fi
+	if [ "$ACTIVE" != "$J_TARGET" ]; then die out-of-order "slot $ACTIVE runs already"; fi
+	if [ -n "$ENV_NEXT" ] || [ "$(permanent_slot)" != "$J_FROM" ]; then write_env "$J_FROM" ''; fi
+	log "sent back: reboot to slot $J_FROM"
+}
+
+order_reboot() {
+	if with_systemd; then
+		systemd-run --quiet --collect --on-active=1 --timer-property=AccuracySec=100ms systemctl reboot \
+			</dev/null >/dev/null 2>"$RUN/reboot.err" 9>&- ||
+			die reboot-failed "systemd refuses the reboot: $(first_line "$RUN/reboot.err")"
+		return 0
+	fi
+	need setsid sleep
+	if has systemctl; then
+		set -- systemctl reboot
+	elif has reboot; then
+		set -- reboot
+	else
+		die reboot-failed 'the node has neither systemctl nor reboot'
+	fi
+	setsid sh -c 'sleep 1; exec "$@"' kubeos-reboot "$@" </dev/null >/dev/null 2>&1 9>&- &
+}

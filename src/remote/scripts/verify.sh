@@ -1,0 +1,125 @@
+#!/bin/sh
+# Proves the target slot: an upgrade by reading back every byte, a rollback by the digest that was recorded, both by
+# what is inside.
+# shellcheck disable=SC2153 # R_* and J_* are the values of the record and of the journal, the others the arguments
+main() {
+	read_args 'run token operation target version sha256' "$@"
+	authority
+	need_assignment
+	need_layout
+	need mount umount grep readlink e2fsck e2label
+	hold_mounts 20 || die busy 'another script looks into the slot'
+	need_safe_target "$TARGET"
+	begin_long_work
+	read_superblock "$(slot_path "$TARGET")"
+	read_record "$TARGET"
+	if [ "$OPERATION" = upgrade ]; then prove_bytes; else prove_record; fi
+	prove_content
+	end_long_work
+	need_assignment
+	keep_record
+	case $J_PHASE in armed | proven) ;; *) write_journal verified ;; esac
+	log "slot $TARGET holds $VERSION, verified ($BASIS)"
+	out version "$CONTENT_VERSION"
+	out basis "$BASIS"
+}
+
+need_assignment() {
+	need_open_journal
+	# shellcheck disable=SC2153 # as above
+	if [ "$J_OPERATION $J_SHA256" != "$OPERATION $SHA256" ] || [ "$J_VERSION" != "$VERSION" ]; then
+		die out-of-order "the journal leads to $J_VERSION by $J_OPERATION, not to $VERSION by $OPERATION"
+	fi
+}
+
+prove_bytes() {
+	BASIS=bytes
+	if [ -z "$R_STATE" ] || [ "$R_SHA256" != "$SHA256" ] || [ -z "$R_BYTES" ]; then
+		die out-of-order "slot $TARGET was not written by this run: write comes first"
+	fi
+	SLOT_SUM=$(slot_sum) || die read-back-mismatch "slot $TARGET cannot be read back"
+	if [ "$R_STATE" = verified ]; then
+		need_recorded_sum
+		return 0
+	fi
+	if [ "$SLOT_SUM" != "$SHA256" ]; then
+		die read-back-mismatch "slot $TARGET reads back as $SLOT_SUM, written was $SHA256: write it again"
+	fi
+	e2fsck -fn "$(slot_path "$TARGET")" >"$RUN/fsck.out" 2>&1 ||
+		die bad-content "the image's file system has errors: $(tail -n 3 "$RUN/fsck.out" | tr '\n' ' ')"
+	set_label
+}
+
+# Where the layout goes by labels, GRUB finds a slot's kernel by its label (KubeOS 1.0.7 and newer): a wrong one boots
+# the wrong kernel.
+set_label() {
+	read_superblock "$(slot_path "$ACTIVE")"
+	case $SB_LABEL in ROOT-A | ROOT-B) ;; *) return 0 ;; esac
+	read_superblock "$(slot_path "$TARGET")"
+	if [ "$SB_LABEL" = "ROOT-$TARGET" ]; then return 0; fi
+	e2label "$(slot_path "$TARGET")" "ROOT-$TARGET" || die write-failed "slot $TARGET takes no label"
+	sync_path "$(slot_path "$TARGET")"
+	sync
+	SLOT_SUM=$(slot_sum) || die read-back-mismatch "slot $TARGET cannot be read back"
+	read_superblock "$(slot_path "$TARGET")"
+	if [ "$SB_LABEL" != "ROOT-$TARGET" ]; then die write-failed "slot $TARGET did not keep its label"; fi
+}
+
+prove_record() {
+	SLOT_SUM=$R_SLOT_SHA256
+	case $R_STATE in
+	dirty) die bad-content "slot $TARGET was being written and was never verified: nothing to go back to" ;;
+	verified) ;;
+	*) R_SHA256='' R_BYTES='' R_SLOT_SHA256='' ;;
+	esac
+	if [ -z "$R_SLOT_SHA256" ] || [ -z "$R_BYTES" ]; then
+		BASIS=content
+		return 0
+	fi
+	BASIS=recorded-digest
+	SLOT_SUM=$(slot_sum) || die read-back-mismatch "slot $TARGET cannot be read"
+	need_recorded_sum
+}
+
+need_recorded_sum() {
+	if [ "$SLOT_SUM" != "$R_SLOT_SHA256" ]; then
+		if [ "$OPERATION" = upgrade ]; then remove_file "$STATE/slot-$TARGET"; fi
+		die read-back-mismatch "slot $TARGET was changed since it was verified: its digest is $SLOT_SUM, recorded was $R_SLOT_SHA256"
+	fi
+}
+
+# Of the first R_BYTES, from the device itself: what was written may still be only in the page cache.
+slot_sum() {
+	device=$(slot_path "$TARGET")
+	flags=''
+	if dd if="$device" of=/dev/null bs=4096 count=1 iflag=direct 2>/dev/null; then
+		flags=iflag=direct
+	else
+		blockdev --flushbufs "$device" || return 1
+	fi
+	note_total "$R_BYTES"
+	blocks=$(((R_BYTES + 4194303) / 4194304))
+	{
+		become_gentle dd if="$device" bs=4M count="$blocks" ${flags:+"$flags"} 2>"$RUN/dd.err" &
+		note_dd "$!" 0
+		wait "$!" || :
+	} | head -c "$R_BYTES" | sha256_of_input
+}
+
+prove_content() {
+	mount_slot "$TARGET" || die bad-content "slot $TARGET: $MOUNT_PROBLEM"
+	check_content
+	unmount_slot
+	if [ -n "$CONTENT_PROBLEM" ]; then die bad-content "slot $TARGET does not boot here: $CONTENT_PROBLEM"; fi
+	if [ "$CONTENT_VERSION" != "$VERSION" ]; then
+		die bad-content "slot $TARGET holds $CONTENT_VERSION, wanted is $VERSION"
+	fi
+}
+
+# shellcheck disable=SC2034 # they go into the record
+keep_record() {
+	read_superblock "$(slot_path "$TARGET")"
+	R_STATE=verified R_VERSION=$CONTENT_VERSION R_SLOT_SHA256=$SLOT_SUM
+	R_UUID=$SB_UUID R_WTIME=$SB_WTIME R_VERIFIED_AT=$(date +%s)
+	write_record "$TARGET"
+}
