@@ -1,0 +1,76 @@
+import { createHash } from 'node:crypto';
+import { appendFileSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { RolloutEvent } from '../rollout/events.ts';
+import type { Report } from '../rollout/ports.ts';
+import { redactUrls } from '../validate/redact.ts';
+import { eventLines } from './event-lines.ts';
+
+/** Progress is logged this often for each node, which is enough to see afterwards how quickly it went. */
+const PROGRESS_EVERY_MS = 10_000;
+
+/** A run's log folder: `run.ndjson` holds every event as data, `NODE.log` a node's own as lines. */
+export interface LogReport extends Report {
+  readonly dir: string;
+  /** Why nothing more is written; undefined while all is well. */
+  readonly problem: string | undefined;
+}
+
+/**
+ * Writes events as they come, each with a single append, so that a killed run leaves all but its last line; URLs are
+ * redacted. A folder that cannot be written ends the logging, not the run.
+ * @param onProblem is told once, in words for the user
+ */
+export function createLogReport(dir: string, onProblem: (message: string) => void = () => undefined): LogReport {
+  let problem: string | undefined;
+  const lastProgress = new Map<string, number>();
+  const attempt = (write: () => void): void => {
+    if (problem !== undefined) return;
+    try {
+      write();
+    } catch (error) {
+      problem = `the log folder ${dir} cannot be written: ${error instanceof Error ? error.message : String(error)}`;
+      onProblem(`${problem}; the run goes on without logs`);
+    }
+  };
+  attempt(() => mkdirSync(dir, { recursive: true, mode: 0o700 }));
+  return {
+    dir,
+    get problem() {
+      return problem;
+    },
+    event(event) {
+      if (event.type === 'step-progress' && !isDue(event, lastProgress)) return;
+      attempt(() => append(dir, 'run.ndjson', `${JSON.stringify(event, redactStrings)}\n`));
+      const node = nodeOf(event);
+      const lines = node === undefined ? [] : eventLines(event);
+      if (node !== undefined && lines.length > 0) attempt(() => append(dir, `${fileName(node)}.log`, lines.join('')));
+    },
+  };
+}
+
+/** A name from the cluster as a file name: Kubernetes allows nothing else in a node's name, but nobody checks it here. */
+export function fileName(node: string): string {
+  if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,200}$/.test(node)) return node;
+  const digest = createHash('sha256').update(node).digest('hex').slice(0, 8);
+  return `${node.replace(/[^A-Za-z0-9-]/g, '_').slice(0, 100)}-${digest}`;
+}
+
+function isDue({ node, at }: Extract<RolloutEvent, { type: 'step-progress' }>, last: Map<string, number>): boolean {
+  const before = last.get(node);
+  if (before !== undefined && at >= before && at - before < PROGRESS_EVERY_MS) return false;
+  last.set(node, at);
+  return true;
+}
+
+function nodeOf(event: RolloutEvent): string | undefined {
+  if (event.type === 'node-done') return event.result.node;
+  return 'node' in event ? event.node : undefined;
+}
+
+const redactStrings = (_key: string, value: unknown): unknown =>
+  typeof value === 'string' ? redactUrls(value) : value;
+
+function append(dir: string, name: string, text: string): void {
+  appendFileSync(join(dir, name), text, { mode: 0o600 });
+}

@@ -1,0 +1,197 @@
+import { openSync } from 'node:fs';
+import { StringDecoder } from 'node:string_decoder';
+import { ReadStream } from 'node:tty';
+import { InterruptedError } from '../errors.ts';
+
+/** As much of a tty.ReadStream as questions need. */
+export interface TerminalInput {
+  readonly isTTY?: boolean;
+  setRawMode?(raw: boolean): unknown;
+  on(event: 'data', listener: (chunk: Uint8Array | string) => void): unknown;
+  on(event: 'end', listener: () => void): unknown;
+  off(event: 'data', listener: (chunk: Uint8Array | string) => void): unknown;
+  off(event: 'end', listener: () => void): unknown;
+  resume(): unknown;
+  pause(): unknown;
+}
+
+export interface PromptStreams {
+  stdin: TerminalInput;
+  /** Questions go to standard error, so that results can be piped. */
+  stderr: { readonly isTTY?: boolean; write(text: string): unknown };
+  /** Opens the terminal itself where standard input is a pipe (`-f -`); undefined: there is none. */
+  openTerminal?: () => (TerminalInput & { destroy(): unknown }) | undefined;
+}
+
+/** Asks the person at the terminal. One question at a time, in the order in which they were put. */
+export interface Prompter {
+  /** Whether there is anyone to ask. Without a terminal every question is answered by no, at once. */
+  readonly canAsk: boolean;
+  /** A yes/no question; an empty answer and the end of input mean no. Rejects with the signal's reason when aborted. */
+  confirm(question: string, signal?: AbortSignal): Promise<boolean>;
+  /**
+   * A secret, typed without an echo; undefined where none was given. Ctrl-C rejects with an InterruptedError: no signal
+   * is sent while a terminal is read raw.
+   */
+  secret(question: string, signal?: AbortSignal): Promise<string | undefined>;
+}
+
+export function createPrompter(streams: PromptStreams): Prompter {
+  const { stdin, stderr } = streams;
+  const openTerminal = streams.openTerminal ?? openControllingTerminal;
+  const terminal = stdin.isTTY === true ? { input: stdin, close: () => undefined } : undefined;
+  // Without a terminal on standard error the question would not be seen; a pipeline must never hang on one.
+  const visible = stderr.isTTY === true;
+  let queue: Promise<unknown> = Promise.resolve();
+  const ask = <T>(none: T, question: (input: TerminalInput) => Promise<T>): Promise<T> => {
+    const turn = queue.then(async () => {
+      if (!visible) return none;
+      const opened = terminal ?? opening(openTerminal());
+      if (opened === undefined) return none;
+      try {
+        return await question(opened.input);
+      } finally {
+        opened.close();
+      }
+    });
+    queue = turn.catch(() => undefined);
+    return turn;
+  };
+  return {
+    get canAsk() {
+      if (!visible) return false;
+      if (terminal !== undefined) return true;
+      const opened = opening(openTerminal());
+      opened?.close();
+      return opened !== undefined;
+    },
+    confirm: (question, signal) => ask(false, (input) => readYesOrNo(input, stderr, question, signal)),
+    secret: (question, signal) => ask(undefined, (input) => readSecret(input, stderr, question, signal)),
+  };
+}
+
+interface Opened {
+  input: TerminalInput;
+  close: () => unknown;
+}
+
+const opening = (input: (TerminalInput & { destroy(): unknown }) | undefined): Opened | undefined =>
+  input === undefined ? undefined : { input, close: () => input.destroy() };
+
+/** A process without a controlling terminal, as in a pipeline, cannot open /dev/tty. */
+function openControllingTerminal(): (TerminalInput & { destroy(): unknown }) | undefined {
+  try {
+    return new ReadStream(openSync('/dev/tty', 'r'));
+  } catch {
+    return undefined;
+  }
+}
+
+async function readYesOrNo(
+  input: TerminalInput,
+  stderr: PromptStreams['stderr'],
+  question: string,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  let typed = '';
+  stderr.write(question);
+  return reading(input, signal, stderr, (text, finish) => {
+    if (text === undefined) {
+      stderr.write('\n');
+      finish(false);
+      return;
+    }
+    typed += text;
+    if (!/[\r\n]/.test(typed)) return;
+    const answer = typed.trim().toLowerCase();
+    typed = '';
+    if (['', 'n', 'no'].includes(answer)) finish(false);
+    else if (['y', 'yes'].includes(answer)) finish(true);
+    else stderr.write('Please answer yes or no: ');
+  });
+}
+
+async function readSecret(
+  input: TerminalInput,
+  stderr: PromptStreams['stderr'],
+  question: string,
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  let typed: string[] = [];
+  stderr.write(question);
+  input.setRawMode?.(true);
+  try {
+    return await reading<string | undefined>(input, signal, stderr, (text, finish, fail) => {
+      for (const key of keys(text)) {
+        if (key === 'interrupt') fail(new InterruptedError('interrupted at a question'));
+        else if (key === 'end') finish(typed.length > 0 ? typed.join('') : undefined);
+        else if (key === 'erase') typed.pop();
+        else if (key === 'erase all') typed = [];
+        else if (key.length > 0) typed.push(key);
+        if (key === 'interrupt' || key === 'end') return;
+      }
+    });
+  } finally {
+    input.setRawMode?.(false);
+    stderr.write('\n');
+  }
+}
+
+/** What a raw terminal sends for a key: its character, or what it stands for; arrow keys and the like are left out. */
+function keys(text: string | undefined): string[] {
+  if (text === undefined) return ['end'];
+  return Array.from(text.replace(/\u001b\[[0-9;]*[A-Za-z~]/g, '')).map((character) => KEYS.get(character) ?? character);
+}
+
+const KEYS: ReadonlyMap<string, string> = new Map([
+  ['\u0003', 'interrupt'],
+  ['\u0004', 'end'],
+  ['\r', 'end'],
+  ['\n', 'end'],
+  ['\u007f', 'erase'],
+  ['\b', 'erase'],
+  ['\u0015', 'erase all'],
+  ['\u001b', ''],
+]);
+
+type OnText<T> = (text: string | undefined, finish: (value: T) => void, fail: (error: Error) => void) => void;
+
+/** Reads until `onText` has finished; undefined is the end of input. Leaves the input paused, without listeners. */
+async function reading<T>(
+  input: TerminalInput,
+  signal: AbortSignal | undefined,
+  stderr: PromptStreams['stderr'],
+  onText: OnText<T>,
+): Promise<T> {
+  signal?.throwIfAborted();
+  const decoder = new StringDecoder('utf8');
+  const { promise, resolve, reject } = withResolvers<T>();
+  const onData = (chunk: Uint8Array | string): void =>
+    onText(typeof chunk === 'string' ? chunk : decoder.write(Buffer.from(chunk)), resolve, reject);
+  const onEnd = (): void => onText(undefined, resolve, reject);
+  const onAbort = (): void => {
+    stderr.write('\n');
+    reject(signal?.reason);
+  };
+  input.on('data', onData);
+  input.on('end', onEnd);
+  signal?.addEventListener('abort', onAbort, { once: true });
+  input.resume();
+  try {
+    return await promise;
+  } finally {
+    input.off('data', onData);
+    input.off('end', onEnd);
+    signal?.removeEventListener('abort', onAbort);
+    input.pause();
+  }
+}
+
+/** Promise.withResolvers, which Node.js 20 lacks. */
+function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T) => void; reject: (reason: unknown) => void } {
+  let settle: { resolve: (value: T) => void; reject: (reason: unknown) => void } | undefined;
+  const promise = new Promise<T>((resolve, reject) => {
+    settle = { resolve, reject };
+  });
+  return { promise, resolve: (value) => settle?.resolve(value), reject: (reason) => settle?.reject(reason) };
+}

@@ -1,0 +1,55 @@
+import { InterruptedError } from '../errors.ts';
+
+/** As much of `process` as is needed; a test hands in its own. */
+export interface SignalTarget {
+  readonly pid: number;
+  on(signal: NodeJS.Signals, listener: (signal: NodeJS.Signals) => void): unknown;
+  off(signal: NodeJS.Signals, listener: (signal: NodeJS.Signals) => void): unknown;
+  kill(pid: number, signal: NodeJS.Signals): unknown;
+}
+
+/** How the user or the system asks a run to stop. Both are aborted with an InterruptedError as their reason. */
+export interface StopSignals {
+  /** Start nothing more, bring what is armed to its end. */
+  readonly graceful: AbortSignal;
+  /** Stop at once. */
+  readonly hard: AbortSignal;
+  /** Gives the signals their usual meaning back. */
+  dispose(): void;
+}
+
+const STOP = ['SIGINT', 'SIGTERM'] as const;
+
+/**
+ * The first SIGINT or SIGTERM stops gracefully, the second at once, a third ends the process as if nobody had listened.
+ * SIGHUP changes nothing: a lost login must not strand nodes between two slots.
+ * @param onSignal is told each time, to say what happens now
+ */
+export function listenForSignals(
+  onSignal: (signal: NodeJS.Signals, count: number) => void = () => undefined,
+  target: SignalTarget = process,
+): StopSignals {
+  const graceful = new AbortController();
+  const hard = new AbortController();
+  let count = 0;
+  const stop = (signal: NodeJS.Signals): void => {
+    count += 1;
+    if (count > 2) {
+      dispose();
+      target.kill(target.pid, signal);
+      return;
+    }
+    (count === 1 ? graceful : hard).abort(new InterruptedError(`interrupted by ${signal}`, { next: CARRY_ON }));
+    onSignal(signal, count);
+  };
+  const ignore = (): void => undefined;
+  const dispose = (): void => {
+    for (const signal of STOP) target.off(signal, stop);
+    target.off('SIGHUP', ignore);
+  };
+  for (const signal of STOP) target.on(signal, stop);
+  target.on('SIGHUP', ignore);
+  return { graceful: graceful.signal, hard: hard.signal, dispose };
+}
+
+const CARRY_ON = 'the same command again carries on; where the nodes stand is shown by:\n  kubeos status';
