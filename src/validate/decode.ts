@@ -8,7 +8,7 @@ const LARGEST_BYTES = 256 * 1024;
 export function decode(input: string | Uint8Array): Decoded {
   const size = typeof input === 'string' ? Buffer.byteLength(input) : input.byteLength;
   if (size > LARGEST_BYTES) {
-    const message = `the file has ${Math.ceil(size / 1024)} KiB; a spec may have at most ${LARGEST_BYTES / 1024} KiB`;
+    const message = `the file has more than ${LARGEST_BYTES / 1024} KiB, the most that a spec may have`;
     return { text: '', offset: 0, rule: 'file-size', message, mend: 'check that -f names the spec, not the image' };
   }
   const decoded = typeof input === 'string' ? { text: input } : fromUtf8(input);

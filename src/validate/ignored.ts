@@ -7,7 +7,7 @@ import type { SpecView } from './shape.ts';
 export function noteIgnored(view: SpecView, fields: readonly SpecField[], kind: string, findings: Findings): void {
   for (const field of fields) {
     if (view.values[field] === undefined || saysNothing(view.values[field])) continue;
-    findings.note('ignored', view.whole(field), `${field} is ignored: it means nothing with ${kind}`);
+    findings.note('ignored', view.whole(field), `${field} is ignored with ${kind}`);
   }
 }
 

@@ -111,7 +111,7 @@ function reportOneLine(source: SourceText, findings: Findings): boolean {
     const second = entries[1];
     if (second !== undefined && entries.length >= ENTRIES_OF_ONE_LINE) {
       const at = start + second.index + second[0].length - second[0].trimStart().length;
-      const message = 'the line breaks are lost: a spec has each field on a line of its own';
+      const message = 'the line breaks are lost: each field needs its own line';
       const mend = 'begin a new line here and at each further key; indent the fields of spec by two spaces';
       findings.error('one-line', [at, start + second.index + second[0].length], message, mend);
       return true;
