@@ -18,7 +18,8 @@ mv -f rc.new rc
 main() {
 	read_args 'run token job step payload' "$@"
 	authority
-	if [ "$(job_id)" = "$JOB_ID" ] && [ ! -e "$JOB/rc" ] && job_runs; then
+	# A job of an older token would be refused when it records, so only its work is taken over, not the job.
+	if [ "$(job_id):$(first_line "$JOB/token")" = "$JOB_ID:$TOKEN" ] && [ ! -e "$JOB/rc" ] && job_runs; then
 		out state adopted
 		return 0
 	fi

@@ -1,0 +1,32 @@
+#!/bin/sh
+# systemd-run of a lab node: a service is a session of its own, remembered for the double of systemctl; a timer of a
+# second orders the reboot.
+set -eu
+if [ -e "$KUBEOS_LAB_NODE/state/faults/systemd" ]; then
+	echo 'Failed to start transient unit: Connection refused' >&2
+	exit 1
+fi
+units=$KUBEOS_ROOT/run/systemd/lab-units
+mkdir -p "$units"
+case $*:$# in
+"--quiet --collect --on-active=1 --timer-property=AccuracySec=100ms systemctl reboot:6")
+	setsid sh -c 'sleep 1; exec systemctl reboot' </dev/null >/dev/null 2>&1 &
+	;;
+"--quiet --collect --unit=kubeos-"[a-z]*" --property=TimeoutStopSec=10 sh $KUBEOS_ROOT/"*:7)
+	unit=${3#--unit=}.service
+	if [ -e "$units/$unit" ]; then
+		echo "Failed to start transient service unit: Unit $unit already exists." >&2
+		exit 1
+	fi
+	shift 4
+	# The session says who it is before it becomes the service, and is forgotten after it (--collect).
+	# shellcheck disable=SC2016 # it is for another shell
+	setsid sh -c 'echo "$$" >"$1"; unit=$1; shift; "$@"; rm -f "$unit"' service "$units/$unit" "$@" \
+		</dev/null >/dev/null 2>&1 &
+	while [ ! -e "$units/$unit" ] && kill -0 "$!" 2>/dev/null; do sleep 0.02; done
+	;;
+*)
+	echo "systemd-run: the double does not know: $*" >&2
+	exit 64
+	;;
+esac
