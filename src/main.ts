@@ -3,6 +3,7 @@ import { CommanderError, type Command } from 'commander';
 import type { Deps, Io } from './commands/deps.ts';
 import { KubeosError, UsageError } from './errors.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
+import { systemClock } from './local/clock.ts';
 import { createProgram } from './program.ts';
 
 /**
@@ -30,8 +31,9 @@ function createDeps(io: Io, version: string): Deps {
   return {
     io,
     version,
+    clock: systemClock,
     connectCluster: async (settings) => (await import('./cluster/index.ts')).connectCluster(settings),
-    createRemote: async (settings) => (await import('./remote/index.ts')).createRemote(settings),
+    createRemote: async (settings, hooks) => (await import('./remote/index.ts')).createRemote(settings, hooks),
   };
 }
 

@@ -1,8 +1,8 @@
-import type { KubectlCluster, ClusterSettings } from '../cluster/index.ts';
-import type { RemoteSettings, SshRemote } from '../remote/index.ts';
+import type { ClusterSettings, KubectlCluster } from '../cluster/index.ts';
+import type { RemoteHooks, RemoteSettings, SshRemote } from '../remote/index.ts';
 import type { Clock } from '../rollout/ports.ts';
 
-/** Where kubeos reads and writes; a test hands in its own. */
+/** Where kubeos reads and writes. */
 export interface Io {
   stdin: NodeJS.ReadStream;
   stdout: OutputStream;
@@ -21,8 +21,8 @@ export interface OutputStream {
 /** What the commands are given by the composition root. */
 export interface Deps {
   io: Io;
-  clock: Clock;
   version: string;
+  clock: Clock;
   connectCluster(settings: ClusterSettings): Promise<KubectlCluster>;
-  createRemote(settings: RemoteSettings): Promise<SshRemote>;
+  createRemote(settings: RemoteSettings, hooks: RemoteHooks): Promise<SshRemote>;
 }

@@ -14,7 +14,7 @@ export interface SshFlags {
   identity?: readonly string[];
   sshConfig?: string;
   knownHosts?: readonly string[];
-  acceptNewHostKeys: boolean;
+  acceptNewHostKeys?: boolean;
   hosts?: string;
   addressType: string;
 }

@@ -1,7 +1,8 @@
-import { PreflightError, UsageError } from '../errors.ts';
+import { UsageError } from '../errors.ts';
 import type { NodeSelector } from '../validate/spec.ts';
 import type { ClusterNode } from './facts.ts';
 import { parseLabelSelector } from './label-selector.ts';
+import type { Finding } from './plan-types.ts';
 import { compareNatural } from './versions.ts';
 
 /** Which nodes a command means; each part narrows the one before. */
@@ -53,18 +54,19 @@ export function selectNodes(nodes: readonly ClusterNode[], options: SelectionOpt
   return { addressed, selected, leftOut };
 }
 
-/** @throws PreflightError where nothing is selected, saying what left the nodes out */
-export function refuseEmptySelection(selection: Selection): void {
-  if (selection.selected.length > 0) return;
+/** What to say where nothing is selected: what left the nodes out. */
+export function emptySelection(selection: Selection): Finding | undefined {
+  if (selection.selected.length > 0) return undefined;
   const reasons = new Map<string, string[]>();
   for (const { node, because } of selection.leftOut) reasons.set(because, [...(reasons.get(because) ?? []), node]);
-  throw new PreflightError('no node is selected', {
+  return {
+    what: 'no node is selected',
     reason:
       reasons.size === 0
         ? 'the cluster has no nodes'
         : [...reasons].map(([because, names]) => `${names.join(', ')}: ${because}`).join('\n'),
-    next: 'look at what left them out, and change --nodes, --selector, --exclude, --include-control-plane or the spec',
-  });
+    next: 'change --nodes, --selector, --exclude, --include-control-plane or the nodeselector of the spec',
+  };
 }
 
 interface NotMeant {
@@ -89,7 +91,8 @@ function whyNotAddressed(node: ClusterNode, options: SelectionOptions, version?:
   };
 }
 
-const isKubeOS = (node: ClusterNode, version: string | undefined): boolean =>
+/** KubeOS names itself so in PRETTY_NAME, which the kubelet reports as osImage. */
+export const isKubeOS = (node: ClusterNode, version?: string): boolean =>
   node.osImage.startsWith('KubeOS') || (version !== undefined && node.osImage === version);
 
 /** As KubeOS's operator reads the field: `no-label` wants nodes without the label, `all-label` takes every node. */
@@ -116,7 +119,8 @@ function whyNarrowedAway(
   return undefined;
 }
 
-function refuseUnknownNames(flag: string, names: readonly string[] | undefined, nodes: readonly ClusterNode[]): void {
+/** @throws UsageError where a flag names a node that the cluster does not have */
+export function refuseUnknownNames(flag: string, names: readonly string[] | undefined, nodes: readonly ClusterNode[]): void {
   const known = new Set(nodes.map((node) => node.name));
   const unknown = (names ?? []).filter((name) => !known.has(name));
   if (unknown.length === 0) return;

@@ -1,0 +1,85 @@
+import { readFile } from 'node:fs/promises';
+import type { ClusterSettings, KubectlCluster } from '../cluster/index.ts';
+import { UsageError } from '../errors.ts';
+import { childEnvironment, createPrompter, flagSetting } from '../local/index.ts';
+import type { HostEntry, RemoteSettings, SshRemote } from '../remote/index.ts';
+import type { Deps } from './deps.ts';
+import type { ClusterFlags, SshFlags } from './option-types.ts';
+
+/** The two adapters of a command that is at work. */
+export interface Connections {
+  cluster: KubectlCluster;
+  remote: SshRemote;
+}
+
+export interface ConnectHooks {
+  /** Something the user should know that is no failure. */
+  notice: (message: string, node?: string) => void;
+  /** Takes a drawn frame away while the user is asked something. */
+  paused?: <T>(task: () => Promise<T>) => Promise<T>;
+}
+
+/** Runs a task with the cluster and the nodes at hand, and closes every connection however it ends. */
+export async function withConnections<T>(
+  deps: Deps,
+  flags: ClusterFlags & SshFlags,
+  hooks: ConnectHooks,
+  task: (connections: Connections) => Promise<T>,
+): Promise<T> {
+  const settings = await remoteSettings(deps, flags, hooks);
+  const cluster = await deps.connectCluster(clusterSettings(deps, flags));
+  try {
+    const remote = await deps.createRemote(settings, { clock: deps.clock, notice: hooks.notice });
+    try {
+      return await task({ cluster, remote });
+    } finally {
+      await remote.disconnect();
+    }
+  } finally {
+    await cluster.disconnect();
+  }
+}
+
+function clusterSettings(deps: Deps, flags: ClusterFlags): ClusterSettings {
+  return {
+    kubectl: flags.kubectl,
+    lockNamespace: flags.lockNamespace,
+    environment: childEnvironment(deps.io.env),
+    clock: deps.clock,
+    ...(flags.kubeconfig === undefined ? {} : { kubeconfig: flags.kubeconfig }),
+    ...(flags.context === undefined ? {} : { context: flags.context }),
+  };
+}
+
+async function remoteSettings(deps: Deps, flags: SshFlags, hooks: ConnectHooks): Promise<RemoteSettings> {
+  const { sshUser, sshPort, identity, sshConfig, knownHosts, hosts } = flags;
+  const prompter = createPrompter({ stdin: deps.io.stdin, stderr: deps.io.stderr });
+  const paused = hooks.paused ?? ((ask) => ask());
+  return {
+    acceptNewHostKeys: flags.acceptNewHostKeys ?? flagSetting(deps.io.env, 'KUBEOS_ACCEPT_NEW_HOST_KEYS') ?? false,
+    addressType: flags.addressType,
+    environment: deps.io.env,
+    ...(sshUser === undefined ? {} : { sshUser }),
+    ...(sshPort === undefined ? {} : { sshPort }),
+    ...(identity === undefined ? {} : { identities: several(identity) }),
+    ...(sshConfig === undefined ? {} : { sshConfig }),
+    ...(knownHosts === undefined ? {} : { knownHosts: several(knownHosts) }),
+    ...(hosts === undefined ? {} : { hosts: await readHosts(hosts) }),
+    ...(prompter.canAsk ? { askPassphrase: (key) => paused(() => prompter.secret(`Passphrase for ${key}: `)) } : {}),
+  };
+}
+
+/** A flag gives a list, its variable one text. */
+const several = (value: readonly string[] | string): readonly string[] => (typeof value === 'string' ? [value] : value);
+
+async function readHosts(file: string): Promise<HostEntry[]> {
+  const { parseHostsFile } = await import('../remote/hosts-file.ts');
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new UsageError(`--hosts: ${file} cannot be read`, { reason, cause: error });
+  }
+  return parseHostsFile(text, file);
+}
