@@ -1,0 +1,164 @@
+import { describe, expect, test } from 'vitest';
+import { LockHeldError, LockLostError } from '../../src/errors.ts';
+import type { LockRequest, LockState } from '../../src/rollout/ports.ts';
+import type { BedLock } from './cluster-bed.ts';
+import { eventually, type ClusterSetup } from './cluster-suite.ts';
+
+const never = new AbortController().signal;
+const REQUEST: LockRequest = { run: 'r-1', holder: 'ann@laptop, pid 71', what: 'upgrade to KubeOS 2.0.0' };
+const OTHER: LockRequest = { run: 'r-2', holder: 'ci@runner-7, pid 4121', what: 'rollback' };
+const foreign = (change: Partial<BedLock> = {}): BedLock => ({
+  holder: 'bob@desk, pid 9',
+  token: 5,
+  durationSeconds: 2,
+  renewedAt: Date.now(),
+  ...change,
+});
+
+export function describeLock({ bed, connect }: ClusterSetup): void {
+  describe('the lock', () => {
+    test('is taken, shown, given back, and its token grows with every acquisition', async () => {
+      const cluster = await connect();
+      expect(await cluster.lockState()).toBeUndefined();
+      const first = await cluster.acquireLock(REQUEST, never);
+      expect(first.token).toBe(1);
+      expect(await cluster.lockState()).toMatchObject({ held: true, ...REQUEST, token: 1 });
+      await first.release();
+      await first.release();
+      expect(await cluster.lockState()).toMatchObject({ held: false, ...REQUEST, token: 1 });
+      const second = await cluster.acquireLock(OTHER, never);
+      expect(second.token).toBe(2);
+      expect(first.lost.aborted).toBe(false);
+      await second.release();
+    });
+
+    test('is refused while a live run holds it, naming who, since when, what, and how to free it', async () => {
+      const cluster = await connect({ lockSeconds: 4 });
+      const held = await cluster.acquireLock(REQUEST, never);
+      const error = await (await connect()).acquireLock(OTHER, never).catch((caught: unknown) => caught);
+      expect(error).toBeInstanceOf(LockHeldError);
+      const refusal = error as LockHeldError;
+      expect(refusal.exitCode).toBe(11);
+      expect(refusal.reason).toContain(REQUEST.holder);
+      expect(refusal.reason).toContain(REQUEST.what);
+      expect(refusal.reason).toMatch(/since {2}\d{4}-\d\d-\d\dT/);
+      expect(refusal.next).toContain('kubectl -n kube-system patch lease kubeos');
+      await held.release();
+    });
+
+    test('is refused while a holder on another machine renews it, however wrong its clock is', async () => {
+      const cluster = await connect();
+      let renewedAt = Date.now() - 3_600_000;
+      await bed().writeLock(foreign({ durationSeconds: 5, renewedAt }));
+      let over = false;
+      const renewing = (async () => {
+        while (!over) {
+          renewedAt += 1000;
+          await bed().writeLock(foreign({ durationSeconds: 5, renewedAt }));
+        }
+      })();
+      await expect(cluster.acquireLock(REQUEST, never)).rejects.toThrow(LockHeldError);
+      over = true;
+      await renewing;
+      expect(await bed().readLock()).toMatchObject({ holder: 'bob@desk, pid 9', token: 5 });
+    });
+
+    test('of a holder whose Lease stood still for its duration is taken over, with a higher token', async () => {
+      const cluster = await connect();
+      // Its clock runs ahead: the Lease looks fresh for another hour.
+      await bed().writeLock(foreign({ renewedAt: Date.now() + 3_600_000 }));
+      const waitedFor: LockState[] = [];
+      const held = await cluster.acquireLock({ ...REQUEST, onWaiting: (state) => waitedFor.push(state) }, never);
+      expect(held.token).toBe(6);
+      expect(waitedFor.map((state) => state.holder)).toEqual(['bob@desk, pid 9']);
+      expect(await bed().readLock()).toMatchObject({ holder: REQUEST.holder, token: 6 });
+      await held.release();
+    });
+
+    test('waiting for a dead holder can be called off', async () => {
+      const cluster = await connect();
+      await bed().writeLock(foreign({ durationSeconds: 600 }));
+      const stopper = new AbortController();
+      const request = { ...REQUEST, onWaiting: () => stopper.abort(new Error('called off')) };
+      await expect(cluster.acquireLock(request, stopper.signal)).rejects.toThrow('called off');
+    });
+
+    test('of two runs that start at once, one gets it', async () => {
+      const [one, two] = await Promise.all([connect(), connect()]);
+      const results = await Promise.allSettled([one.acquireLock(REQUEST, never), two.acquireLock(OTHER, never)]);
+      const won = results.filter((result) => result.status === 'fulfilled');
+      expect(won).toHaveLength(1);
+      expect(results.find((result) => result.status === 'rejected')?.reason).toBeInstanceOf(LockHeldError);
+      await won[0]?.value.release();
+    });
+
+    test('is renewed, and tells how far the run is', async () => {
+      const cluster = await connect({ lockSeconds: 1 });
+      const held = await cluster.acquireLock(REQUEST, never);
+      const before = (await bed().readLock())!.renewedAt;
+      held.describe('2 of 4 nodes done');
+      await eventually(async () => expect((await bed().readLock())!.renewedAt).toBeGreaterThan(before));
+      await eventually(async () => expect((await cluster.lockState())?.what).toBe('2 of 4 nodes done'));
+      expect(held.lost.aborted).toBe(false);
+      await held.release();
+    });
+
+    test('is lost for sure once another holds it, and is not given back then', async () => {
+      const cluster = await connect({ lockSeconds: 1 });
+      const held = await cluster.acquireLock(REQUEST, never);
+      await bed().writeLock(foreign({ token: held.token + 1 }));
+      await eventually(() => expect(held.lost.aborted).toBe(true));
+      expect(held.lost.reason).toBeInstanceOf(LockLostError);
+      expect((held.lost.reason as LockLostError).reason).toContain('bob@desk');
+      await expect(held.raiseAbove(40)).rejects.toThrow(LockLostError);
+      await held.release();
+      expect(await bed().readLock()).toMatchObject({ holder: 'bob@desk, pid 9' });
+    });
+
+    test('is lost when a person frees or deletes it', async () => {
+      const cluster = await connect({ lockSeconds: 1 });
+      const freed = await cluster.acquireLock(REQUEST, never);
+      await bed().writeLock(foreign({ holder: '', token: freed.token }));
+      await eventually(() => expect(freed.lost.aborted).toBe(true));
+      const deleted = await cluster.acquireLock(REQUEST, never);
+      await bed().deleteLock();
+      await eventually(() => expect(deleted.lost.aborted).toBe(true));
+    });
+
+    test("is not lost by a person's annotation on the Lease", async () => {
+      const cluster = await connect({ lockSeconds: 1 });
+      const held = await cluster.acquireLock(REQUEST, never);
+      await bed().annotateLock();
+      const before = (await bed().readLock())!.renewedAt;
+      await eventually(async () => expect((await bed().readLock())!.renewedAt).toBeGreaterThan(before));
+      expect(held.lost.aborted).toBe(false);
+      await held.release();
+    });
+
+    test('its token is raised above what a node has seen, never lowered', async () => {
+      const cluster = await connect();
+      const held = await cluster.acquireLock(REQUEST, never);
+      await held.raiseAbove(41);
+      expect(held.token).toBe(42);
+      await held.raiseAbove(3);
+      expect(held.token).toBe(42);
+      expect(await bed().readLock()).toMatchObject({ holder: REQUEST.holder, token: 42 });
+      await held.release();
+      const next = await cluster.acquireLock(REQUEST, never);
+      expect(next.token).toBe(43);
+      await next.release();
+    });
+
+    test('that nobody took while the API server was away is resumed', async () => {
+      const [stopApi, startApi] = [bed().stopApi?.bind(bed()), bed().startApi?.bind(bed())];
+      const cluster = await connect({ lockSeconds: 1 });
+      const held = await cluster.acquireLock(REQUEST, never);
+      await stopApi?.();
+      await startApi?.();
+      const before = (await bed().readLock())!.renewedAt;
+      await eventually(async () => expect((await bed().readLock())!.renewedAt).toBeGreaterThan(before), 30_000);
+      expect(held.lost.aborted).toBe(false);
+      await held.release();
+    });
+  });
+}
