@@ -34,7 +34,8 @@ export function locateSpec(documents: readonly YamlDocument[], findings: Finding
   const os = systems[0];
   if (os !== undefined) return specOf(os, findings);
   if (findings.errors.length === 0) {
-    findings.error('no-os', [0, 0], 'the file holds no OS', SKELETON);
+    const empty = findings.source.text.trim() === '';
+    findings.error('no-os', [0, 0], empty ? 'the file is empty' : 'the file holds no OS', SKELETON);
   }
   return undefined;
 }

@@ -1,4 +1,15 @@
-import { isAlias, isMap, isScalar, isSeq, visit, type Alias, type Node, type YAMLMap } from 'yaml';
+import {
+  isAlias,
+  isCollection,
+  isMap,
+  isNode,
+  isPair,
+  isScalar,
+  isSeq,
+  type Alias,
+  type Node,
+  type YAMLMap,
+} from 'yaml';
 import type { YamlDocument } from './parse.ts';
 import type { Range } from './source-text.ts';
 
@@ -18,19 +29,23 @@ export interface Entry {
 /** What an alias stands for; undefined where its anchor is not there. */
 export type Follow = (node: unknown) => Node | undefined;
 
-/** One walk over the document, since asking each alias by itself would be a walk each. */
+/** One walk over the document, since asking each alias by itself would be a walk each; deep nesting costs no stack. */
 export function followAliases(document: YamlDocument): Follow {
   const anchors = new Map<string, Node>();
   const targets = new Map<Alias, Node | undefined>();
-  visit(document, {
-    Node: (_key, node) => {
-      if (isAlias(node)) targets.set(node, anchors.get(node.source));
-      else if (node.anchor !== undefined) anchors.set(node.anchor, node);
-    },
-  });
+  const waiting: unknown[] = [document.contents];
+  while (waiting.length > 0) {
+    const next = waiting.pop();
+    if (isPair(next)) waiting.push(next.value, next.key);
+    else if (isAlias(next)) targets.set(next, anchors.get(next.source));
+    else if (isNode(next)) {
+      if (next.anchor !== undefined) anchors.set(next.anchor, next);
+      if (isCollection(next)) waiting.push(...next.items.toReversed());
+    }
+  }
   return (node) => {
     if (isAlias(node)) return targets.get(node);
-    return isMap(node) || isSeq(node) || isScalar(node) ? node : undefined;
+    return isNode(node) ? node : undefined;
   };
 }
 
@@ -70,8 +85,7 @@ export function allEntries(map: YAMLMap, follow: Follow): Map<string, Entry> {
 export const MERGE = '<<';
 
 export function rangeOf(node: unknown): Range | undefined {
-  if (!isScalar(node) && !isMap(node) && !isSeq(node) && !isAlias(node)) return undefined;
-  return node.range ? [node.range[0], node.range[1]] : undefined;
+  return isNode(node) && node.range ? [node.range[0], node.range[1]] : undefined;
 }
 
 const NOWHERE: Range = [0, 0];

@@ -12,6 +12,8 @@ const MOST_TOKENS = 20_000;
 const MOST_SYNTAX_ERRORS = 3;
 /** So many known keys on one line that is no flow map are no accident. */
 const ENTRIES_OF_ONE_LINE = 3;
+/** No more fields than an OS has. */
+const MOST_GLUED = 30;
 /** The keys that an OS is known by. */
 const KNOWN_KEYS = ['apiVersion', 'kind', 'metadata', 'name', 'spec', ...SPEC_FIELDS];
 
@@ -28,8 +30,8 @@ export function parseYaml(source: SourceText, findings: Findings): readonly Yaml
   const errors = documents.flatMap((document) => document.errors);
   const broken = errors.length > 0 || documents.some(hasTextForSpec);
   if (broken && reportOneLine(source, findings)) return undefined;
-  const glued = gluedFields(source.text);
-  if (broken && glued.length > 0) return parseSpaced(source, glued, findings);
+  const glued = broken ? gluedFields(source.text) : [];
+  if (glued.length > 0 && glued.length <= MOST_GLUED) return parseSpaced(source, glued, findings);
   return reportSyntax(errors, findings) ? undefined : documents;
 }
 

@@ -30,6 +30,8 @@ function byCode({ code, message }: YAMLError, at: string): Said | undefined {
       return { message: `a value may not begin with ${at.slice(0, 1)}`, mend: 'put the value in double quotes' };
     case 'BAD_DQ_ESCAPE':
       return { message: 'an unknown escape in double quotes', mend: 'use single quotes, or double each backslash' };
+    case 'KEY_OVER_1024_CHARS':
+      return { message: 'a key of more than 1024 characters', mend: 'check that -f names the right file' };
     case 'MISSING_CHAR':
       return missing(message);
     case 'BAD_INDENT':
@@ -52,4 +54,4 @@ function missing(message: string): Said | undefined {
 }
 
 /** The parser's own words, without position and full stop. */
-const plainWords = (message: string): string => (message.split('\n')[0] ?? '').replace(/\.$/, '');
+const plainWords = (message: string): string => (message.split('\n')[0] ?? '').replace(/\.$/, '').slice(0, 120);
