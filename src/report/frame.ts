@@ -63,7 +63,7 @@ function nodeLines(nodes: readonly NodeProgress[], now: number, columns: number,
   const shown = nodes.length <= room ? nodes : furthest(nodes).slice(0, room - 1);
   const rest = nodes.filter((node) => !shown.includes(node));
   const name = nameColumn(
-    shown.map((node) => node.node),
+    nodes.map((node) => node.node),
     Math.floor(columns * 0.4),
     pen,
   );

@@ -69,7 +69,7 @@ function headline(plan: Plan, pen: Pen): string[] {
   if (notStarted.length > 0)
     return hanging('', `No node can be started: ${notStarted.length} of ${chosen} should become ${version}.`, pen);
   if (already.length === 0) return plan.refusals.length > 0 ? [] : ['Nothing to do: no node is selected.'];
-  const who = already.length === 1 ? 'the selected node runs' : `all ${already.length} selected nodes run`;
+  const who = already.length === 1 ? 'the selected node runs' : `the ${already.length} selected nodes run`;
   return hanging('', `Nothing to do: ${who} ${version}.`, pen);
 }
 

@@ -126,7 +126,7 @@ export class Progress {
 }
 
 /** The same for two waits that differ only in how long they have lasted. */
-export const waitKey = (text: string): string => text.replace(/\b(?:\d+(?:d|h|ms|m|s)\s?)+(?![\w.])/g, '#');
+export const waitKey = (text: string): string => text.replace(/(?<=^|[\s(])(?:\d+(?:d|h|ms|m|s)\s?)+(?![\w.-])/g, '#');
 
 export const stepIndex = (step: Step | undefined): number => (step === undefined ? -1 : STEPS.indexOf(step));
 

@@ -114,10 +114,7 @@ function verdict(result: RolloutResult, { command, logDir }: ResultScreenOptions
   const { results, version, exitCode, tookMs } = result;
   const there = results.filter(({ outcome }) => ['upgraded', 'rolled back', 'already there'].includes(outcome)).length;
   const good = exitCode === EXIT.done;
-  const share =
-    there === results.length
-      ? `all ${plural(there, 'node')} run it`
-      : `${there} of ${plural(results.length, 'node')} run it`;
+  const share = shareOf(there, results.length);
   const line = `${good ? `${pen.symbols.good} ` : ''}${version}: ${share}, after ${duration(tookMs)}.`;
   const logs = logDir === undefined ? [] : hanging('Logs: ', logDir, pen);
   if (good) return [...hanging('', line, pen).map(pen.good), ...logs];
@@ -127,4 +124,9 @@ function verdict(result: RolloutResult, { command, logDir }: ResultScreenOptions
     ...hanging('To carry on: ', command, pen),
     ...logs,
   ];
+}
+
+function shareOf(there: number, all: number): string {
+  if (there < all) return `${there} of ${plural(all, 'node')} run it`;
+  return all === 1 ? 'the node runs it' : `all ${all} nodes run it`;
 }

@@ -21,7 +21,8 @@ export function renderStatus(report: StatusReport, display: Display, options: St
   return joinSections([
     statusTable(report, options, pen),
     [...marks(report.nodes), ...(options.ssh ? [] : ['? not asked for: --no-ssh'])],
-    ...report.nodes.map((row) => details(row, now, notes)),
+    report.nodes.flatMap((row) => details(row, now, notes)),
+    ...report.nodes.map((row) => problemLines(row, notes)),
     report.lastRun === undefined ? [] : lastRunLines(report.lastRun, now, notes),
   ]);
 }
@@ -104,15 +105,15 @@ const present = (texts: readonly (readonly [boolean, string])[]): string[] =>
   texts.flatMap(([holds, text]) => (holds ? [text] : []));
 
 function details(row: StatusRow, now: number, pen: Pen): string[] {
-  const sentences = sentencesOf(row, now);
-  const { problems } = row;
-  return [
-    ...(sentences.length > 0 ? hanging(`${row.node}: `, sentences.join('; '), pen) : []),
-    ...problems.flatMap(({ what, reason, next }) => [
-      ...hanging('', what.includes(row.node) ? what : `${row.node}: ${what}`, pen),
-      ...fields([field('cause', reason), field('next', next)], 4, pen),
-    ]),
-  ];
+  const sentences = sentencesOf(row, now).map((sentence) => sentence.replace(/\.$/, ''));
+  return sentences.length > 0 ? hanging(`${row.node}: `, sentences.join('; '), pen) : [];
+}
+
+function problemLines({ node, problems }: StatusRow, pen: Pen): string[] {
+  return problems.flatMap(({ what, reason, next }) => [
+    ...hanging('', what.includes(node) ? what : `${node}: ${what}`, pen),
+    ...fields([field('cause', reason), field('next', next)], 4, pen),
+  ]);
 }
 
 function sentencesOf(row: StatusRow, now: number): string[] {

@@ -1,0 +1,292 @@
+import { describe, expect, it } from 'vitest';
+import { KubeosError, LockHeldError } from '../../../src/errors.ts';
+import { renderError } from '../../../src/report/error-screen.ts';
+import { renderConfirm, renderPlan } from '../../../src/report/plan-screen.ts';
+import { renderResult } from '../../../src/report/result-screen.ts';
+import { renderStatus } from '../../../src/report/status-screen.ts';
+import { statusReport } from '../../../src/report/status.ts';
+import { width } from '../../../src/report/text.ts';
+import {
+  at,
+  clusterNode,
+  DISPLAY,
+  entry,
+  journal,
+  nodeResult,
+  observation,
+  plan,
+  rollbackPlan,
+  rolloutResult,
+  RUN,
+  samplePlan,
+  screen,
+  screenNames,
+  slotFacts,
+  upgraded,
+} from './fixtures.ts';
+
+const COMMAND = 'kubeos upgrade -f upgrade.yaml';
+
+describe('docs/screens.md', () => {
+  it('has no line wider than 80 columns, but for the log of a pipeline', () => {
+    for (const name of screenNames().filter((one) => one !== 'plain')) {
+      for (const line of screen(name)) expect(width(line), `${name}: ${line}`).toBeLessThanOrEqual(80);
+    }
+  });
+});
+
+describe('the plan', () => {
+  it('says what will happen to which node, and what stands in the way', () => {
+    expect(renderPlan(samplePlan(), DISPLAY, { dryRun: true, command: COMMAND })).toEqual(screen('plan'));
+  });
+
+  it('puts a refusal of the whole run first', () => {
+    const refusal = {
+      what: 'KubeOS 1.0.0 -> KubeOS 2.0.0 crosses a major version',
+      reason: 'KubeOS does not support upgrades across major versions',
+      next: 'insist with --allow-major',
+    };
+    const lines = renderPlan(plan({ refusals: [refusal] }), DISPLAY, { dryRun: true, command: COMMAND });
+    expect(lines).toEqual(screen('plan-refused'));
+  });
+
+  it('says that there is nothing to do', () => {
+    const already = ['worker-1', 'worker-2'].map((node) => ({ node, now: 'KubeOS 2.0.0', notes: [] }));
+    const lines = renderPlan(plan({ entries: [], already }), DISPLAY, { dryRun: true, command: COMMAND });
+    expect(lines).toEqual(screen('plan-nothing'));
+  });
+
+  it('shows a rollback without an image', () => {
+    const lines = renderPlan(rollbackPlan(), DISPLAY, { dryRun: true, command: 'kubeos rollback --to-previous' });
+    expect(lines).toEqual(screen('plan-rollback'));
+  });
+
+  it('does not say that nothing was changed where it is about to ask', () => {
+    const lines = renderPlan(samplePlan(), DISPLAY, { dryRun: false, command: COMMAND });
+    expect(lines.join('\n')).not.toContain('Nothing was changed');
+  });
+
+  it('tells nodes that are down, adopted, fallen back or resumed', () => {
+    const slotB = { ...entry('n', 0).assignment, from: 'B', target: 'B' } as const;
+    const entries = [
+      entry('down', 1, { alreadyDown: true }),
+      entry('adopted', 1, { adopt: true, assignment: slotB, firstStep: 'prove' }),
+      entry('returned', 1, { fellBackEarlier: true, firstStep: 'uncordon' }),
+    ];
+    expect(renderPlan(plan({ entries }), DISPLAY, { dryRun: false }).slice(5)).toEqual([
+      '  #  NODE      RUNS          SLOT    DRAIN  NOTE',
+      '  1  down      KubeOS 1.0.0  A -> B  1 pod  down already',
+      '  2  adopted   KubeOS 1.0.0  B       1 pod  commit only',
+      '  3  returned  KubeOS 1.0.0  A -> B  1 pod  fell back earlier',
+    ]);
+  });
+
+  it('wraps a long node name instead of cutting it', () => {
+    const node = 'ip-10-0-1-23.a-rather-long-region-name.compute.a-rather-long-domain.internal';
+    const lines = renderPlan(plan({ entries: [entry(node, 7)] }), DISPLAY, { dryRun: false });
+    const table = lines.slice(lines.findIndex((line) => line.includes('NODE')) + 1);
+    const end = lines.find((line) => line.includes('NODE'))?.indexOf('RUNS');
+    expect(table.map((line) => line.slice(5, end).trim()).join('')).toBe(node);
+    for (const line of lines) expect(width(line)).toBeLessThanOrEqual(80);
+  });
+});
+
+describe('the question', () => {
+  it('says what a yes means', () => {
+    expect([renderConfirm(samplePlan())]).toEqual(screen('confirm'));
+  });
+
+  it('does not speak of reboots where there are none', () => {
+    expect(renderConfirm(plan({ entries: [entry('a', 1, { adopt: true })] }))).toBe('Tidy up 1 node? [y/N] ');
+  });
+});
+
+describe('the result', () => {
+  const done = [upgraded('worker-1', 171_000, 62_000), upgraded('worker-2', 184_000, 70_000)];
+  const already = nodeResult('worker-5', 'already there', { now: 'KubeOS 2.0.0' });
+
+  it('puts failures first, then counts, then the exit code in words', () => {
+    const fellBack = nodeResult('worker-3', 'fell back', {
+      now: 'KubeOS 1.0.0',
+      slot: 'B',
+      step: 'prove',
+      what: 'slot A booted, kubelet not Ready for 10m',
+      reason: 'kubelet: unsafe sysctl in /etc/sysctl.d/99-x.conf',
+      logTail: ['12:21:07 kubelet: E1123 server.go:294 "Failed to run kubelet"'],
+      next: "mend the image or the node's /etc, then give the same command again",
+      tookMs: 700_000,
+    });
+    const waiting = nodeResult('worker-4', 'not started', { reason: 'the run stopped first' });
+    const result = rolloutResult([...done, fellBack, waiting, already], {
+      exitCode: 5,
+      stopped: '1 failure (--max-failures 1)',
+      tookMs: 1_023_000,
+    });
+    expect(renderResult(result, DISPLAY, { command: COMMAND })).toEqual(screen('result'));
+  });
+
+  it('is short where all is well', () => {
+    const more = [upgraded('worker-3', 171_000, 62_000), upgraded('worker-4', 184_000, 70_000)];
+    const result = rolloutResult([...done, ...more, already], { tookMs: 680_000 });
+    expect(renderResult(result, DISPLAY, { command: COMMAND })).toEqual(screen('result-ok'));
+  });
+
+  it('puts a node that needs hands before one that failed, and that before one that fell back', () => {
+    const results = (['fell back', 'failed', 'needs hands'] as const).map((outcome) =>
+      nodeResult(outcome.replace(' ', '-'), outcome),
+    );
+    const lines = renderResult(rolloutResult(results, { exitCode: 6 }), DISPLAY, { command: COMMAND });
+    expect(lines.filter((line) => line.startsWith('✗')).map((line) => line.split(' ')[1])).toEqual([
+      'needs-hands',
+      'failed',
+      'fell-back',
+    ]);
+  });
+
+  it('says what hundreds of nodes have in common once', () => {
+    const results = Array.from({ length: 300 }, (_, index) =>
+      nodeResult(`node-${index}`, 'not started', { reason: 'the run stopped first' }),
+    );
+    const lines = renderResult(rolloutResult(results, { exitCode: 3 }), DISPLAY, { command: COMMAND });
+    expect(lines.length).toBeLessThan(20);
+    expect(lines.join(' ')).toContain('and 281 more');
+    expect(lines.filter((line) => line.includes('the run stopped first'))).toHaveLength(1);
+  });
+
+  it('names the log folder', () => {
+    const lines = renderResult(rolloutResult(done), DISPLAY, { command: COMMAND, logDir: '/home/u/runs/1' });
+    expect(lines.at(-1)).toBe('Logs: /home/u/runs/1');
+  });
+});
+
+describe('the status', () => {
+  const [v09, v1, v2] = ['KubeOS 0.9.1', 'KubeOS 1.0.0', 'KubeOS 2.0.0'] as const;
+  const noRoute = new KubeosError('10.1.0.15:22 cannot be reached', 10, {
+    reason: 'connect: no route to host',
+    next: "look at the node's console",
+    node: 'worker-5',
+  });
+  const nodes = [
+    clusterNode('cp-1', { controlPlane: true }),
+    clusterNode('worker-1', { osImage: v2 }),
+    clusterNode('worker-2', { osImage: v2 }),
+    clusterNode('worker-3'),
+    clusterNode('worker-4', {
+      ready: false,
+      notReadyBecause: 'NodeStatusUnknown: Kubelet stopped posting node status.',
+      cordoned: true,
+      record: { run: RUN, token: 3, operation: 'upgrade', version: v2, step: 'reboot', cordon: 'ours' },
+    }),
+    clusterNode('worker-5', { osImage: v2 }),
+  ];
+  const observations = new Map([
+    ['cp-1', observation('A', v1, v09)],
+    ['worker-1', observation('B', v1, v2, { journal: journal() })],
+    ['worker-2', observation('B', v1, v2, { journal: journal() })],
+    [
+      'worker-3',
+      observation('B', v2, v1, {
+        slots: { A: slotFacts('A', v2, { failedTrial: true }), B: slotFacts('B', v1) },
+        journal: journal({ phase: 'fell-back', reason: 'kubelet not Ready for 10m' }),
+      }),
+    ],
+    [
+      'worker-4',
+      observation('A', v1, v2, {
+        bootEnv: { path: '/boot/grub2/grubenv', saved: 'A', next: 'B' },
+        journal: journal({ phase: 'armed' }),
+      }),
+    ],
+    ['worker-5', noRoute],
+  ]);
+  const lock = {
+    held: false,
+    holder: 'ci@runner-7, pid 4121',
+    what: 'upgrade to KubeOS 2.0.0',
+    run: RUN,
+    acquiredAt: '2026-11-23T12:03:44Z',
+    renewedAt: '2026-11-23T12:20:00Z',
+    token: 3,
+  };
+
+  it('shows where every node stands, and what a run left behind', () => {
+    const report = statusReport(nodes, observations, lock, at('12:24:30'));
+    expect(renderStatus(report, DISPLAY, { wide: false, ssh: true })).toEqual(screen('status'));
+  });
+
+  it('shows more when asked for, as wide as it needs to be', () => {
+    const report = statusReport(nodes.slice(1, 2), observations, undefined, at('12:24:30'));
+    expect(renderStatus(report, DISPLAY, { wide: true, ssh: true })).toEqual([
+      'NODE      READY  OS            SLOT  OTHER SLOT    NEXT BOOT  STATE      KERNEL      ARCH   DEVICE     IMAGE  OTHER DEVICE  OTHER IMAGE',
+      'worker-1  yes    KubeOS 2.0.0  B     KubeOS 1.0.0  B          committed  5.10.0-216  amd64  /dev/vda3  -      /dev/vda2     -',
+    ]);
+  });
+
+  it('works without SSH, and says so', () => {
+    const report = statusReport(nodes.slice(0, 1), new Map(), undefined, 0);
+    expect(renderStatus(report, DISPLAY, { wide: false, ssh: false })).toEqual([
+      'NODE  READY  OS            SLOT  OTHER SLOT  NEXT BOOT  NOTE',
+      'cp-1  yes    KubeOS 1.0.0  ?     ?           ?          control plane',
+      '',
+      '? not asked for: --no-ssh',
+    ]);
+  });
+
+  it('tells a run that is still at work', () => {
+    const report = statusReport(nodes.slice(4, 5), observations, { ...lock, held: true }, at('12:20:10'));
+    const text = renderStatus(report, DISPLAY, { wide: false, ssh: true }).join('\n');
+    expect(text).toMatch(/cordoned, at\s+reboot, armed/);
+    expect(text).toContain('Running: upgrade to KubeOS 2.0.0, by ci@runner-7, pid 4121');
+    expect(text).not.toContain('next  kubeos');
+  });
+});
+
+describe('an error', () => {
+  it('names the holder of the lock and the way out', () => {
+    const error = new LockHeldError('another run holds the lock', {
+      reason: 'ci@runner-7, pid 4121, https://ci.example/jobs/981\nupgrade to KubeOS 2.0.0, 2 of 4 nodes done',
+      next: 'wait for it, or look: kubeos status',
+    });
+    expect(renderError(error, DISPLAY, '0.1.0')).toEqual(screen('error-lock'));
+  });
+
+  it('leaves a command to be copied in one piece', () => {
+    const error = new KubeosError('its host key is not known', 10, {
+      node: 'worker-2',
+      reason: '10.1.0.12:22 offered ED25519 SHA256:q0mB7xJ4kQh1W2aV3cN5dR6eT8fY9gU0hI1jK2lM9XE',
+      next: "compare it with the node's console, then:\n  ssh-keyscan -t ed25519 10.1.0.12 >> ~/.ssh/known_hosts\nor trust the first contact: --accept-new-host-keys",
+    });
+    expect(renderError(error, DISPLAY, '0.1.0')).toEqual(screen('error-host-key'));
+  });
+
+  it('that is not known is a bug, with its stack and how to report it', () => {
+    const error = new TypeError("cannot read 'x' of undefined");
+    error.stack = `${String(error)}\n    at plan (src/rollout/plan.ts:10:3)\n    at main (src/main.ts:20:5)`;
+    const lines = renderError(error, DISPLAY, '0.1.0');
+    const here = `node ${process.version} on ${process.platform} ${process.arch}`;
+    expect(lines.slice(0, -1)).toEqual(screen('error-bug').slice(0, -1));
+    expect(lines.at(-1)).toBe(`           kubeos 0.1.0, ${here}`);
+  });
+
+  it('shows its node, step and log, and never a secret or an escape sequence', () => {
+    const error = new KubeosError('the image server did not deliver', 3, {
+      node: 'worker-1',
+      step: 'stage',
+      reason: 'GET https://me:hunter2@10.0.0.5/update.img: 403',
+      logTail: ['\u001b[31mred\u001b[0m\u0007 and \u202eevil'],
+    });
+    expect(renderError(error, DISPLAY, '0.1.0')).toEqual([
+      '✗ worker-1: the image server did not deliver',
+      '    step   stage',
+      '    cause  GET https://***@10.0.0.5/update.img: 403',
+      '    log    red and evil',
+      '           (all of it: kubeos logs worker-1)',
+    ]);
+  });
+
+  it('whatever was thrown', () => {
+    for (const thrown of [undefined, null, 'text', 7, { circular: {} }]) {
+      expect(renderError(thrown, DISPLAY, '0.1.0')[0]).toMatch(/^✗ a bug in kubeos: /);
+    }
+  });
+});
