@@ -1,0 +1,215 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { HostKeys, type HostKeySubject } from '../../../src/remote/host-keys.ts';
+import { fingerprint, hostKeyName, knownHostLine, parseKnownHosts, speaksOf } from '../../../src/remote/known-hosts.ts';
+
+let folder: string;
+const keys = new Map<string, { line: string; blob: Buffer; fingerprint: string }>();
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'kubeos-known-hosts-'));
+  for (const [name, type] of [
+    ['one', 'ed25519'],
+    ['two', 'ed25519'],
+    ['ecdsa', 'ecdsa'],
+  ] as const) {
+    const file = join(folder, name);
+    execFileSync('ssh-keygen', ['-q', '-t', type, '-N', '', '-C', '', '-f', file]);
+    const [keyType, encoded] = readFileSync(`${file}.pub`, 'utf8').trim().split(' ');
+    const shown = execFileSync('ssh-keygen', ['-l', '-f', `${file}.pub`], { encoding: 'utf8' }).split(' ')[1];
+    keys.set(name, { line: `${keyType!} ${encoded!}`, blob: Buffer.from(encoded!, 'base64'), fingerprint: shown! });
+  }
+});
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const key = (name: string) => keys.get(name)!;
+
+function subject(change: Partial<HostKeySubject> = {}): HostKeySubject {
+  return {
+    address: '10.0.0.11',
+    port: 22,
+    names: ['10.0.0.11', 'worker-1'],
+    portlessNames: [],
+    files: [join(folder, 'known_hosts')],
+    acceptNew: false,
+    hashed: false,
+    scannable: true,
+    ...change,
+  };
+}
+
+const OFF_PORT = {
+  port: 2222,
+  names: ['[10.0.0.11]:2222', '[worker-1]:2222'],
+  portlessNames: ['10.0.0.11', 'worker-1'],
+};
+
+async function refusal(text: string, change: Partial<HostKeySubject> = {}, offered = 'one') {
+  const file = join(folder, 'known_hosts');
+  writeFileSync(file, text);
+  return new HostKeys(() => undefined).refusal(subject(change), key(offered).blob);
+}
+
+describe('the names of a known_hosts line', () => {
+  it.each([
+    ['10.0.0.11', '10.0.0.11', true],
+    ['10.0.0.1', '10.0.0.11', false],
+    ['worker-1,10.0.0.11', '10.0.0.11', true],
+    ['10.0.0.*', '10.0.0.11', true],
+    ['10.0.0.?', '10.0.0.11', false],
+    ['10.0.0.1?', '10.0.0.11', true],
+    ['*.0.*1,!10.0.0.11', '10.0.0.11', false],
+    ['!10.0.0.12,*', '10.0.0.11', true],
+    ['!*', '10.0.0.11', false],
+    ['[10.0.0.11]:2222', '[10.0.0.11]:2222', true],
+    ['[10.0.0.*]:2222', '[10.0.0.11]:2222', true],
+    ['[10.0.0.11]:2222', '10.0.0.11', false],
+    ['WORKER-1', 'worker-1', true],
+    ['fd00::1', 'fd00::1', true],
+    ['|1|nonsense|nonsense', '10.0.0.11', false],
+    ['|2|x|y', '10.0.0.11', false],
+  ])('%s speaks of %s: %s', (names, name, expected) => {
+    const [entry] = parseKnownHosts(`${names} ${key('one').line}`, 'f');
+    expect(speaksOf(entry!, name)).toBe(expected);
+  });
+
+  it('are read hashed as ssh-keygen hashes them, and ssh-keygen finds what is hashed here', () => {
+    const file = join(folder, 'hashed');
+    writeFileSync(file, `[10.0.0.11]:2222 ${key('one').line}\n`);
+    execFileSync('ssh-keygen', ['-H', '-f', file], { stdio: 'pipe' });
+    const [entry] = parseKnownHosts(readFileSync(file, 'utf8'), file);
+    expect(entry!.names).toMatch(/^\|1\|/);
+    expect(speaksOf(entry!, '[10.0.0.11]:2222')).toBe(true);
+    expect(speaksOf(entry!, '[10.0.0.12]:2222')).toBe(false);
+
+    writeFileSync(file, `${knownHostLine('worker-1', key('two').blob, true)}\n`);
+    expect(execFileSync('ssh-keygen', ['-F', 'worker-1', '-f', file], { encoding: 'utf8' })).toContain(key('two').line);
+  });
+
+  it('carry the port where it is not 22', () => {
+    expect(hostKeyName('Worker-1', 22)).toBe('worker-1');
+    expect(hostKeyName('fd00::1', 2222)).toBe('[fd00::1]:2222');
+  });
+});
+
+describe('a known_hosts file', () => {
+  it('may hold comments, empty and mangled lines and windows line ends', () => {
+    const good = `10.0.0.11 ${key('one').line}`;
+    const text = `# comment\n\n   \nshort line\nhost ssh-ed25519 AAAA\nhost ssh-rsa ${key('one').line.split(' ')[1]!}\n@odd x y z\n\t${good} some comment\r\n`;
+    expect(parseKnownHosts(text, 'f')).toMatchObject([{ names: '10.0.0.11', line: 8, marker: 'none' }]);
+  });
+});
+
+describe('a host key', () => {
+  it('has the fingerprint that ssh-keygen prints', () => {
+    expect(fingerprint(key('one').blob)).toBe(key('one').fingerprint);
+  });
+
+  it.each([
+    ['its address', () => `10.0.0.11 ${key('one').line}\n`, {}],
+    ['its node name', () => `worker-1 ${key('one').line}\n`, {}],
+    ['one of several lines', () => `10.0.0.11 ${key('two').line}\n10.0.0.11 ${key('one').line}\n`, {}],
+    ['its address and port', () => `[10.0.0.11]:2222 ${key('one').line}\n`, OFF_PORT],
+    ['its address without the port', () => `10.0.0.11 ${key('one').line}\n`, OFF_PORT],
+  ])('is trusted when it is known by %s', async (_what, text, change) => {
+    expect(await refusal(text(), change)).toBeUndefined();
+  });
+
+  it.each([
+    ['nothing is known', () => '', {}],
+    ['another host is known', () => `10.0.0.12 ${key('one').line}\n`, {}],
+    ['another key is known without the port', () => `10.0.0.11 ${key('two').line}\n`, OFF_PORT],
+    ['the file is missing', () => '', { files: ['/nonexistent/known_hosts'] }],
+  ])('is unknown when %s', async (_what, text, change) => {
+    expect(await refusal(text(), change)).toMatchObject({ failure: 'host-key-unknown' });
+  });
+
+  it('that is unknown is refused with its fingerprint and the command that adds it', async () => {
+    const file = join(folder, 'known_hosts');
+    const plain = await refusal('');
+    expect(plain?.message).toBe('the SSH host key of 10.0.0.11 is not known');
+    expect(plain?.reason).toBe(`offered: ssh-ed25519 ${key('one').fingerprint}`);
+    expect(plain?.next).toContain(`ssh-keyscan -t ed25519 10.0.0.11 >> '${file}'`);
+    expect(plain?.next).toContain('--accept-new-host-keys');
+    const offPort = await refusal('', OFF_PORT, 'ecdsa');
+    expect(offPort?.next).toContain(`ssh-keyscan -t ecdsa -p 2222 10.0.0.11 >> '${file}'`);
+    const behindJump = await refusal('', { scannable: false });
+    expect(behindJump?.next).toContain(`echo '10.0.0.11 ${key('one').line}' >> '${file}'`);
+  });
+
+  it('that has changed is refused even with --accept-new-host-keys, with the command that forgets the old one', async () => {
+    const refused = await refusal(`# x\n10.0.0.11 ${key('two').line}\n`, { acceptNew: true });
+    expect(refused).toMatchObject({ failure: 'host-key-changed' });
+    expect(refused?.reason).toContain(`offered: ssh-ed25519 ${key('one').fingerprint}`);
+    expect(refused?.reason).toContain(
+      `known:   ssh-ed25519 ${key('two').fingerprint} (${join(folder, 'known_hosts')}:2)`,
+    );
+    expect(refused?.next).toContain(`ssh-keygen -R '10.0.0.11' -f '${join(folder, 'known_hosts')}'`);
+  });
+
+  it('of another type than the known one counts as changed', async () => {
+    expect(await refusal(`10.0.0.11 ${key('ecdsa').line}\n`)).toMatchObject({ failure: 'host-key-changed' });
+  });
+
+  it('that is revoked is refused though it is known', async () => {
+    const text = `10.0.0.11 ${key('one').line}\n@revoked * ${key('one').line}\n`;
+    expect(await refusal(text)).toMatchObject({
+      failure: 'host-key-changed',
+      message: expect.stringContaining('revoked'),
+    });
+  });
+
+  it('vouched for by a certificate authority only is unknown, and the reason says so', async () => {
+    const refused = await refusal(`@cert-authority *.0.11 ${key('two').line}\n`);
+    expect(refused).toMatchObject({ failure: 'host-key-unknown', reason: expect.stringContaining('@cert-authority') });
+  });
+
+  it('is asked for in the type that is known', async () => {
+    writeFileSync(join(folder, 'known_hosts'), `worker-1 ${key('ecdsa').line}\n@revoked * ${key('one').line}\n`);
+    const types = await new HostKeys(() => undefined).knownTypes(subject());
+    expect([...types]).toEqual(['ecdsa-sha2-nistp256']);
+  });
+});
+
+describe('--accept-new-host-keys', () => {
+  it('adds each new host once, whatever comes at the same time, after a last line without its break', async () => {
+    const file = join(folder, 'new', 'known_hosts');
+    const notices: string[] = [];
+    const hostKeys = new HostKeys((message) => notices.push(message));
+    const ask = (address: string, name: string) =>
+      hostKeys.refusal(subject({ address, names: [address], files: [file], acceptNew: true }), key(name).blob);
+    expect(await ask('10.9.9.9', 'two')).toBeUndefined();
+    writeFileSync(file, readFileSync(file, 'utf8').trimEnd());
+    const addresses = Array.from({ length: 40 }, (_, index) => `10.0.1.${String(index % 20)}`);
+    expect(await Promise.all(addresses.map((address) => ask(address, 'one')))).toEqual(addresses.map(() => undefined));
+    const lines = readFileSync(file, 'utf8').trimEnd().split('\n');
+    expect(lines).toHaveLength(21);
+    expect(parseKnownHosts(lines.join('\n'), file)).toHaveLength(21);
+    expect(notices).toHaveLength(21);
+    expect(await ask('10.0.1.3', 'two')).toMatchObject({ failure: 'host-key-changed' });
+  });
+
+  it('trusts one key only when two different ones come at once', async () => {
+    const file = join(folder, 'race');
+    const hostKeys = new HostKeys(() => undefined);
+    const ask = (name: string) =>
+      hostKeys.refusal(subject({ files: [file], acceptNew: true, hashed: true }), key(name).blob);
+    const answers = await Promise.all([ask('one'), ask('two')]);
+    expect(answers.map((refused) => refused?.failure)).toEqual([undefined, 'host-key-changed']);
+    expect(readFileSync(file, 'utf8')).toMatch(/^\|1\|[^\n]+\n$/);
+  });
+
+  it('says what is wrong where the file cannot be written', async () => {
+    writeFileSync(join(folder, 'plain'), '');
+    const hostKeys = new HostKeys(() => undefined);
+    const asked = hostKeys.refusal(subject({ files: [join(folder, 'plain', 'x')], acceptNew: true }), key('one').blob);
+    await expect(asked).rejects.toMatchObject({
+      failure: 'host-key-unknown',
+      next: expect.stringContaining('--known-hosts'),
+    });
+  });
+});

@@ -1,0 +1,238 @@
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir, userInfo } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { SshConfig, parseSshConfig, type SshConfigOptions } from '../../../src/remote/ssh-config.ts';
+import { parseJumpHost, resolveJumpHost, resolveNode } from '../../../src/remote/target.ts';
+import type { ClusterNode } from '../../../src/rollout/facts.ts';
+import type { RemoteSettings } from '../../../src/remote/settings.ts';
+
+let home: string;
+const open: SshConfig[] = [];
+const notes: string[] = [];
+
+beforeAll(() => {
+  home = mkdtempSync(join(tmpdir(), 'kubeos-home-'));
+  mkdirSync(join(home, '.ssh'));
+});
+
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((config) => config.close()));
+  notes.length = 0;
+});
+
+afterAll(() => rmSync(home, { recursive: true, force: true }));
+
+function makeConfig(change: Partial<SshConfigOptions> = {}): SshConfig {
+  const environment = { HOME: home, PATH: process.env['PATH'] };
+  const config = new SshConfig({ environment, note: (message) => notes.push(message), ...change });
+  open.push(config);
+  return config;
+}
+
+function userFile(text: string): void {
+  writeFileSync(join(home, '.ssh', 'config'), text);
+}
+
+function node(name: string, addresses: ClusterNode['addresses'] = [{ type: 'InternalIP', address: '10.0.0.11' }]) {
+  return { name, addresses } as ClusterNode;
+}
+
+const settings = (change: Partial<RemoteSettings> = {}): RemoteSettings => ({
+  acceptNewHostKeys: false,
+  environment: { HOME: home, PATH: process.env['PATH'] },
+  ...change,
+});
+
+describe('asking ssh -G', () => {
+  it('honours patterns, Include and Match of the user’s file', async () => {
+    writeFileSync(join(home, '.ssh', 'more'), 'Host *.example\n  Port 2200\n');
+    userFile(
+      `Include ${join(home, '.ssh', 'more')}\nHost worker-*\n  HostName 192.168.7.7\n  User ops\n  IdentityFile ~/.ssh/fleet\n  IdentitiesOnly yes\n  ProxyJump jump@bastion:2022\n  IdentityAgent none\n  HostKeyAlias fleet-key\n  UserKnownHostsFile ~/.ssh/fleet_hosts\nMatch host worker-9.example\n  User nine\n`,
+    );
+    const config = makeConfig();
+    expect(await config.ask('node', { name: 'worker-1' })).toMatchObject({
+      hostName: '192.168.7.7',
+      user: 'ops',
+      port: 22,
+      identityFiles: [join(home, '.ssh', 'fleet')],
+      identitiesOnly: true,
+      identityAgent: 'none',
+      proxyJump: ['jump@bastion:2022'],
+      hostKeyAlias: 'fleet-key',
+      knownHostsFiles: [join(home, '.ssh', 'fleet_hosts'), '/etc/ssh/ssh_known_hosts', '/etc/ssh/ssh_known_hosts2'],
+    });
+    expect(await config.ask('node', { name: 'x.example' })).toMatchObject({ port: 2200, user: 'root' });
+  });
+
+  it('says root for nodes and the local user for jump hosts, where no line says more', async () => {
+    userFile('');
+    const config = makeConfig();
+    const nodeSaid = await config.ask('node', { name: 'worker-1' });
+    expect(nodeSaid).toMatchObject({ user: 'root' });
+    expect(nodeSaid).not.toHaveProperty('hostName');
+    expect(nodeSaid).not.toHaveProperty('proxyCommand');
+    expect(await config.ask('jump host', { name: 'bastion' })).toMatchObject({ user: userInfo().username });
+  });
+
+  it('reads --ssh-config instead, and nothing with `none`', async () => {
+    userFile('Host *\n  User ops\n');
+    const other = join(home, 'other config');
+    writeFileSync(other, 'Host *\n  User other\n');
+    expect(await makeConfig({ file: other }).ask('node', { name: 'w' })).toMatchObject({ user: 'other' });
+    expect(await makeConfig({ file: 'none' }).ask('node', { name: 'w' })).toMatchObject({ user: 'root' });
+  });
+
+  it('fails with ssh’s own words where the file is wrong', async () => {
+    userFile('Host *\n  Prot 22\n');
+    await expect(makeConfig().ask('node', { name: 'w' })).rejects.toMatchObject({
+      name: 'ConnectError',
+      reason: expect.stringMatching(/\.ssh\/config.*line 2.*[Pp]rot/),
+      next: expect.stringContaining('--ssh-config none'),
+    });
+  });
+
+  it('notes once that there is no ssh, and goes on without', async () => {
+    const config = makeConfig({ environment: { HOME: home, PATH: '/nonexistent' } });
+    expect(await config.ask('node', { name: 'a' })).toBeUndefined();
+    expect(await config.ask('node', { name: 'b' })).toBeUndefined();
+    expect(notes).toEqual([expect.stringContaining('no working ssh')]);
+  });
+
+  it('leaves no temporary file behind', async () => {
+    const before = readdirSync(tmpdir()).filter((name) => name.startsWith('kubeos-ssh-')).length;
+    const config = makeConfig();
+    userFile('');
+    await config.ask('node', { name: 'a' });
+    await config.close();
+    expect(readdirSync(tmpdir()).filter((name) => name.startsWith('kubeos-ssh-')).length).toBeLessThanOrEqual(before);
+  });
+});
+
+describe('what ssh -G prints', () => {
+  it('is read with its tokens expanded and `none` as nothing', () => {
+    const text =
+      'user ops\nhostname 10.0.0.1\nport 2222\nidentityfile ~/.ssh/%r@%h_%n\nidentityfile none\nproxyjump none\nproxycommand none\nuserknownhostsfile none\nhashknownhosts yes\n';
+    expect(parseSshConfig(text, 'w1', { HOME: '/h' })).toEqual({
+      hostName: '10.0.0.1',
+      port: 2222,
+      user: 'ops',
+      identityFiles: ['/h/.ssh/ops@10.0.0.1_w1'],
+      identitiesOnly: false,
+      proxyJump: [],
+      knownHostsFiles: [],
+      hashKnownHosts: true,
+    });
+  });
+});
+
+describe('how a node is reached', () => {
+  const entry = { name: 'worker-1', address: '10.5.5.5', port: 2201, user: 'fromfile', identity: '~/.ssh/hosts_key' };
+
+  it('is root, port 22 and the InternalIP where nothing says more', async () => {
+    userFile('');
+    const target = await resolveNode(node('worker-1'), settings(), makeConfig());
+    expect(target).toMatchObject({ shown: 'root@10.0.0.11:22', node: 'worker-1', jump: [] });
+    expect(target.hostKey).toMatchObject({ names: ['10.0.0.11', 'worker-1'], portlessNames: [], scannable: true });
+    expect(target.credentials.explicit).toBe(false);
+    expect(target.credentials.keyFiles).toContain(join(home, '.ssh', 'id_ed25519'));
+  });
+
+  it('follows flag, then hosts file, then ssh_config', async () => {
+    userFile('Host worker-1\n  HostName 10.1.1.1\n  Port 2100\n  User fromconfig\n  IdentityFile ~/.ssh/config_key\n');
+    const config = makeConfig();
+    const byConfig = await resolveNode(node('worker-1'), settings(), config);
+    expect(byConfig.shown).toBe('fromconfig@10.1.1.1:2100');
+    expect(byConfig.credentials.keyFiles).toEqual([join(home, '.ssh', 'config_key')]);
+    const byFile = await resolveNode(node('worker-1'), settings({ hosts: [entry] }), config);
+    expect(byFile.shown).toBe('fromfile@10.5.5.5:2201');
+    expect(byFile.credentials).toMatchObject({ keyFiles: [join(home, '.ssh', 'hosts_key')], explicit: true });
+    const flags = { sshUser: 'fromflag', sshPort: 2301, identities: ['/k'], knownHosts: ['/kh'], hosts: [entry] };
+    const byFlag = await resolveNode(node('worker-1'), settings(flags), config);
+    expect(byFlag.shown).toBe('fromflag@10.5.5.5:2301');
+    expect(byFlag.credentials).toMatchObject({ keyFiles: ['/k'], explicit: true });
+    expect(byFlag.hostKey).toMatchObject({
+      files: ['/kh'],
+      names: ['[10.5.5.5]:2301', '[worker-1]:2301'],
+      portlessNames: ['10.5.5.5', 'worker-1'],
+    });
+  });
+
+  it('takes another type of address where asked, IPv6 too, and says which there are', async () => {
+    userFile('');
+    const addresses = [
+      { type: 'InternalIP', address: '10.0.0.11' },
+      { type: 'ExternalIP', address: 'fd00::11' },
+    ];
+    const config = makeConfig();
+    const target = await resolveNode(node('w', addresses), settings({ addressType: 'ExternalIP' }), config);
+    expect(target).toMatchObject({ shown: 'root@[fd00::11]:22', host: 'fd00::11' });
+    const missing = resolveNode(node('w', addresses), settings({ addressType: 'Hostname' }), config);
+    await expect(missing).rejects.toMatchObject({
+      failure: 'unreachable',
+      node: 'w',
+      reason: 'it has: InternalIP 10.0.0.11, ExternalIP fd00::11',
+    });
+  });
+
+  it.each(['-oProxyCommand=x', 'a b', 'a;b', '', 'user@host'])('never hands the odd name %j to ssh', async (name) => {
+    await expect(resolveNode(node(name), settings(), makeConfig())).rejects.toMatchObject({
+      name: 'KubeosError',
+      node: name,
+    });
+  });
+
+  it('uses a HostKeyAlias alone, and no ssh-keyscan then', async () => {
+    userFile('Host worker-1\n  HostKeyAlias Fleet\n  Port 2222\n');
+    const { hostKey } = await resolveNode(node('worker-1'), settings(), makeConfig());
+    expect(hostKey).toMatchObject({ names: ['fleet'], portlessNames: [], scannable: false });
+  });
+
+  it('goes through the jump hosts of ssh_config, each as its own lines say', async () => {
+    userFile('Host worker-*\n  ProxyJump b1,ops@b2:2022\nHost b1\n  HostName 10.9.9.1\n  User first\n');
+    const config = makeConfig();
+    const target = await resolveNode(node('worker-1'), settings(), config);
+    expect(target.jump).toEqual([{ name: 'b1' }, { name: 'b2', user: 'ops', port: 2022 }]);
+    expect((await resolveJumpHost(target.jump[0]!, settings({ sshUser: 'x' }), config)).shown).toBe(
+      'first@10.9.9.1:22',
+    );
+    expect((await resolveJumpHost(target.jump[1]!, settings(), config)).shown).toBe('ops@b2:2022');
+  });
+
+  it('is refused clearly where ssh_config wants a ProxyCommand', async () => {
+    userFile('Host *\n  ProxyCommand nc %h %p\n');
+    await expect(resolveNode(node('w'), settings(), makeConfig())).rejects.toMatchObject({
+      failure: 'protocol',
+      reason: expect.stringContaining('nc'),
+      next: expect.stringContaining('ProxyJump'),
+    });
+  });
+
+  it.each([
+    [undefined, {}, undefined],
+    [undefined, { SSH_AUTH_SOCK: '/agent' }, '/agent'],
+    ['none', { SSH_AUTH_SOCK: '/agent' }, undefined],
+    ['SSH_AUTH_SOCK', { SSH_AUTH_SOCK: '/agent' }, '/agent'],
+    ['$OTHER', { OTHER: '/other' }, '/other'],
+    ['/run/agent.sock', { SSH_AUTH_SOCK: '/agent' }, '/run/agent.sock'],
+  ])('asks the agent of IdentityAgent %s with %j: %s', async (said, variables, expected) => {
+    userFile(said === undefined ? '' : `Host *\n  IdentityAgent ${said}\n`);
+    const environment = { HOME: home, PATH: process.env['PATH'], ...variables };
+    const target = await resolveNode(node('w'), settings({ environment }), makeConfig({ environment }));
+    expect(target.credentials.agentSocket).toBe(expected);
+  });
+});
+
+describe('a ProxyJump', () => {
+  it.each([
+    ['b', { name: 'b' }],
+    ['u@b', { name: 'b', user: 'u' }],
+    ['u@b:22', { name: 'b', user: 'u', port: 22 }],
+    ['ssh://u@b:22/', { name: 'b', user: 'u', port: 22 }],
+    ['u@[fd00::1]:2', { name: 'fd00::1', user: 'u', port: 2 }],
+  ])('%s', (text, expected) => expect(parseJumpHost(text)).toEqual(expected));
+
+  it('that is an option in disguise is refused', () => {
+    expect(() => parseJumpHost('-oProxyCommand=x')).toThrow(/not understood/);
+  });
+});
