@@ -1,29 +1,37 @@
 import { execFile } from 'node:child_process';
-import { access, constants } from 'node:fs/promises';
+import { access, chmod, constants, mkdir, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { PreflightError } from '../errors.ts';
+import { DOUBLES, REAL_TOOLS } from './doubles/index.ts';
 
 const run = promisify(execFile);
 
 /** The folders of the lab's own tools: where users have no sbin on their PATH, mkfs.ext4 and debugfs are there. */
 const TOOL_PATH = [...(process.env['PATH'] ?? '').split(':'), '/usr/local/sbin', '/usr/sbin', '/sbin'];
 
-/** What the lab runs or hands to its nodes, with the Debian package that has it. */
-const NEEDED: ReadonlyMap<string, string> = new Map([
-  ['mkfs.ext4', 'e2fsprogs'],
-  ['debugfs', 'e2fsprogs'],
-  ['e2fsck', 'e2fsprogs'],
-  ['e2label', 'e2fsprogs'],
-  ['dumpe2fs', 'e2fsprogs'],
-  ['openssl', 'openssl'],
-  ['curl', 'curl'],
-  ['dd', 'coreutils'],
-  ['sha256sum', 'coreutils'],
-  ['flock', 'util-linux'],
-  ['setsid', 'util-linux'],
-  ['awk', 'mawk'],
-]);
+/** What the lab itself runs, beside the tools of its nodes. */
+const OWN_TOOLS = ['mkfs.ext4', 'debugfs', 'openssl'];
+
+/** Debian's packages of the tools that are not in coreutils. */
+const PACKAGES: Readonly<Record<string, string>> = {
+  awk: 'mawk',
+  cmp: 'diffutils',
+  curl: 'curl',
+  debugfs: 'e2fsprogs',
+  e2fsck: 'e2fsprogs',
+  e2label: 'e2fsprogs',
+  flock: 'util-linux',
+  grep: 'grep',
+  ionice: 'util-linux',
+  'mkfs.ext4': 'e2fsprogs',
+  openssl: 'openssl',
+  sed: 'sed',
+  setsid: 'util-linux',
+  sh: 'dash',
+};
+
+const packageOf = (tool: string): string => PACKAGES[tool] ?? 'coreutils';
 
 /** Where a tool is on this machine; undefined where it is not. */
 export async function findTool(name: string): Promise<string | undefined> {
@@ -49,9 +57,11 @@ export async function assertLabCanRun(platform: NodeJS.Platform = process.platfo
     });
   }
   const missing: string[] = [];
-  for (const name of NEEDED.keys()) if ((await findTool(name)) === undefined) missing.push(name);
+  for (const name of new Set([...OWN_TOOLS, ...REAL_TOOLS])) {
+    if ((await findTool(name)) === undefined) missing.push(name);
+  }
   if (missing.length === 0) return;
-  const packages = [...new Set(missing.map((name) => NEEDED.get(name) ?? name))];
+  const packages = [...new Set(missing.map(packageOf))];
   throw new PreflightError(`the lab needs ${missing.join(', ')}, which this machine lacks`, {
     next: `install it; on Debian and Ubuntu:\n  apt-get install ${packages.join(' ')}`,
   });
@@ -65,7 +75,7 @@ export async function runTool(name: string, args: readonly string[]): Promise<{ 
   const tool = await findTool(name);
   if (tool === undefined) {
     throw new PreflightError(`the lab needs ${name}, which this machine lacks`, {
-      next: `install it; on Debian and Ubuntu:\n  apt-get install ${NEEDED.get(name) ?? name}`,
+      next: `install it; on Debian and Ubuntu:\n  apt-get install ${packageOf(name)}`,
     });
   }
   const { stdout, stderr } = await run(tool, args, {
@@ -74,4 +84,17 @@ export async function runTool(name: string, args: readonly string[]): Promise<{ 
     env: { ...process.env, LC_ALL: 'C' },
   });
   return { stdout, stderr: stderr.toString() };
+}
+
+/** Makes the folder that is a lab node's whole PATH: the doubles, and links to the named real tools. */
+export async function installNodeTools(binDir: string): Promise<void> {
+  await mkdir(binDir, { recursive: true });
+  for (const [name, text] of Object.entries(DOUBLES)) {
+    await writeFile(path.join(binDir, name), text);
+    await chmod(path.join(binDir, name), 0o755);
+  }
+  for (const name of REAL_TOOLS) {
+    const tool = await findTool(name);
+    if (tool !== undefined) await symlink(tool, path.join(binDir, name));
+  }
 }

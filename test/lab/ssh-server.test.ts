@@ -157,7 +157,7 @@ describe('a command', () => {
       privateKey: clientKey,
       hostVerifier: () => true,
     });
-    await new Promise((resolve) => client.once('ready', resolve));
+    await new Promise<void>((resolve) => client.once('ready', () => resolve()));
     const output = await new Promise<string>((resolve, reject) => {
       client.exec(
         'trap "echo caught; exit 5" TERM; echo ready; while :; do sleep 0.05; done',
