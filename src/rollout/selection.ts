@@ -120,7 +120,11 @@ function whyNarrowedAway(
 }
 
 /** @throws UsageError where a flag names a node that the cluster does not have */
-export function refuseUnknownNames(flag: string, names: readonly string[] | undefined, nodes: readonly ClusterNode[]): void {
+export function refuseUnknownNames(
+  flag: string,
+  names: readonly string[] | undefined,
+  nodes: readonly ClusterNode[],
+): void {
   const known = new Set(nodes.map((node) => node.name));
   const unknown = (names ?? []).filter((name) => !known.has(name));
   if (unknown.length === 0) return;

@@ -1,0 +1,279 @@
+import { ConnectError, type KubeosError } from '../errors.ts';
+import { isDown, resolveMaxUnavailable, whyDown } from './budget.ts';
+import { otherSlot, type ClusterNode, type NodeObservation } from './facts.ts';
+import type { NodeGoal, RolloutRequest } from './goal.ts';
+import type { Finding, Plan, PlanEntry } from './plan-types.ts';
+import type { DrainForecast, MissingRight, OsResource } from './ports.ts';
+import { otherSlotVersion, previousVersion, type ObservedNode, type Previous } from './previous.ts';
+import { findRefusals } from './refusals.ts';
+import { selectNodes, type Selection } from './selection.ts';
+import { deriveStanding, rebootAhead, type Standing } from './standing.ts';
+import { relationOf } from './versions.ts';
+
+/** Everything that a plan is made of, read beforehand. */
+export interface PlanInput {
+  request: RolloutRequest;
+  nodes: readonly ClusterNode[];
+  /** By node: what it shows of itself, or why it could not be asked. Holds every selected node. */
+  observed: ReadonlyMap<string, NodeObservation | KubeosError>;
+  /** By node, for those that `nodesToDrain` names. */
+  forecasts: ReadonlyMap<string, DrainForecast>;
+  osResources: readonly OsResource[];
+  missingRights: readonly MissingRight[];
+}
+
+type Facts = Pick<PlanInput, 'request' | 'nodes' | 'observed'>;
+
+/**
+ * Makes the plan: plain data, the same for the same input.
+ * @throws UsageError for a selection that cannot be meant
+ */
+export function assemblePlan(input: PlanInput): Plan {
+  const { request } = input;
+  const { selection, goal, refusals } = judge(input);
+  const sorted = sortNodes(input, selection, goal);
+  const entries = inOrder(sorted.entries, request.canary);
+  const maxUnavailable = resolveMaxUnavailable(request.maxUnavailable, selection.addressed.length);
+  return {
+    operation: request.goal.operation,
+    version: goal?.version ?? '',
+    direction: directionOf(request, entries, goal),
+    ...imageOf(request),
+    addressed: selection.addressed.map(({ name }) => name),
+    maxUnavailable,
+    canary: request.canary,
+    maxFailures: request.maxFailures,
+    writeAfterDrain: request.writeAfterDrain,
+    reinstall: request.reinstall,
+    retryFailedImage: request.retryFailedImage,
+    highestToken: highestToken(input, selection),
+    drain: request.drain,
+    entries,
+    already: sorted.already,
+    leftOut: selection.leftOut,
+    notStarted: sorted.notStarted,
+    refusals: [...refusals, ...findRefusals({ ...input, selection, entries, version: goal?.version })],
+    notes: notesOn(selection, entries, maxUnavailable, goal),
+  };
+}
+
+/** The nodes whose drain the plan must know about. */
+export function nodesToDrain(facts: Facts): readonly string[] {
+  const { selection, goal } = judge(facts);
+  if (goal === undefined) return [];
+  return selection.selected.flatMap((node) => {
+    const seen = facts.observed.get(node.name);
+    if (seen === undefined || seen instanceof Error) return [];
+    const standing = deriveStanding(node, seen, goal);
+    return standing.kind === 'way' && rebootAhead(standing.firstStep) ? [node.name] : [];
+  });
+}
+
+/** What every node of the plan shall become; what the plan itself says of it. */
+export const goalOf = (plan: Plan): NodeGoal => ({
+  operation: plan.operation,
+  version: plan.version,
+  sha256: plan.operation === 'upgrade' ? (plan.image?.sha256 ?? '') : '',
+  reinstall: plan.reinstall ?? false,
+  retryFailedImage: plan.retryFailedImage ?? false,
+});
+
+interface Judged {
+  selection: Selection;
+  goal?: NodeGoal;
+  refusals: readonly Finding[];
+}
+
+function judge({ request, nodes, observed }: Facts): Judged {
+  const selection = selectNodes(nodes, request.selection, request.goal.version);
+  const reached = selection.selected.flatMap((node): ObservedNode[] => {
+    const seen = observed.get(node.name);
+    return seen === undefined || seen instanceof Error ? [] : [{ node, seen }];
+  });
+  const found = versionOf(request, reached, selection);
+  if (found === undefined) return { selection, refusals: [] };
+  if ('refusals' in found) return { selection, refusals: found.refusals };
+  const goal: NodeGoal = {
+    operation: request.goal.operation,
+    version: found.version,
+    sha256: request.image?.type === 'disk' ? request.image.artifact.sha256 : '',
+    reinstall: request.reinstall,
+    retryFailedImage: request.retryFailedImage,
+  };
+  return { selection, goal, refusals: [] };
+}
+
+function versionOf(
+  { goal }: RolloutRequest,
+  reached: readonly ObservedNode[],
+  selection: Selection,
+): Previous | undefined {
+  if (goal.version !== undefined) return { version: goal.version };
+  // Nodes that nobody could ask say nothing of a previous version: that they cannot be reached is what counts.
+  if (reached.length === 0 || selection.selected.length === 0) return undefined;
+  return goal.toOtherSlot ? otherSlotVersion(reached) : previousVersion(reached);
+}
+
+interface Sorted {
+  entries: PlanEntry[];
+  already: Plan['already'][number][];
+  notStarted: Plan['notStarted'][number][];
+}
+
+function sortNodes(input: PlanInput, selection: Selection, goal: NodeGoal | undefined): Sorted {
+  const sorted: Sorted = { entries: [], already: [], notStarted: [] };
+  for (const node of selection.selected) {
+    const seen = input.observed.get(node.name);
+    if (seen === undefined || seen instanceof Error) sortUnasked(node, seen, goal, sorted);
+    else if (goal !== undefined) sortAsked(input, node, seen, goal, sorted);
+  }
+  return sorted;
+}
+
+function sortUnasked(node: ClusterNode, error: KubeosError | undefined, goal: NodeGoal | undefined, to: Sorted): void {
+  const finding = error === undefined ? { what: 'it was not asked' } : findingOf(error);
+  if (node.ready && node.osImage === goal?.version && node.record === undefined) {
+    to.already.push({ node: node.name, now: node.osImage, notes: [`its slots were not looked at: ${finding.what}`] });
+    return;
+  }
+  const unreachable = error instanceof ConnectError;
+  to.notStarted.push({ node: node.name, now: node.osImage, findings: [finding], unreachable });
+}
+
+function sortAsked(input: PlanInput, node: ClusterNode, seen: NodeObservation, goal: NodeGoal, to: Sorted): void {
+  const standing = deriveStanding(node, seen, goal);
+  if (standing.kind === 'done') {
+    to.already.push({ node: node.name, now: seen.osVersion, notes: standing.notes });
+    return;
+  }
+  const forecast = input.forecasts.get(node.name) ?? { pods: 0, obstacles: [] };
+  const findings = standing.kind === 'blocked' ? standing.findings : obstaclesTo(standing, node, forecast, input);
+  if (standing.kind === 'blocked' || findings.length > 0) {
+    to.notStarted.push({ node: node.name, now: seen.osVersion, findings, unreachable: false });
+    return;
+  }
+  to.entries.push(entryOf(standing, node, seen, forecast));
+}
+
+function obstaclesTo(
+  standing: Exclude<Standing, { kind: 'done' | 'blocked' }>,
+  node: ClusterNode,
+  forecast: DrainForecast,
+  input: PlanInput,
+): readonly Finding[] {
+  if (node.name === input.request.ownNode) {
+    return [
+      {
+        what: 'kubeos itself runs in a pod on this node, and would be evicted by its drain',
+        next: `run kubeos from elsewhere, or leave the node out: --exclude ${node.name}`,
+      },
+    ];
+  }
+  if (standing.kind !== 'way' || !rebootAhead(standing.firstStep)) return [];
+  return forecast.obstacles
+    .filter(({ verdict }) => verdict === 'certain')
+    .map(({ message, remedy }) => ({ what: `its drain is certain to fail: ${message}`, next: remedy }));
+}
+
+function entryOf(
+  standing: Exclude<Standing, { kind: 'done' | 'blocked' }>,
+  node: ClusterNode,
+  seen: NodeObservation,
+  drain: DrainForecast,
+): PlanEntry {
+  const way = standing.kind === 'way' ? standing : undefined;
+  const loses = way === undefined ? undefined : lossOf(way, seen);
+  return {
+    node: node.name,
+    now: seen.osVersion,
+    assignment: standing.assignment,
+    firstStep: way?.firstStep ?? 'uncordon',
+    adopt: way?.adopt ?? false,
+    ...(way?.preliminary === undefined ? {} : { preliminary: way.preliminary }),
+    fellBackEarlier: standing.kind === 'fell-back',
+    alreadyDown: isDown(node),
+    canary: false,
+    ...(loses === undefined ? {} : { loses }),
+    drain,
+    notes: standing.kind === 'way' ? standing.notes : [`fell back in an earlier run: ${standing.reason}`],
+  };
+}
+
+/** The system that the write destroys: none where the slot holds this very image, or nothing that boots. */
+function lossOf(way: Extract<Standing, { kind: 'way' }>, seen: NodeObservation): string | undefined {
+  if (way.assignment.operation !== 'upgrade' || (way.firstStep !== 'stage' && way.firstStep !== 'write')) {
+    return undefined;
+  }
+  const slot = seen.active === undefined ? undefined : seen.slots?.[otherSlot(seen.active)];
+  if (slot?.content !== 'bootable' || slot.record?.sha256 === way.assignment.sha256) return undefined;
+  return slot.version;
+}
+
+/** Nodes that are down already go first: their way takes no service from anyone. The first nodes are the canaries. */
+function inOrder(entries: readonly PlanEntry[], canary: number): readonly PlanEntry[] {
+  const down = entries.filter((entry) => entry.alreadyDown);
+  const up = entries.filter((entry) => !entry.alreadyDown);
+  return [...down, ...up].map((entry, index) => ({ ...entry, canary: index < canary }));
+}
+
+function directionOf(
+  request: RolloutRequest,
+  entries: readonly PlanEntry[],
+  goal: NodeGoal | undefined,
+): Plan['direction'] {
+  if (request.goal.operation === 'rollback') return 'rollback';
+  const relations = new Set(entries.map(({ now }) => relationOf(now, goal?.version ?? '')));
+  if (relations.has('upgrade') || relations.has('unknown')) return 'upgrade';
+  if (relations.has('downgrade')) return 'downgrade';
+  return relations.has('same') && request.reinstall ? 'reinstall' : 'upgrade';
+}
+
+function imageOf({ goal, image }: RolloutRequest): Pick<Plan, 'image'> {
+  if (goal.operation !== 'upgrade' || image?.type !== 'disk') return {};
+  return { image: { type: 'disk', shownUrl: image.shownUrl, sha256: image.artifact.sha256 } };
+}
+
+function highestToken({ observed }: PlanInput, { selected }: Selection): number {
+  const tokens = selected.map((node) => {
+    const seen = observed.get(node.name);
+    return Math.max(node.record?.token ?? 0, seen === undefined || seen instanceof Error ? 0 : seen.token);
+  });
+  return Math.max(0, ...tokens);
+}
+
+function notesOn(
+  selection: Selection,
+  entries: readonly PlanEntry[],
+  maxUnavailable: number,
+  goal: NodeGoal | undefined,
+): readonly Finding[] {
+  const notes: Finding[] = [];
+  const down = selection.addressed.filter(isDown);
+  const planned = new Set(entries.filter((entry) => entry.alreadyDown).map(({ node }) => node));
+  const eaters = down.filter(({ name }) => !planned.has(name));
+  if (eaters.length > 0 && entries.length > 0) {
+    const left = Math.max(0, maxUnavailable - eaters.length);
+    notes.push({
+      what: `${left} of the budget of ${maxUnavailable} is left: nodes that are down already are counted`,
+      reason: eaters.map((node) => `${node.name} (${whyDown(node)})`).join(', '),
+      ...(left > 0
+        ? {}
+        : { next: 'bring them back, or raise maxunavailable: nothing starts until then (--budget-wait)' }),
+    });
+  }
+  const back = entries.filter(({ now, assignment }) => {
+    return assignment.operation === 'upgrade' && relationOf(now, goal?.version ?? '') === 'downgrade';
+  });
+  if (back.length > 0) {
+    notes.push({
+      what: `${goal?.version ?? ''} is older than what runs on ${back.map(({ node }) => node).join(', ')}`,
+    });
+  }
+  return notes;
+}
+
+const findingOf = (error: KubeosError): Finding => ({
+  what: error.message,
+  ...(error.reason === undefined ? {} : { reason: error.reason }),
+  ...(error.next === undefined ? {} : { next: error.next }),
+});

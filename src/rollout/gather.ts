@@ -1,0 +1,63 @@
+import pLimit from 'p-limit';
+import { KubeosError } from '../errors.ts';
+import { EXIT } from '../exit-codes.ts';
+import { assemblePlan, nodesToDrain } from './assemble-plan.ts';
+import type { ClusterNode, NodeObservation } from './facts.ts';
+import type { RolloutRequest } from './goal.ts';
+import type { Plan } from './plan-types.ts';
+import type { Cluster, Remote } from './ports.ts';
+import { selectNodes } from './selection.ts';
+
+/** Reads everything that a plan is made of, and makes it. Changes nothing. */
+export async function gatherPlan(
+  ports: { cluster: Cluster; remote: Remote },
+  request: RolloutRequest,
+  signal?: AbortSignal,
+): Promise<Plan> {
+  const { cluster, remote } = ports;
+  const missingRights = await cluster.missingRights(request.rights);
+  const nodes = await cluster.nodes(signal);
+  const [osResources, observed] = await Promise.all([
+    cluster.osResources(),
+    observeAll(remote, selectNodes(nodes, request.selection, request.goal.version).selected, signal),
+  ]);
+  const facts = { request, nodes, observed };
+  const toDrain = nodesToDrain(facts);
+  const forecasts = toDrain.length === 0 ? new Map() : await cluster.forecastDrains(toDrain, request.drain);
+  return assemblePlan({ ...facts, forecasts, osResources, missingRights });
+}
+
+/** More are never asked at once; the adapter has its own limit on new connections. */
+const OBSERVED_AT_ONCE = 64;
+
+/** Asks every node where it stands; one that cannot be asked is told by its error. */
+export async function observeAll(
+  remote: Remote,
+  nodes: readonly ClusterNode[],
+  signal?: AbortSignal,
+): Promise<ReadonlyMap<string, NodeObservation | KubeosError>> {
+  const limit = pLimit(OBSERVED_AT_ONCE);
+  const answers = await Promise.all(nodes.map((node) => limit(() => observeOne(remote, node, signal))));
+  signal?.throwIfAborted();
+  return new Map(answers);
+}
+
+async function observeOne(
+  remote: Remote,
+  node: ClusterNode,
+  signal: AbortSignal | undefined,
+): Promise<[string, NodeObservation | KubeosError]> {
+  try {
+    return [node.name, await remote.observe(node, signal)];
+  } catch (error) {
+    return [node.name, error instanceof KubeosError ? error : bug(error, node.name)];
+  }
+}
+
+/** A bug met on one node must not hide what the others say. */
+const bug = (error: unknown, node: string): KubeosError =>
+  new KubeosError(`a bug in kubeos: ${error instanceof Error ? error.message : String(error)}`, EXIT.bug, {
+    node,
+    cause: error,
+    next: 'report it with this message',
+  });

@@ -1,0 +1,118 @@
+import { ConnectError } from '../errors.ts';
+import type { NodeResult } from './events.ts';
+import { leftCordoned, lockIsLost, release, trouble, troubleOf, type Trouble } from './node-ends.ts';
+import { despiteCuts } from './patience.ts';
+import type { Trip, TripPhase } from './trip.ts';
+
+/**
+ * Ends a node's way after an error: undone as far as it is safe to undo, and told as it is.
+ * @returns never rejects
+ */
+export async function endFailed(trip: Trip, error: unknown): Promise<NodeResult> {
+  const found = describe(trip, error);
+  try {
+    if (lockIsLost(trip, error)) return await leave(trip, lostLock(trip));
+    if (trip.context.signals.hard.aborted) return await leave(trip, found);
+    if (trip.phase === 'before') return await abort(trip, found);
+    if (trip.phase === 'arming' || trip.phase === 'armed') return await disarm(trip, found);
+    return await needsHands(trip, found, SITUATION[trip.phase]);
+  } catch (problem) {
+    // What went wrong first is what the report is about.
+    return failedWithin(trip, found, problem);
+  }
+}
+
+function describe(trip: Trip, error: unknown): Trouble {
+  const { signals } = trip.context;
+  const mayStop = trip.phase === 'before' || trip.phase === 'arming' || trip.phase === 'armed';
+  if (signals.hard.aborted || (signals.graceful.aborted && mayStop)) {
+    return {
+      what: trip.step === undefined ? 'interrupted' : `interrupted during ${trip.step}`,
+      next: 'give the same command again: it carries on from here',
+      logTail: [],
+    };
+  }
+  return { ...troubleOf(error), unreachable: error instanceof ConnectError };
+}
+
+const lostLock = (trip: Trip): Trouble => ({
+  what: `another run took the lock over${trip.step === undefined ? '' : ` during ${trip.step}`}`,
+  reason: 'nothing more may be changed without it; the node is left where it stands',
+  next: 'see what the other run does (kubeos status); it, or the same command given again, carries the node on',
+  logTail: [],
+});
+
+/** Nothing may be changed any more: the node is left where it stands, and that is said. */
+function leave(trip: Trip, found: Trouble): Promise<NodeResult> {
+  const cordoned = trip.record.cordon === 'ours' && trip.unavailableMs === undefined;
+  const where = cordoned ? 'the node is left cordoned by this run' : undefined;
+  const reason = [found.reason, where].filter((text) => text !== undefined).join('\n');
+  return trouble(trip, 'failed', { ...found, ...(reason === '' ? {} : { reason }) });
+}
+
+/** Before anything was armed: detached work is ended, our journal closed, our cordon removed. */
+async function abort(trip: Trip, found: Trouble): Promise<NodeResult> {
+  const { late } = trip.context;
+  const unclosed = await tryClose(trip, found.what);
+  await release(trip, late);
+  const note = unclosed === undefined ? [] : [`its journal stays open until the next run: ${unclosed}`];
+  const reason = [found.reason, ...note].filter((text) => text !== undefined).join('\n');
+  return trouble(trip, 'failed', { ...found, ...(reason === '' ? {} : { reason }) });
+}
+
+/** The other slot may be armed: only a node that is known to be disarmed, in its old slot, goes back into service. */
+async function disarm(trip: Trip, found: Trouble): Promise<NodeResult> {
+  const { ports, late } = trip.context;
+  const { from, target } = trip.assignment;
+  try {
+    const seen = await despiteCuts(ports.clock, late, () => ports.remote.observe(trip.node, late));
+    if (seen.active === from) return await abortDisarmed(trip, found);
+  } catch (error) {
+    if (!(error instanceof ConnectError)) throw error;
+  }
+  return needsHands(trip, found, `slot ${target} may be armed for its next boot`);
+}
+
+async function abortDisarmed(trip: Trip, found: Trouble): Promise<NodeResult> {
+  const unclosed = await tryClose(trip, found.what);
+  if (unclosed !== undefined) return needsHands(trip, found, `it could not be disarmed: ${unclosed}`);
+  trip.phase = 'before';
+  trip.begun = false;
+  return abort(trip, found);
+}
+
+/** Resolves to why the journal could not be closed; undefined where it is, or was never ours. */
+async function tryClose(trip: Trip, reason: string): Promise<string | undefined> {
+  if (!trip.begun) return undefined;
+  const { ports, late } = trip.context;
+  try {
+    await despiteCuts(ports.clock, late, () => ports.remote.close(trip.node, trip.authority, 'aborted', reason));
+    return undefined;
+  } catch (error) {
+    if (late.aborted) throw error;
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+const SITUATION: Readonly<Record<TripPhase, string>> = {
+  before: 'it runs its old slot',
+  arming: 'its other slot may be armed for its next boot',
+  armed: 'its other slot is armed for its next boot',
+  rebooting: 'it was told to reboot, and has not been seen since',
+  trial: 'it runs its other slot on trial: a reset brings it back to the old one',
+  returned: 'it runs its old slot again',
+  committed: 'its new slot is permanent',
+};
+
+function needsHands(trip: Trip, found: Trouble, situation: string): Promise<NodeResult> {
+  const reason = [found.reason, situation].filter((text) => text !== undefined).join('\n');
+  const next = [found.next, leftCordoned(trip)].filter((text) => text !== undefined).join('; ');
+  return trouble(trip, 'needs hands', { ...found, reason, next });
+}
+
+async function failedWithin(trip: Trip, found: Trouble, problem: unknown): Promise<NodeResult> {
+  const { message } = problem instanceof Error ? problem : { message: String(problem) };
+  if (lockIsLost(trip, problem)) return leave(trip, lostLock(trip));
+  if (trip.context.signals.hard.aborted) return leave(trip, found);
+  return needsHands(trip, found, `and it could not be tidied up: ${message}`);
+}

@@ -1,0 +1,108 @@
+import type { DrainProgress, StepProgress, Verified } from './ports.ts';
+import { KubeosError } from '../errors.ts';
+import { EXIT } from '../exit-codes.ts';
+import { STEPS, type Step } from './steps.ts';
+import type { Trip } from './trip.ts';
+import { formatBytes, formatDuration } from './units.ts';
+
+/**
+ * Brings a node to where it can be armed: its other slot written and verified, its pods gone. Steps before `firstStep`
+ * are done; the drain is always done again, since nothing on the node proves that it still holds.
+ */
+export async function prepare(trip: Trip, firstStep: Step): Promise<void> {
+  const { plan } = trip.context;
+  const order = plan.writeAfterDrain
+    ? (['stage', 'drain', 'write', 'verify'] as const)
+    : (['stage', 'write', 'verify', 'drain'] as const);
+  const upgrade = trip.assignment.operation === 'upgrade';
+  for (const step of order) {
+    if (!upgrade && (step === 'stage' || step === 'write')) continue;
+    const needed = step === 'drain' || STEPS.indexOf(step) >= STEPS.indexOf(firstStep);
+    if (!needed) trip.skip(step);
+    else if (step === 'stage') await stage(trip);
+    else if (step === 'write') await write(trip);
+    else if (step === 'verify') await verify(trip);
+    else await drain(trip, trip.context.early);
+  }
+}
+
+/** Takes a place in the budget, cordons the node and evicts its pods. */
+export async function drain(trip: Trip, signal: AbortSignal): Promise<void> {
+  const { ports, budget, plan, lock } = trip.context;
+  await trip.do('drain', signal, async () => {
+    await budget.hold(trip.name, signal);
+    signal.throwIfAborted();
+    const { run, operation, version } = trip.record;
+    const record = { run, token: lock.token, operation, version, step: 'drain' as const };
+    trip.record = await ports.cluster.cordon(trip.name, record);
+    trip.cordonedAt ??= trip.now;
+    const startedAt = trip.now;
+    let told = '';
+    const { evicted } = await ports.cluster.drain(
+      trip.name,
+      plan.drain,
+      (progress) => {
+        const words = inWords(progress);
+        if (words !== told) trip.waiting(words);
+        told = words;
+      },
+      signal,
+    );
+    trip.drained = true;
+    return `${evicted} ${evicted === 1 ? 'pod' : 'pods'} gone in ${formatDuration(trip.now - startedAt)}`;
+  });
+}
+
+async function stage(trip: Trip): Promise<void> {
+  const { ports, options, early } = trip.context;
+  const { artifact } = options;
+  if (artifact === undefined) throw new Error('an upgrade was started without its artifact');
+  await trip.do('stage', early, async () => {
+    const startedAt = trip.now;
+    const onProgress = progressOf(trip, 'stage');
+    const { bytes } = await ports.remote.stage(trip.node, trip.authority, artifact, onProgress, early);
+    return `${formatBytes(bytes)} verified in ${formatDuration(trip.now - startedAt)}`;
+  });
+}
+
+async function write(trip: Trip): Promise<void> {
+  const { ports, early } = trip.context;
+  const { target } = trip.assignment;
+  await trip.do('write', early, async () => {
+    const onProgress = progressOf(trip, 'write');
+    const { bytes } = await ports.remote.write(trip.node, trip.authority, target, onProgress, early);
+    return `slot ${target}, ${formatBytes(bytes)}`;
+  });
+}
+
+async function verify(trip: Trip): Promise<void> {
+  const { ports, early } = trip.context;
+  const { assignment } = trip;
+  await trip.do('verify', early, async () => {
+    const onProgress = progressOf(trip, 'verify');
+    const verified = await ports.remote.verify(trip.node, trip.authority, assignment, onProgress, early);
+    if (verified.version !== assignment.version) {
+      throw new KubeosError(`slot ${assignment.target} holds ${verified.version}`, EXIT.incomplete, {
+        reason: `${assignment.version} was asked for`,
+        next: 'correct osversion in the spec, or use the image of that version',
+      });
+    }
+    return `slot ${assignment.target}, ${BASIS[verified.basis]}, ${verified.version}`;
+  });
+}
+
+const BASIS: Readonly<Record<Verified['basis'], string>> = {
+  bytes: 'read back equal',
+  'recorded digest': 'its recorded digest holds',
+  'content only': 'its content is whole (no digest was recorded)',
+};
+
+const progressOf =
+  (trip: Trip, step: Step) =>
+  (progress: StepProgress): void =>
+    trip.emit({ type: 'step-progress', node: trip.name, step, ...progress });
+
+function inWords({ podsLeft, podsAtStart, waitingFor, because }: DrainProgress): string {
+  if (waitingFor === undefined) return `${podsLeft} of ${podsAtStart} pods left`;
+  return `pod ${waitingFor}${because === undefined ? '' : `: ${because}`}`;
+}

@@ -1,0 +1,188 @@
+import { KubeosError } from '../errors.ts';
+import { EXIT } from '../exit-codes.ts';
+import type { RolloutContext } from './context.ts';
+import type { NodeResult } from './events.ts';
+import type { NodeObservation, NodeRecord } from './facts.ts';
+import { endFailed } from './node-failure.ts';
+import { endReturned, endFellBack, release, success, trouble } from './node-ends.ts';
+import { prepare } from './node-prepare.ts';
+import { bootOf, bootTrial, finishTrial, judgeHealth, type TrialEnd } from './node-trial.ts';
+import type { PlanEntry } from './plan-types.ts';
+import { despiteCuts } from './patience.ts';
+import { deriveStanding, rebootAhead, type Standing, type Way } from './standing.ts';
+import { Trip } from './trip.ts';
+
+/**
+ * Takes one node its whole way, from wherever it stands.
+ * @param record the annotation that this run has put on it
+ * @returns how it ended; never rejects
+ */
+export async function runNode(context: RolloutContext, entry: PlanEntry, record: NodeRecord): Promise<NodeResult> {
+  const trip = new Trip(context, entry, record);
+  trip.emit({ type: 'node-started', node: trip.name, slot: entry.assignment.target });
+  let result: NodeResult;
+  try {
+    result = await travel(trip);
+  } catch (error) {
+    result = await endFailed(trip, error);
+  }
+  const released =
+    result.outcome !== 'needs hands' && (trip.cordonedAt === undefined || trip.unavailableMs !== undefined);
+  context.budget.leave(trip.name, !released);
+  trip.emit({ type: 'node-done', result });
+  return result;
+}
+
+/** More than two things to settle, one after the other, are more than any run can leave behind. */
+const MOST_PRELIMINARIES = 4;
+
+async function travel(trip: Trip): Promise<NodeResult> {
+  const { early, goal } = trip.context;
+  for (let round = 0; round <= MOST_PRELIMINARIES; round++) {
+    early.throwIfAborted();
+    // The plan may be an hour old: what the node says now decides.
+    const seen = await observe(trip);
+    const standing = deriveStanding(trip.node, seen, goal);
+    if (standing.kind === 'done') return endDone(trip, seen);
+    if (standing.kind === 'blocked') return endBlocked(trip, standing);
+    trip.assignment = standing.assignment;
+    if (standing.kind === 'fell-back') return endFellBackEarlier(trip, standing, seen);
+    if (standing.preliminary === undefined) return walk(trip, standing, seen);
+    const ended = await settle(trip, standing, seen);
+    if (ended !== undefined) return ended;
+  }
+  throw new Error(`what was left on ${trip.name} could not be put in order`);
+}
+
+const observe = (trip: Trip): Promise<NodeObservation> => {
+  const { ports, early } = trip.context;
+  return despiteCuts(ports.clock, early, () => ports.remote.observe(trip.node, early));
+};
+
+/** The way itself, from its first step to the end. */
+async function walk(trip: Trip, way: Way, seen: NodeObservation): Promise<NodeResult> {
+  const { ports, late, early } = trip.context;
+  if (way.firstStep === 'uncordon') return tidyUp(trip, seen);
+  early.throwIfAborted();
+  if (way.adopt) {
+    await adopt(trip, seen);
+  } else {
+    await ports.remote.begin(trip.node, trip.authority, way.assignment);
+    trip.begun = true;
+    const end = await goOn(trip, way, seen);
+    if (end !== 'committed') return end;
+  }
+  trip.phase = 'committed';
+  await trip.do('uncordon', late, async () => {
+    await release(trip, late);
+    return trip.record.cordon === 'found' ? 'left cordoned, as it was found' : 'in service';
+  });
+  return success(trip, outcomeOf(trip));
+}
+
+async function goOn(trip: Trip, way: Way, seen: NodeObservation): Promise<TrialEnd> {
+  if (way.firstStep === 'reboot') trip.phase = 'armed';
+  if (!rebootAhead(way.firstStep)) {
+    trip.phase = 'trial';
+    return finishTrial(trip, seen.journal?.armedBootId ?? '', bootOf(seen));
+  }
+  await prepare(trip, way.firstStep);
+  const { armedBootId, report } = await bootTrial(trip, way.firstStep);
+  return finishTrial(trip, armedBootId, report);
+}
+
+const outcomeOf = (trip: Trip): 'upgraded' | 'rolled back' =>
+  trip.context.goal.operation === 'rollback' ? 'rolled back' : 'upgraded';
+
+/** Proves the slot that the node runs, which was booted by hand, and makes it permanent. Nothing is rebooted. */
+async function adopt(trip: Trip, seen: NodeObservation): Promise<void> {
+  const { ports, early, late, options } = trip.context;
+  const report = bootOf(seen);
+  const { target, version } = trip.assignment;
+  if (report === undefined) throw new Error('a node without an active slot cannot be adopted');
+  await trip.do('prove', early, async () => {
+    const health = await judgeHealth(trip, report, version);
+    if (health.verdict !== 'healthy') {
+      throw new KubeosError(`slot ${target}, which was booted by hand, is not healthy`, EXIT.incomplete, {
+        reason: health.verdict === 'unhealthy' ? health.because : 'it rebooted meanwhile',
+        next: `nothing was changed: see why, within ${String(options.healthTimeoutMs / 1000)}s its kubelet must be Ready`,
+      });
+    }
+    early.throwIfAborted();
+    await ports.remote.begin(trip.node, trip.authority, trip.assignment);
+    trip.begun = true;
+    await ports.remote.prove(trip.node, trip.authority, { slot: target, version, adopt: true });
+    return `slot ${target}, ${version}, kubelet Ready, 2 heartbeats`;
+  });
+  await trip.do('commit', late, async () => {
+    await ports.remote.commit(trip.node, trip.authority, target);
+    return `slot ${target} is permanent`;
+  });
+}
+
+/** Puts in order what a run with another goal, or a hand, left. Resolves to a result where the node's way ends there. */
+async function settle(trip: Trip, way: Way, seen: NodeObservation): Promise<NodeResult | undefined> {
+  const { ports } = trip.context;
+  const { preliminary } = way;
+  switch (preliminary?.kind) {
+    case 'disarm':
+      await ports.remote.close(trip.node, trip.authority, 'aborted', 'another version was asked for');
+      return undefined;
+    case 'close-fell-back':
+      await ports.remote.close(trip.node, trip.authority, 'fell-back', 'its trial ended in the old slot');
+      return undefined;
+    case 'settle': {
+      trip.assignment = preliminary.assignment;
+      if (preliminary.adopt) {
+        await adopt(trip, seen);
+      } else {
+        const end = await goOn(trip, { ...way, firstStep: 'prove' }, seen);
+        if (end !== 'committed') return end;
+      }
+      trip.phase = 'before';
+      trip.begun = false;
+      return undefined;
+    }
+    case undefined:
+      return undefined;
+  }
+}
+
+async function endDone(trip: Trip, seen: NodeObservation): Promise<NodeResult> {
+  await release(trip, trip.context.late);
+  const result = success(trip, 'already there');
+  if (seen.active === undefined) delete result.slot;
+  else result.slot = seen.active;
+  return result;
+}
+
+async function tidyUp(trip: Trip, seen: NodeObservation): Promise<NodeResult> {
+  const { late, goal } = trip.context;
+  trip.phase = 'committed';
+  await trip.do('uncordon', late, async () => {
+    await release(trip, late);
+    return 'what an earlier run left is tidied up';
+  });
+  const { journal } = seen;
+  const finished =
+    journal?.phase === 'committed' && journal.operation === goal.operation && journal.version === goal.version;
+  return success(trip, finished ? outcomeOf(trip) : 'already there');
+}
+
+async function endBlocked(trip: Trip, { findings }: Extract<Standing, { kind: 'blocked' }>): Promise<NodeResult> {
+  await release(trip, trip.context.late);
+  const [first = { what: 'it cannot be started' }, ...more] = findings;
+  const reason = [first.reason, ...more.map(({ what }) => what)].filter((text) => text !== undefined).join('\n');
+  return trouble(trip, 'not started', { ...first, ...(reason === '' ? {} : { reason }) });
+}
+
+async function endFellBackEarlier(
+  trip: Trip,
+  standing: Extract<Standing, { kind: 'fell-back' }>,
+  seen: NodeObservation,
+): Promise<NodeResult> {
+  const report = bootOf(seen);
+  if (report === undefined) throw new Error('a node without an active slot cannot have fallen back');
+  trip.step = 'prove';
+  return standing.closed ? endReturned(trip, report, standing.reason) : endFellBack(trip, report, standing.reason);
+}

@@ -1,0 +1,227 @@
+import { ConnectError, KubeosError, LockLostError } from '../errors.ts';
+import { EXIT } from '../exit-codes.ts';
+import type { NodeResult } from './events.ts';
+import type { NodeObservation } from './facts.ts';
+import { waitHealthy, type Health } from './health.ts';
+import { endFellBack, leftCordoned, trouble } from './node-ends.ts';
+import { drain } from './node-prepare.ts';
+import type { BootReport } from './ports.ts';
+import type { Step } from './steps.ts';
+import type { Trip } from './trip.ts';
+import { formatDuration } from './units.ts';
+
+/** How a trial ended: committed, or with a result of its own. */
+export type TrialEnd = 'committed' | NodeResult;
+
+/** Arms the verified slot, unless it is armed already, and boots it. Resolves to the boot it came from and to. */
+export async function bootTrial(
+  trip: Trip,
+  firstStep: Step,
+): Promise<{ armedBootId: string; report: BootReport | undefined }> {
+  const { ports, early, late } = trip.context;
+  const { assignment } = trip;
+  if (firstStep === 'reboot') {
+    early.throwIfAborted();
+    trip.phase = 'armed';
+    trip.skip('arm');
+  } else {
+    await trip.do('arm', early, async () => {
+      trip.phase = 'arming';
+      await ports.remote.arm(trip.node, trip.authority, assignment.target);
+      trip.phase = 'armed';
+      return `slot ${assignment.target} for one boot, slot ${assignment.from} stays permanent`;
+    });
+  }
+  const armedBootId = provenArmed(trip, await ports.remote.observe(trip.node, late));
+  let report: BootReport | undefined;
+  await trip.do('reboot', late, async () => {
+    const orderedAt = trip.now;
+    report = await reboot(trip, 'trial', armedBootId);
+    const came = report === undefined ? 'no answer' : `slot ${report.active}`;
+    return `${came} after ${formatDuration(trip.now - orderedAt)}`;
+  });
+  return { armedBootId, report };
+}
+
+/** What arming did is read back before the reboot: it is the last moment at which nothing has happened. */
+function provenArmed(trip: Trip, seen: NodeObservation): string {
+  const { from, target } = trip.assignment;
+  const found = [
+    `journal ${seen.journal?.phase ?? 'none'} for slot ${seen.journal?.target ?? '?'}`,
+    seen.journal?.armedBootId === seen.bootId ? 'armed on this boot' : 'armed on another boot',
+    `next_entry means ${seen.bootEnv?.next ?? 'no slot'}`,
+    `saved_entry means ${seen.bootEnv?.saved ?? 'A'}`,
+  ].join(', ');
+  const wanted = `journal armed for slot ${target}, armed on this boot, next_entry means ${target}, saved_entry means ${from}`;
+  if (found === wanted) return seen.bootId;
+  throw new KubeosError(`slot ${target} is not armed as it was ordered`, EXIT.incomplete, {
+    reason: found,
+    next: 'see who else changes the boot environment or reboots the node, then give the same command again',
+  });
+}
+
+/**
+ * Proves a node that was booted into its trial slot and makes the slot permanent; or takes it back.
+ * @param report what it said of its boot; undefined where it never answered
+ */
+export async function finishTrial(trip: Trip, armedBootId: string, report: BootReport | undefined): Promise<TrialEnd> {
+  const { assignment } = trip;
+  let seen = report;
+  for (let boots = 0; boots < MOST_BOOTS; boots++) {
+    if (seen === undefined) return noAnswer(trip, `after the reboot into slot ${assignment.target}`);
+    if (seen.active === assignment.from) {
+      return endFellBack(trip, seen, `slot ${assignment.target} was to boot, slot ${seen.active} came up`);
+    }
+    trip.phase = 'trial';
+    const verdict = await tryCommit(trip, seen);
+    if (verdict === 'committed') return verdict;
+    if ('unhealthy' in verdict) return sendBack(trip, seen, verdict.unhealthy);
+    seen = await bootAfter(trip, armedBootId);
+  }
+  return trouble(trip, 'needs hands', {
+    what: `it rebooted or lost its connection ${MOST_BOOTS} times while slot ${assignment.target} was on trial`,
+    next: `see its console; ${leftCordoned(trip)}`,
+  });
+}
+
+const MOST_BOOTS = 5;
+
+/** A trial's verdict: `again` where the connection or the boot changed under it, so that it is judged anew. */
+type Verdict = 'committed' | { unhealthy: string } | { again: true };
+
+async function tryCommit(trip: Trip, report: BootReport): Promise<Verdict> {
+  const { ports, late } = trip.context;
+  const { target } = trip.assignment;
+  try {
+    const verdict = await prove(trip, report);
+    if (verdict !== 'proven') return verdict;
+    await trip.do('commit', late, async () => {
+      await ports.remote.commit(trip.node, trip.authority, target);
+      return `slot ${target} is permanent`;
+    });
+    return 'committed';
+  } catch (error) {
+    return judgeRefusal(trip, report, error);
+  }
+}
+
+/** The proof or the commit failed: because the connection or the boot changed under it, or because it is refused. */
+async function judgeRefusal(trip: Trip, report: BootReport, error: unknown): Promise<Verdict> {
+  const { ports, late } = trip.context;
+  const { target, version } = trip.assignment;
+  if (error instanceof ConnectError) return { again: true };
+  if (!(error instanceof KubeosError) || error instanceof LockLostError) throw error;
+  const seen = await ports.remote.observe(trip.node, late).catch((problem: unknown) => {
+    if (problem instanceof ConnectError) return undefined;
+    throw problem;
+  });
+  if (seen === undefined || seen.bootId !== report.bootId) return { again: true };
+  if (seen.journal?.phase === 'committed' && seen.bootEnv?.saved === target) return 'committed';
+  const reason = error.reason === undefined ? '' : ` (${error.reason})`;
+  return { unhealthy: `slot ${target} booted ${version}, but ${error.message}${reason}` };
+}
+
+async function prove(trip: Trip, report: BootReport): Promise<'proven' | Exclude<Verdict, 'committed'>> {
+  const { ports, late, options } = trip.context;
+  const { target, version } = trip.assignment;
+  let verdict: 'proven' | Exclude<Verdict, 'committed'> = { again: true };
+  await trip.do('prove', late, async () => {
+    if (report.osVersion !== version) {
+      verdict = { unhealthy: `slot ${target} booted, but it holds ${report.osVersion}, not ${version}` };
+      return verdict.unhealthy;
+    }
+    const health = await judgeHealth(trip, report, version);
+    if (health.verdict === 'rebooted') return 'it rebooted once more';
+    if (health.verdict === 'unhealthy') {
+      const waited = formatDuration(options.healthTimeoutMs);
+      verdict = { unhealthy: `slot ${target} booted, but it was not healthy within ${waited}: ${health.because}` };
+      return verdict.unhealthy;
+    }
+    await ports.remote.prove(trip.node, trip.authority, { slot: target, version, adopt: false });
+    verdict = 'proven';
+    return `slot ${target}, ${version}, kubelet Ready, 2 heartbeats`;
+  });
+  return verdict;
+}
+
+/** Waits for the health of this boot. */
+export function judgeHealth(trip: Trip, report: BootReport, version: string): Promise<Health> {
+  const { ports, view, late, options } = trip.context;
+  const check = { node: trip.name, bootId: report.bootId, version, timeoutMs: options.healthTimeoutMs };
+  return waitHealthy(check, { ...ports, view }, (because) => trip.waiting(because), late);
+}
+
+/** Reboots an unhealthy trial: a reset is enough to bring it back to the slot that is permanent. */
+async function sendBack(trip: Trip, trial: BootReport, reason: string): Promise<NodeResult> {
+  const { late } = trip.context;
+  trip.notice(`${reason}: it is sent back to slot ${trip.assignment.from}`);
+  if (!trip.drained) await drain(trip, late);
+  const report = await reboot(trip, 'send-back', trial.bootId);
+  if (report === undefined) return noAnswer(trip, `after it was sent back to slot ${trip.assignment.from} (${reason})`);
+  if (report.active === trip.assignment.from) return endFellBack(trip, report, reason);
+  return trouble(
+    trip,
+    'needs hands',
+    {
+      what: `it was sent back to slot ${trip.assignment.from}, but slot ${report.active} came up again`,
+      reason,
+      next: `see its console and its boot menu; ${leftCordoned(trip)}`,
+    },
+    report,
+  );
+}
+
+async function noAnswer(trip: Trip, when: string): Promise<NodeResult> {
+  return trouble(trip, 'needs hands', {
+    what: `no answer over SSH for ${formatDuration(trip.context.options.rebootTimeoutMs)} ${when}`,
+    reason: 'the node has not come up, or its network has not',
+    next: `see its console; a reset brings it back to slot ${trip.assignment.from}; ${leftCordoned(trip)}`,
+    unreachable: true,
+  });
+}
+
+const REORDER_AFTER_MS = 60_000;
+const MOST_ORDERS = 3;
+
+/** Orders a reboot and waits for another boot; ordered again where the connection broke before the node could agree. */
+async function reboot(trip: Trip, purpose: 'trial' | 'send-back', bootId: string): Promise<BootReport | undefined> {
+  const { ports, options, late } = trip.context;
+  for (let order = 1; ; order++) {
+    const accepted = await orderReboot(trip, purpose, bootId);
+    if (typeof accepted === 'object') return accepted;
+    const last = accepted || order === MOST_ORDERS;
+    const patience = last ? options.rebootTimeoutMs : REORDER_AFTER_MS;
+    const report = await ports.remote.awaitBoot(trip.node, bootId, patience, late);
+    if (report !== undefined || last) return report;
+  }
+}
+
+/** Resolves to true where the node agreed, false where nobody knows, and to its boot where it has rebooted already. */
+async function orderReboot(trip: Trip, purpose: 'trial' | 'send-back', bootId: string): Promise<boolean | BootReport> {
+  const { ports, late } = trip.context;
+  const before = trip.phase;
+  trip.phase = 'rebooting';
+  try {
+    await ports.remote.reboot(trip.node, trip.authority, purpose);
+    return true;
+  } catch (error) {
+    if (error instanceof ConnectError) return false;
+    if (!(error instanceof KubeosError) || error instanceof LockLostError) throw error;
+    const seen = await ports.remote.observe(trip.node, late);
+    const report = bootOf(seen);
+    if (report !== undefined && seen.bootId !== bootId) return report;
+    trip.phase = before;
+    throw error;
+  }
+}
+
+/** Its present boot, once it answers: any other than the one that it was armed in. */
+function bootAfter(trip: Trip, armedBootId: string): Promise<BootReport | undefined> {
+  const { ports, options, late } = trip.context;
+  return ports.remote.awaitBoot(trip.node, armedBootId, options.rebootTimeoutMs, late);
+}
+
+/** What an observation says of the present boot. */
+export function bootOf({ bootId, active, osVersion }: NodeObservation): BootReport | undefined {
+  return active === undefined ? undefined : { bootId, active, osVersion };
+}

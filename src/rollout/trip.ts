@@ -1,0 +1,109 @@
+import { KubeosError, LockLostError } from '../errors.ts';
+import type { RolloutContext } from './context.ts';
+import type { RolloutEvent } from './events.ts';
+import type { ClusterNode, NodeRecord } from './facts.ts';
+import type { PlanEntry } from './plan-types.ts';
+import type { Assignment, Authority } from './ports.ts';
+import type { Step } from './steps.ts';
+
+/**
+ * How far a node is, as it matters when something fails.
+ *
+ * - `before`: it would boot its old slot, for certain.
+ * - `arming`: the other slot may be armed, or not.
+ * - `armed`: it is armed, and has not been rebooted.
+ * - `rebooting`: a reboot was ordered, and it has not been seen since.
+ * - `trial`: it runs the other slot, which is not permanent.
+ * - `returned`: it runs its old slot again.
+ * - `committed`: the other slot is permanent.
+ */
+export type TripPhase = 'before' | 'arming' | 'armed' | 'rebooting' | 'trial' | 'returned' | 'committed';
+
+/** One node on its way: what has been done to it in this run. */
+export class Trip {
+  readonly context: RolloutContext;
+  readonly entry: PlanEntry;
+  readonly startedAt: number;
+  phase: TripPhase = 'before';
+  step: Step | undefined;
+  /** Our journal has been begun there, so that ending early must close it. */
+  begun = false;
+  /** Its drain succeeded in this run. */
+  drained = false;
+  /** What our annotation says. */
+  record: NodeRecord;
+  assignment: Assignment;
+  cordonedAt: number | undefined;
+  unavailableMs: number | undefined;
+
+  constructor(context: RolloutContext, entry: PlanEntry, record: NodeRecord) {
+    this.context = context;
+    this.entry = entry;
+    this.record = record;
+    this.assignment = entry.assignment;
+    this.startedAt = context.ports.clock.now();
+  }
+
+  get name(): string {
+    return this.entry.node;
+  }
+
+  /** The node as the cluster shows it now. */
+  get node(): ClusterNode {
+    return this.context.view.get(this.name);
+  }
+
+  get authority(): Authority {
+    return { run: this.context.options.run, token: this.context.lock.token };
+  }
+
+  get now(): number {
+    return this.context.ports.clock.now();
+  }
+
+  emit(event: EventBody): void {
+    this.context.ports.report.event({ at: this.now, ...event });
+  }
+
+  notice(message: string): void {
+    this.emit({ type: 'notice', node: this.name, message });
+  }
+
+  waiting(because: string): void {
+    if (this.step !== undefined) this.emit({ type: 'step-waiting', node: this.name, step: this.step, for: because });
+  }
+
+  /**
+   * Does one step and tells of it. `work` resolves to what the report shows, in a few words.
+   * @param signal checked before the step: a run that must stop stops between two steps
+   */
+  async do(step: Step, signal: AbortSignal, work: () => Promise<string>): Promise<void> {
+    signal.throwIfAborted();
+    this.step = step;
+    const startedAt = this.now;
+    this.emit({ type: 'step-started', node: this.name, step, slot: this.assignment.target });
+    await this.#annotate(step);
+    signal.throwIfAborted();
+    const detail = await work();
+    this.emit({ type: 'step-done', node: this.name, step, detail, tookMs: this.now - startedAt, skipped: false });
+  }
+
+  skip(step: Step): void {
+    const detail = 'done in an earlier run';
+    this.emit({ type: 'step-done', node: this.name, step, detail, tookMs: 0, skipped: true });
+  }
+
+  /** The annotation tells people and later runs; nothing but a lost lock makes it worth stopping for. */
+  async #annotate(step: Step): Promise<void> {
+    const record = { ...this.record, token: this.context.lock.token, step };
+    try {
+      await this.context.ports.cluster.record(this.name, record);
+      this.record = record;
+    } catch (error) {
+      if (!(error instanceof KubeosError) || error instanceof LockLostError) throw error;
+    }
+  }
+}
+
+/** An event without its time. */
+type EventBody = RolloutEvent extends infer Event ? (Event extends RolloutEvent ? Omit<Event, 'at'> : never) : never;

@@ -1,0 +1,77 @@
+import { EXIT } from '../exit-codes.ts';
+import type { RolloutPorts, RunOptions, RunSignals } from './context.ts';
+import type { RolloutResult } from './events.ts';
+import { exitForPlan } from './plan-exit.ts';
+import type { Plan } from './plan-types.ts';
+import type { HeldLock, LockRequest } from './ports.ts';
+import { resultsOfPlan } from './result.ts';
+import { runRollout } from './rollout.ts';
+
+/** What the lock says of a run that carries out this plan: `upgrade to KubeOS 2.0.0`. */
+export const whatOf = (plan: Plan): string => `${plan.operation} to ${plan.version}`;
+
+/**
+ * Carries out a plan under a lock that is held already, and says in the lock how far the run is.
+ * A plan that refuses, or has nothing to start, changes nothing and has its result at once.
+ */
+export async function executePlan(
+  ports: RolloutPorts,
+  plan: Plan,
+  lock: HeldLock,
+  options: RunOptions,
+  signals: RunSignals,
+): Promise<RolloutResult> {
+  if (!hasWork(plan)) return resultWithoutWork(plan, options.run);
+  let done = 0;
+  lock.describe(progress(plan, done));
+  const telling: RolloutPorts = {
+    ...ports,
+    report: {
+      event: (event) => {
+        ports.report.event(event);
+        if (event.type !== 'node-done') return;
+        done++;
+        lock.describe(progress(plan, done));
+      },
+    },
+  };
+  return runRollout(telling, plan, lock, options, signals);
+}
+
+/** Takes the lock, carries the plan out, gives the lock back whatever happens. */
+export async function carryOut(
+  ports: RolloutPorts,
+  plan: Plan,
+  holder: Omit<LockRequest, 'run' | 'what'>,
+  options: RunOptions,
+  signals: RunSignals,
+): Promise<RolloutResult> {
+  if (!hasWork(plan)) return resultWithoutWork(plan, options.run);
+  const waiting = AbortSignal.any([signals.graceful, signals.hard]);
+  const lock = await ports.cluster.acquireLock({ ...holder, run: options.run, what: whatOf(plan) }, waiting);
+  try {
+    return await executePlan(ports, plan, lock, options, signals);
+  } finally {
+    if (!signals.hard.aborted) await lock.release();
+  }
+}
+
+/** The plan starts at least one node. */
+export const hasWork = (plan: Plan): boolean => plan.refusals.length === 0 && plan.entries.length > 0;
+
+/** The result of a plan that starts nothing: it says why by its exit code. */
+export function resultWithoutWork(plan: Plan, run: string): RolloutResult {
+  const exitCode = exitForPlan(plan, false);
+  const refused = plan.refusals.map(({ what }) => what).join('; ');
+  return {
+    run,
+    operation: plan.operation,
+    version: plan.version,
+    exitCode,
+    results: resultsOfPlan(plan),
+    ...(exitCode === EXIT.refused && refused !== '' ? { stopped: refused } : {}),
+    tookMs: 0,
+  };
+}
+
+const progress = (plan: Plan, done: number): string => `${whatOf(plan)}, ${done} of ${plan.entries.length} nodes done`;
