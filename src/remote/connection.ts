@@ -38,7 +38,7 @@ export class Connection {
         return await execute(this.#client, command, input, options, (callback) => this.onLost(callback));
       } catch (error) {
         // Whatever still runs behind a channel that timed out must not hold up the next call.
-        if (error instanceof ConnectError && error.failure === 'timeout') this.#client.destroy();
+        if (error instanceof ConnectError && error.failure === 'timeout') this.#giveUp(error.message);
         throw error;
       }
     });
@@ -85,6 +85,12 @@ export class Connection {
       setTimeout(() => this.#client.destroy(), 500).unref();
       setTimeout(done, 1000).unref();
     });
+  }
+
+  #giveUp(because: string): void {
+    this.#lastError = because;
+    this.#client.destroy();
+    this.#lose();
   }
 
   #lose(): void {

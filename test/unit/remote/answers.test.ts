@@ -2,6 +2,10 @@ import { describe, expect, it } from 'vitest';
 import { afterMark, parseAnswers, under } from '../../../src/remote/answers.ts';
 import { readJournal, readObservation } from '../../../src/remote/observation.ts';
 
+// The matchers, without their `any`.
+const matching = (pattern: RegExp): unknown => expect.stringMatching(pattern);
+const including = (items: readonly unknown[]): unknown => expect.arrayContaining([...items]);
+
 const JOURNAL = `run=r1
 token=7
 operation=upgrade
@@ -159,8 +163,8 @@ describe('the answers of observe', () => {
       expect.objectContaining({
         name: 'KubeosError',
         node: 'n',
-        reason: expect.stringMatching(/boot_id[^]*firmware/),
-        logTail: expect.arrayContaining(['os_version=X']),
+        reason: matching(/boot_id[^]*firmware/),
+        logTail: including(['os_version=X']),
       }),
     );
   });

@@ -6,6 +6,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { HostKeys, type HostKeySubject } from '../../../src/remote/host-keys.ts';
 import { fingerprint, hostKeyName, knownHostLine, parseKnownHosts, speaksOf } from '../../../src/remote/known-hosts.ts';
 
+// The matchers, without their `any`.
+const containing = (text: string): unknown => expect.stringContaining(text);
+
 let folder: string;
 const keys = new Map<string, { line: string; blob: Buffer; fingerprint: string }>();
 
@@ -159,13 +162,13 @@ describe('a host key', () => {
     const text = `10.0.0.11 ${key('one').line}\n@revoked * ${key('one').line}\n`;
     expect(await refusal(text)).toMatchObject({
       failure: 'host-key-changed',
-      message: expect.stringContaining('revoked'),
+      message: containing('revoked'),
     });
   });
 
   it('vouched for by a certificate authority only is unknown, and the reason says so', async () => {
     const refused = await refusal(`@cert-authority *.0.11 ${key('two').line}\n`);
-    expect(refused).toMatchObject({ failure: 'host-key-unknown', reason: expect.stringContaining('@cert-authority') });
+    expect(refused).toMatchObject({ failure: 'host-key-unknown', reason: containing('@cert-authority') });
   });
 
   it('is asked for in the type that is known', async () => {
@@ -209,7 +212,7 @@ describe('--accept-new-host-keys', () => {
     const asked = hostKeys.refusal(subject({ files: [join(folder, 'plain', 'x')], acceptNew: true }), key('one').blob);
     await expect(asked).rejects.toMatchObject({
       failure: 'host-key-unknown',
-      next: expect.stringContaining('--known-hosts'),
+      next: containing('--known-hosts'),
     });
   });
 });

@@ -15,9 +15,8 @@ describe('quote', () => {
   it('gives every text back as one word, through the real sh', () => {
     fc.assert(
       fc.property(fc.array(nasty, { minLength: 1, maxLength: 20 }), (words) => {
-        const clean = words.map((one) => one.toWellFormed());
-        const { stdout } = sh(`printf '%s\\0' ${clean.map(quote).join(' ')}\n`);
-        expect(stdout.split('\0').slice(0, -1)).toEqual(clean);
+        const { stdout } = sh(`printf '%s\\0' ${words.map(quote).join(' ')}\n`);
+        expect(stdout.split('\0').slice(0, -1)).toEqual(words);
       }),
       { numRuns: 60 },
     );

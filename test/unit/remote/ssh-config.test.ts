@@ -7,6 +7,10 @@ import { parseJumpHost, resolveJumpHost, resolveNode } from '../../../src/remote
 import type { ClusterNode } from '../../../src/rollout/facts.ts';
 import type { RemoteSettings } from '../../../src/remote/settings.ts';
 
+// The matchers, without their `any`.
+const containing = (text: string): unknown => expect.stringContaining(text);
+const matching = (pattern: RegExp): unknown => expect.stringMatching(pattern);
+
 let home: string;
 const open: SshConfig[] = [];
 const notes: string[] = [];
@@ -87,8 +91,8 @@ describe('asking ssh -G', () => {
     userFile('Host *\n  Prot 22\n');
     await expect(makeConfig().ask('node', { name: 'w' })).rejects.toMatchObject({
       name: 'ConnectError',
-      reason: expect.stringMatching(/\.ssh\/config.*line 2.*[Pp]rot/),
-      next: expect.stringContaining('--ssh-config none'),
+      reason: matching(/\.ssh\/config.*line 2.*[Pp]rot/),
+      next: containing('--ssh-config none'),
     });
   });
 
@@ -96,7 +100,7 @@ describe('asking ssh -G', () => {
     const config = makeConfig({ environment: { HOME: home, PATH: '/nonexistent' } });
     expect(await config.ask('node', { name: 'a' })).toBeUndefined();
     expect(await config.ask('node', { name: 'b' })).toBeUndefined();
-    expect(notes).toEqual([expect.stringContaining('no working ssh')]);
+    expect(notes).toEqual([containing('no working ssh')]);
   });
 
   it('leaves no temporary file behind', async () => {
@@ -203,8 +207,8 @@ describe('how a node is reached', () => {
     userFile('Host *\n  ProxyCommand nc %h %p\n');
     await expect(resolveNode(node('w'), settings(), makeConfig())).rejects.toMatchObject({
       failure: 'protocol',
-      reason: expect.stringContaining('nc'),
-      next: expect.stringContaining('ProxyJump'),
+      reason: containing('nc'),
+      next: containing('ProxyJump'),
     });
   });
 

@@ -1,0 +1,259 @@
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer, connect, type AddressInfo, type Socket } from 'node:net';
+import { tmpdir, userInfo } from 'node:os';
+import { join } from 'node:path';
+
+/** Whom OpenSSH's server lets in here: it serves root only as root, anyone else only as themselves. */
+export const LOGIN_USER = userInfo().username;
+
+export interface SshdOptions {
+  /** A folder of its own; made where it is missing. */
+  dir: string;
+  /** Lines as in authorized_keys. */
+  authorizedKeys: readonly string[];
+  /** Further lines of sshd_config; ForceCommand, say. */
+  config?: readonly string[];
+}
+
+/** A real OpenSSH server on loopback, with a configuration and keys of its own. */
+export class Sshd {
+  readonly port: number;
+  readonly dir: string;
+  #child: ChildProcess | undefined;
+
+  private constructor(dir: string, port: number) {
+    this.dir = dir;
+    this.port = port;
+  }
+
+  static async start(options: SshdOptions): Promise<Sshd> {
+    mkdirSync(options.dir, { recursive: true });
+    const sshd = new Sshd(options.dir, await freePort());
+    for (const type of ['ed25519', 'ecdsa']) makeKey(join(options.dir, `host_${type}`), { type });
+    writeFileSync(
+      join(options.dir, 'authorized_keys'),
+      options.authorizedKeys.map((line) => `${line.trim()}\n`).join(''),
+    );
+    writeFileSync(
+      join(options.dir, 'sshd_config'),
+      [
+        `Port ${String(sshd.port)}`,
+        'ListenAddress 127.0.0.1',
+        `HostKey ${join(options.dir, 'host_ed25519')}`,
+        `HostKey ${join(options.dir, 'host_ecdsa')}`,
+        `AuthorizedKeysFile ${join(options.dir, 'authorized_keys')}`,
+        'PidFile none',
+        'UsePAM no',
+        'StrictModes no',
+        'PermitRootLogin prohibit-password',
+        'PasswordAuthentication no',
+        'KbdInteractiveAuthentication no',
+        'PrintMotd no',
+        'LogLevel VERBOSE',
+        // A login bash reads no .bashrc then: what a developer has there is slow, and none of our business.
+        'SetEnv SHLVL=5',
+        ...(options.config ?? []),
+        '',
+      ].join('\n'),
+    );
+    await sshd.open();
+    return sshd;
+  }
+
+  /** Begins to listen again after `close`. */
+  async open(): Promise<void> {
+    // Debian's service makes this folder when it starts; the server refuses to run as root without it.
+    if (process.getuid?.() === 0 && !existsSync('/run/sshd')) mkdirSync('/run/sshd', { mode: 0o755 });
+    const log = openSync(this.#logFile, 'a');
+    this.#child = spawn('/usr/sbin/sshd', ['-D', '-e', '-f', join(this.dir, 'sshd_config')], {
+      stdio: ['ignore', 'ignore', log],
+    });
+    closeSync(log);
+    await until(
+      () => answers(this.port),
+      () => this.log,
+    );
+  }
+
+  /** Stops listening and cuts every connection. */
+  async close(): Promise<void> {
+    const child = this.#child;
+    this.#child = undefined;
+    if (child?.pid === undefined) return;
+    const gone = new Promise((resolve) => child.once('exit', resolve));
+    const sessions = descendants(child.pid);
+    child.kill('SIGKILL');
+    for (const pid of sessions) kill(pid);
+    await gone;
+  }
+
+  /** Cuts every connection without a word, and goes on listening. */
+  cut(): void {
+    if (this.#child?.pid === undefined) return;
+    for (const pid of children(this.#child.pid)) for (const one of [pid, ...privileged(pid)]) kill(one);
+  }
+
+  /** What it has logged so far. */
+  get log(): string {
+    return existsSync(this.#logFile) ? readFileSync(this.#logFile, 'utf8') : '';
+  }
+
+  /** How many times someone has signed in. */
+  get logins(): number {
+    return this.log.split('Accepted publickey').length - 1;
+  }
+
+  /** Its line for a known_hosts file. */
+  knownHost(type: 'ed25519' | 'ecdsa' = 'ed25519', file = join(this.dir, `host_${type}.pub`)): string {
+    const [keyType = '', key = ''] = readFileSync(file, 'utf8').split(' ');
+    return `[127.0.0.1]:${String(this.port)} ${keyType} ${key}\n`;
+  }
+
+  get #logFile(): string {
+    return join(this.dir, 'log');
+  }
+}
+
+/** Makes a key pair with ssh-keygen; resolves to the public line. */
+export function makeKey(file: string, options: { type?: string; passphrase?: string; bits?: number } = {}): string {
+  const bits = options.bits === undefined ? [] : ['-b', String(options.bits)];
+  // One round: opening the key is not what is tested.
+  const rounds = options.passphrase === undefined ? [] : ['-a', '1'];
+  const secret = ['-N', options.passphrase ?? ''];
+  execFileSync('ssh-keygen', [
+    '-q',
+    '-t',
+    options.type ?? 'ed25519',
+    ...bits,
+    ...rounds,
+    ...secret,
+    '-C',
+    '',
+    '-f',
+    file,
+  ]);
+  return readFileSync(`${file}.pub`, 'utf8').trim();
+}
+
+/** A folder that every user of this machine can look into, and the way to remove it. */
+export function makeFolder(): { dir: string; remove: () => void } {
+  const dir = mkdtempSync(join(tmpdir(), 'kubeos-contract-'));
+  chmodSync(dir, 0o755);
+  return { dir, remove: () => rmSync(dir, { recursive: true, force: true }) };
+}
+
+/** A TCP server that treats each connection as `serve` says. */
+export async function tcpServer(
+  serve: (socket: Socket) => void,
+): Promise<{ port: number; close: () => Promise<void> }> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => undefined);
+    serve(socket);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: () =>
+      new Promise((resolve) => {
+        for (const socket of sockets) socket.destroy();
+        server.close(() => resolve());
+      }),
+  };
+}
+
+/** A way to another port that can be frozen: packets vanish, nothing is refused. */
+export async function freezableProxy(port: number) {
+  let frozen = false;
+  const server = await tcpServer((near) => {
+    const far = connect(port, '127.0.0.1');
+    far.on('error', () => near.destroy());
+    near.on('data', (data) => !frozen && far.write(data));
+    far.on('data', (data) => !frozen && near.write(data));
+    near.on('close', () => far.destroy());
+    far.on('close', () => !frozen && near.destroy());
+  });
+  return { ...server, freeze: () => (frozen = true) };
+}
+
+/** Waits for a condition, not for a time. */
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  explain: () => string = () => '',
+): Promise<void> {
+  const deadline = Date.now() + 20_000;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`the condition did not come true\n${explain()}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = await tcpServer(() => undefined);
+  await server.close();
+  return server.port;
+}
+
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on('error', () => resolve(false));
+  });
+}
+
+function children(parent: number): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => parentOf(pid) === parent);
+}
+
+// sshd's own processes for a connection; the command that a session runs goes on when the connection is cut.
+function privileged(pid: number): number[] {
+  return children(pid).filter((child) => nameOf(child) === 'sshd');
+}
+
+function descendants(pid: number): number[] {
+  return children(pid).flatMap((child) => [child, ...descendants(child)]);
+}
+
+function parentOf(pid: number): number | undefined {
+  try {
+    const text = readFileSync(`/proc/${String(pid)}/stat`, 'utf8');
+    return Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[1]);
+  } catch {
+    return undefined;
+  }
+}
+
+function nameOf(pid: number): string | undefined {
+  try {
+    return readFileSync(`/proc/${String(pid)}/comm`, 'utf8').trim();
+  } catch {
+    return undefined;
+  }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended already.
+  }
+}
