@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { KubeosError } from '../../src/errors.ts';
 import type { DrainOptions, DrainProgress } from '../../src/rollout/ports.ts';
 import type { BedBudget, ConnectedCluster } from './cluster-bed.ts';
+import { describeForecastAgainstDrain } from './cluster-forecast-suite.ts';
 import { eventually, RECORD, type ClusterSetup } from './cluster-suite.ts';
 
 const never = new AbortController().signal;
@@ -26,6 +27,7 @@ const budget = (change: Partial<BedBudget> = {}): BedBudget => ({
 export function describeDrains(setup: ClusterSetup): void {
   describeForecasts(setup);
   describeEvictions(setup);
+  describeForecastAgainstDrain(setup);
 }
 
 function describeForecasts({ bed, connect }: ClusterSetup): void {
