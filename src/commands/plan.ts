@@ -1,12 +1,11 @@
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { displayOptions, formatData, planToJson, renderPlan } from '../report/index.ts';
-import { gatherPlan } from '../rollout/gather.ts';
-import { exitForPlan } from '../rollout/plan-exit.ts';
+import { exitForPlan, gatherPlan, requestForSpec } from '../rollout/index.ts';
 import { withConnections } from './connect.ts';
 import type { Deps } from './deps.ts';
 import { noticeOn } from './notices.ts';
 import type { PlanFlags } from './option-types.ts';
-import { upgradeRequest } from './request.ts';
+import { requestOptions } from './request.ts';
 import { printInvalid, takeSpec, upgradeSpec } from './spec.ts';
 
 /** `kubeos plan`: what an upgrade would do, and what stands in its way. Changes nothing. */
@@ -14,7 +13,7 @@ export async function plan(deps: Deps, flags: PlanFlags): Promise<ExitCode> {
   const inHand = await takeSpec(deps, flags);
   if (inHand.kind === 'insecure') await printInvalid(deps, flags, inHand.result);
   if (inHand.kind !== 'valid') return EXIT.usage;
-  const request = upgradeRequest(upgradeSpec(inHand.spec, flags.file), flags, 'read');
+  const request = requestForSpec(upgradeSpec(inHand.spec, flags.file), requestOptions(flags, 'read'));
   const planned = await withConnections(deps, flags, { notice: noticeOn(deps) }, (ports) => gatherPlan(ports, request));
   const exitCode = exitForPlan(planned, flags.detailedExitcode);
   if (flags.output === 'json') {

@@ -1,0 +1,135 @@
+import { EXIT, type ExitCode } from '../exit-codes.ts';
+import {
+  createLogReport,
+  createPrompter,
+  describeHolder,
+  listenForSignals,
+  newRunId,
+  runLogDir,
+  type StopSignals,
+} from '../local/index.ts';
+import {
+  combineReports,
+  createReport,
+  displayOptions,
+  formatData,
+  renderConfirm,
+  renderPlan,
+  renderResult,
+  resultToJson,
+  type ProgressReport,
+} from '../report/index.ts';
+import {
+  artifactOf,
+  carryOut,
+  gatherPlan,
+  hasWork,
+  type Plan,
+  type RolloutRequest,
+  type RolloutResult,
+  type RunOptions,
+} from '../rollout/index.ts';
+import { resultWithoutWork } from '../rollout/use-cases.ts';
+import { withConnections, type Connections } from './connect.ts';
+import type { Deps } from './deps.ts';
+import type { RunFlags } from './option-types.ts';
+
+/** One run of `upgrade` or `rollback`: plan, question, work, result. */
+interface Run {
+  deps: Deps;
+  flags: RunFlags;
+  request: RolloutRequest;
+  /** The command that was given, for the screens that say how to carry on. */
+  command: string;
+  id: string;
+  signals: StopSignals;
+  progress: ProgressReport;
+}
+
+/** Plans a rollout, shows the plan, asks where there is someone to ask, carries it out and prints the result. */
+export async function rollOut(
+  deps: Deps,
+  flags: RunFlags,
+  request: RolloutRequest,
+  command: string,
+): Promise<ExitCode> {
+  const { colour, ascii, mode } = displayOptions(deps.io.env, deps.io.stderr, { ascii: flags.ascii });
+  const progress = await createReport({ stream: deps.io.stderr, clock: deps.clock, colour, ascii, mode });
+  const signals = listenForSignals((_signal, count) => {
+    const message = count === 1 ? STOPPING : 'stopping at once, where things stand';
+    progress.event({ at: deps.clock.now(), type: 'notice', message });
+  });
+  const run: Run = { deps, flags, request, command, id: newRunId(deps.clock.now()), signals, progress };
+  try {
+    const notice = (message: string, node?: string) =>
+      progress.event({ at: deps.clock.now(), type: 'notice', message, ...(node === undefined ? {} : { node }) });
+    const paused = <T>(task: () => Promise<T>): Promise<T> => progress.paused(task);
+    return await withConnections(deps, flags, { notice, paused }, (connections) => inSteps(run, connections));
+  } finally {
+    progress.stop();
+    signals.dispose();
+  }
+}
+
+const STOPPING =
+  'stopping: nothing more is started, a node that is armed is brought to its end (once more: stop at once)';
+
+async function inSteps(run: Run, connections: Connections): Promise<ExitCode> {
+  const { deps, flags, request, progress, signals } = run;
+  progress.activity('reading the cluster and its nodes');
+  const plan = await gatherPlan(connections, request, AbortSignal.any([signals.graceful, signals.hard]));
+  progress.activity(undefined);
+  showPlan(run, plan);
+  if (!hasWork(plan)) return printResult(run, resultWithoutWork(plan, run.id), undefined);
+  if (!(await agreed(run, plan))) {
+    deps.io.stderr.write('Nothing was changed.\n');
+    return EXIT.refused;
+  }
+  const logDir = runLogDir(run.id, flags.logDir, deps.io.env);
+  const logs = createLogReport(logDir, (message) => progress.event({ at: deps.clock.now(), type: 'notice', message }));
+  const ports = { ...connections, clock: deps.clock, report: combineReports([progress, logs]) };
+  const holder = {
+    holder: describeHolder(deps.io.env),
+    onWaiting: (_holder: unknown, atMostMs: number) =>
+      progress.activity(`waiting up to ${Math.ceil(atMostMs / 1000)}s to see whether the lock's holder is alive`),
+  };
+  const result = await carryOut(ports, plan, holder, runOptions(run), signals);
+  progress.stop();
+  return printResult(run, result, logs.dir);
+}
+
+function runOptions({ id, flags, request }: Run): RunOptions {
+  const artifact = artifactOf(request);
+  return {
+    run: id,
+    budgetWaitMs: flags.budgetWait,
+    rebootTimeoutMs: flags.rebootTimeout,
+    healthTimeoutMs: flags.healthTimeout,
+    ...(artifact === undefined ? {} : { artifact }),
+  };
+}
+
+function showPlan({ deps, flags, command }: Run, plan: Plan): void {
+  const display = displayOptions(deps.io.env, deps.io.stderr, { ascii: flags.ascii });
+  const lines = renderPlan(plan, display, { dryRun: false, command });
+  deps.io.stderr.write(`${lines.join('\n')}\n\n`);
+}
+
+/** Without a terminal nobody is asked: a pipeline that gives the command means it. */
+async function agreed({ deps, flags, signals }: Run, plan: Plan): Promise<boolean> {
+  const prompter = createPrompter({ stdin: deps.io.stdin, stderr: deps.io.stderr });
+  if (flags.yes || !prompter.canAsk) return true;
+  return prompter.confirm(renderConfirm(plan), AbortSignal.any([signals.graceful, signals.hard]));
+}
+
+async function printResult(run: Run, result: RolloutResult, logDir: string | undefined): Promise<ExitCode> {
+  const { deps, flags, command } = run;
+  const logs = logDir === undefined ? {} : { logDir };
+  if (flags.output === 'json') {
+    deps.io.stdout.write(await formatData(resultToJson(result, logDir), 'json'));
+    return result.exitCode;
+  }
+  const display = displayOptions(deps.io.env, deps.io.stdout, { ascii: flags.ascii });
+  deps.io.stdout.write(`${renderResult(result, display, { command, ...logs }).join('\n')}\n`);
+  return result.exitCode;
+}
