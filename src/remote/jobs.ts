@@ -52,12 +52,14 @@ export async function runJob(
   signal: AbortSignal,
 ): Promise<Answers> {
   const id = jobId(job);
+  let lastErrors: readonly string[] = [];
   try {
     for (let start = 1; start <= MAX_STARTS; start++) {
       signal.throwIfAborted();
       await launch(tools, node, job, id, signal);
-      const answers = await poll(tools, node, job, id, onProgress, signal);
+      const { answers, errors } = await poll(tools, node, job, id, onProgress, signal);
       if (answers !== undefined) return answers;
+      lastErrors = errors;
       tools.notice(`${job.step} vanished on the node, most likely by a reset`, node.name);
     }
   } catch (error) {
@@ -70,6 +72,7 @@ export async function runJob(
     step: job.step,
     reason: 'something on the node ends it: a reset, too little memory, or a hand',
     next: `look at the node: kubeos logs ${node.name}`,
+    logTail: lastErrors,
   });
 }
 
@@ -93,7 +96,7 @@ async function launch(tools: JobTools, node: ClusterNode, job: Job, id: string, 
   );
 }
 
-// Resolves to undefined where the job has vanished.
+// Resolves without answers where the job has vanished.
 async function poll(
   tools: JobTools,
   node: ClusterNode,
@@ -101,19 +104,20 @@ async function poll(
   id: string,
   onProgress: (progress: StepProgress) => void,
   signal: AbortSignal,
-): Promise<Answers | undefined> {
+): Promise<{ answers?: Answers; errors: readonly string[] }> {
   for (let count = 0; ; count++) {
     await tools.clock.sleep(POLL_MS[Math.min(count, POLL_MS.length - 1)] ?? 1000, signal);
     const options = { step: job.step, signal, patienceMs: tools.patience.jobMs };
     const answers = await tools.calls.call(node, 'poll', { job: id }, options);
     const { state, rc, done_bytes, total_bytes } = readAnswers(answers, pollSchema, 'poll', node.name);
-    if (state === 'gone') return undefined;
+    const errors = answers.get('err') ?? [];
+    if (state === 'gone') return { errors };
     if (done_bytes !== undefined) {
       onProgress({ doneBytes: done_bytes, ...(total_bytes !== undefined && { totalBytes: total_bytes }) });
     }
     if (state === 'running') continue;
-    if (rc === 0) return under(answers, 'out.');
-    const stderr = (answers.get('err') ?? []).join('\n');
+    if (rc === 0) return { answers: under(answers, 'out.'), errors };
+    const stderr = errors.join('\n');
     throw explainScriptFailure({ node: node.name, step: job.step, ...(rc !== undefined && { code: rc }), stderr });
   }
 }
