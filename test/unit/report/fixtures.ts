@@ -133,9 +133,10 @@ export function rollbackPlan(): Plan {
   } as const;
   const notes = ['slot A was verified on 2026-11-20, its digest is recorded'];
   const common = { now: V2, assignment, firstStep: 'verify', notes } as const;
-  const { image: _image, ...rest } = plan();
+  const imageless: Partial<Plan> = plan();
+  delete imageless.image;
   return {
-    ...rest,
+    ...(imageless as Plan),
     operation: 'rollback',
     direction: 'rollback',
     version: V1,

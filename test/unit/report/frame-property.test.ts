@@ -10,9 +10,13 @@ import { entry, nodeResult, plan, RUN } from './fixtures.ts';
 
 const NODES = Array.from({ length: 40 }, (_, index) => `node-${index}${'x'.repeat(index)}`);
 
+const anyCharacter = fc.integer({ min: 0, max: 0xffff }).map((code) => String.fromCharCode(code));
 const node = fc.constantFrom(...NODES);
 const step = fc.constantFrom(...STEPS);
-const text = fc.oneof(fc.string({ unit: 'binary', maxLength: 120 }), fc.string({ unit: 'grapheme', maxLength: 120 }));
+const text = fc.oneof(
+  fc.string({ unit: anyCharacter, maxLength: 120 }),
+  fc.string({ unit: 'grapheme', maxLength: 120 }),
+);
 const count = fc.integer({ min: 0, max: 2 ** 45 });
 
 const anyEvent: fc.Arbitrary<Omit<RolloutEvent, 'at'>> = fc.oneof(

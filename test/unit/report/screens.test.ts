@@ -6,6 +6,7 @@ import { renderResult } from '../../../src/report/result-screen.ts';
 import { renderStatus } from '../../../src/report/status-screen.ts';
 import { statusReport } from '../../../src/report/status.ts';
 import { width } from '../../../src/report/text.ts';
+import type { NodeObservation } from '../../../src/rollout/facts.ts';
 import {
   at,
   clusterNode,
@@ -179,7 +180,7 @@ describe('the status', () => {
     }),
     clusterNode('worker-5', { osImage: v2 }),
   ];
-  const observations = new Map([
+  const observations = new Map<string, NodeObservation | KubeosError>([
     ['cp-1', observation('A', v1, v09)],
     ['worker-1', observation('B', v1, v2, { journal: journal() })],
     ['worker-2', observation('B', v1, v2, { journal: journal() })],

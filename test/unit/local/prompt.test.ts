@@ -1,0 +1,136 @@
+import { PassThrough } from 'node:stream';
+import { describe, expect, it } from 'vitest';
+import { InterruptedError } from '../../../src/errors.ts';
+import { createPrompter, type TerminalInput } from '../../../src/local/prompt.ts';
+
+class FakeInput extends PassThrough {
+  readonly isTTY: boolean;
+  raw: boolean[] = [];
+  destroyedByUs = false;
+  constructor(isTTY: boolean) {
+    super();
+    this.isTTY = isTTY;
+  }
+  setRawMode(raw: boolean): this {
+    this.raw.push(raw);
+    return this;
+  }
+}
+
+function prompter(options: { stdinIsTerminal?: boolean; stderrIsTerminal?: boolean; terminal?: FakeInput } = {}) {
+  const stdin = new FakeInput(options.stdinIsTerminal ?? true);
+  let asked = '';
+  const stderr = { isTTY: options.stderrIsTerminal ?? true, write: (text: string) => (asked += text) };
+  const openTerminal = () => options.terminal as (TerminalInput & { destroy(): unknown }) | undefined;
+  return { stdin, asked: () => asked, ...wrap(createPrompter({ stdin, stderr, openTerminal })) };
+}
+
+const wrap = (ask: ReturnType<typeof createPrompter>) => ({ ask });
+
+describe('a yes/no question', () => {
+  it.each([
+    ['y\n', true],
+    ['YES\n', true],
+    [' yes \r\n', true],
+    ['\n', false],
+    ['n\n', false],
+    ['no\n', false],
+    ['maybe\ny\n', true],
+  ])('%j means %s', async (typed, expected) => {
+    const { ask, stdin } = prompter();
+    const answer = ask.confirm('Go on? ');
+    for (const line of typed.match(/[^\n]*\n/g) ?? []) {
+      stdin.write(line);
+      await new Promise(setImmediate);
+    }
+    expect(await answer).toBe(expected);
+  });
+
+  it('is asked on standard error, and the end of input means no', async () => {
+    const { ask, stdin, asked } = prompter();
+    const answer = ask.confirm('Go on? [y/N] ');
+    stdin.end();
+    expect(await answer).toBe(false);
+    expect(asked()).toBe('Go on? [y/N] \n');
+  });
+
+  it('is never asked without a terminal', async () => {
+    for (const options of [{ stderrIsTerminal: false }, { stdinIsTerminal: false }]) {
+      const { ask, asked } = prompter(options);
+      expect(ask.canAsk).toBe(false);
+      expect(await ask.confirm('Go on? ')).toBe(false);
+      expect(await ask.secret('Passphrase: ')).toBeUndefined();
+      expect(asked()).toBe('');
+    }
+  });
+
+  it('is asked at the terminal itself where the spec comes from standard input', async () => {
+    const terminal = new FakeInput(true);
+    const { ask } = prompter({ stdinIsTerminal: false, terminal });
+    const answer = ask.confirm('Go on? ');
+    terminal.write('y\n');
+    expect(await answer).toBe(true);
+    expect(terminal.destroyed).toBe(true);
+  });
+
+  it('ends with the reason of its signal', async () => {
+    const { ask, stdin } = prompter();
+    const stop = new AbortController();
+    const answer = ask.confirm('Go on? ', stop.signal);
+    await new Promise(setImmediate);
+    stop.abort(new InterruptedError());
+    await expect(answer).rejects.toBeInstanceOf(InterruptedError);
+    expect(stdin.listenerCount('data')).toBe(0);
+    expect(stdin.isPaused()).toBe(true);
+  });
+
+  it('waits for the one before it', async () => {
+    const { ask, stdin, asked } = prompter();
+    const first = ask.confirm('First? ');
+    const second = ask.confirm('Second? ');
+    await new Promise(setImmediate);
+    expect(asked()).toBe('First? ');
+    stdin.write('y\n');
+    expect(await first).toBe(true);
+    stdin.write('n\n');
+    expect(await second).toBe(false);
+    expect(asked()).toBe('First? Second? ');
+  });
+});
+
+describe('a secret', () => {
+  it.each([
+    ['hunter2\r', 'hunter2'],
+    ['größ日\r', 'größ日'],
+    ['hunterr\u007f2\r', 'hunter2'],
+    ['wrong\u0015right\r', 'right'],
+    ['a\u001b[Db\r', 'ab'],
+    ['\r', undefined],
+    ['\u0004', undefined],
+  ])('typed as %j is %j', async (typed, expected) => {
+    const { ask, stdin, asked } = prompter();
+    const answer = ask.secret('Passphrase: ');
+    stdin.write(typed);
+    expect(await answer).toBe(expected);
+    expect(asked()).toBe('Passphrase: \n');
+    expect(stdin.raw).toEqual([true, false]);
+  });
+
+  it('survives a character that arrives in two pieces', async () => {
+    const { ask, stdin } = prompter();
+    const answer = ask.secret('Passphrase: ');
+    const [first, ...rest] = Buffer.from('ö\r');
+    stdin.write(Buffer.from([first ?? 0]));
+    await new Promise(setImmediate);
+    stdin.write(Buffer.from(rest));
+    expect(await answer).toBe('ö');
+  });
+
+  it('is interrupted by Ctrl-C, and the terminal echoes again', async () => {
+    const { ask, stdin } = prompter();
+    const answer = ask.secret('Passphrase: ');
+    stdin.write('abc\u0003');
+    await expect(answer).rejects.toBeInstanceOf(InterruptedError);
+    expect(stdin.raw).toEqual([true, false]);
+  });
+});
