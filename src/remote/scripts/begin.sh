@@ -31,7 +31,8 @@ begin_anew() {
 	J_SHA256=$SHA256
 	J_FROM=$FROM
 	J_TARGET=$TARGET
-	J_ARMED='' J_PROVEN='' J_REASON=''
+	J_REASON=''
+	forget_trial
 	write_journal started
 	log "$OPERATION to $VERSION begins: slot $TARGET, run $RUN_ID"
 }

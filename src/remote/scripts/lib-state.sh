@@ -108,6 +108,10 @@ write_journal() { # PHASE
 "
 }
 
+forget_trial() {
+	J_ARMED='' J_PROVEN=''
+}
+
 is_final() { # PHASE
 	one_of "$1" committed fell-back aborted
 }

@@ -18,7 +18,7 @@ main() {
 	end_long_work
 	need_assignment
 	keep_record
-	case $J_PHASE in armed | proven) ;; *) write_journal verified ;; esac
+	note_verified
 	log "slot $TARGET holds $VERSION, verified ($BASIS)"
 	out version "$CONTENT_VERSION"
 	out basis "$BASIS"
@@ -30,6 +30,13 @@ need_assignment() {
 	if [ "$J_OPERATION $J_SHA256" != "$OPERATION $SHA256" ] || [ "$J_VERSION" != "$VERSION" ]; then
 		die out-of-order "the journal leads to $J_VERSION by $J_OPERATION, not to $VERSION by $OPERATION"
 	fi
+}
+
+# A boot that is armed for this very slot stays so; what earlier boots were is over.
+note_verified() {
+	if [ "$J_PHASE" = armed ] && [ "$J_ARMED" = "$(boot_id)" ]; then return 0; fi
+	forget_trial
+	write_journal verified
 }
 
 prove_bytes() {

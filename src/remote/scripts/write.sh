@@ -22,7 +22,10 @@ main() {
 		out bytes "$ARTIFACT_BYTES"
 		return 0
 	fi
-	if [ "$J_PHASE" != started ]; then write_journal started; fi
+	if [ "$J_PHASE" != started ]; then
+		forget_trial
+		write_journal started
+	fi
 	write_env "$ACTIVE" ''
 	mark_dirty
 	let_go_of_mounts

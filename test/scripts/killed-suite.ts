@@ -1,0 +1,127 @@
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { SystemImage } from '../../src/lab/system-image.ts';
+import type { ScriptArguments } from '../../src/remote/compose.ts';
+import type { StepScript } from '../../src/remote/scripts/index.ts';
+import { type ImageServer, file, serve } from './image-server.ts';
+import { changesMade, copyNode, killAt, makeKillingBin } from './kill.ts';
+import { type Node, type Shell, makeImage, makeNode, makeYard } from './node-bed.ts';
+
+const OLD = 'KubeOS 1.0.0';
+const NEW = 'KubeOS 1.1.0';
+
+/**
+ * The tests of a script that is killed before each of its changes, and in the middle of each write to a disk. After
+ * each kill the machine loses its power: it must boot the old system, or the new one once that was verified, and the
+ * same way, taken again, must reach the same end.
+ */
+export function describeKilled(shell: Shell, firmware: 'uefi' | 'bios'): void {
+  describe(`killed before each change, sh is ${shell}, ${firmware}`, () => {
+    let yard: Awaited<ReturnType<typeof makeYard>>;
+    let server: ImageServer;
+    let image: SystemImage;
+    let node: Node;
+
+    beforeAll(async () => {
+      yard = await makeYard();
+      image = await makeImage(yard.dir, NEW);
+      server = await serve(file(image.path));
+      const bin = await makeKillingBin(path.join(yard.dir, 'bin'), shell);
+      node = await makeNode(yard.dir, bin, await makeImage(yard.dir, OLD), { firmware });
+    });
+
+    afterAll(async () => {
+      await server.close();
+      await yard.remove();
+    });
+
+    const argumentsOf = (step: StepScript): ScriptArguments => {
+      const { version, sha256 } = image;
+      const target = 'B';
+      switch (step) {
+        case 'begin':
+          return { operation: 'upgrade', version, replaced: OLD, sha256, from: 'A', target };
+        case 'stage':
+          return { url: `${server.url}/update.img`, sha256, flagsafe: true };
+        case 'verify':
+          return { operation: 'upgrade', target, version, sha256 };
+        case 'arm':
+        case 'prove':
+          return { target, version };
+        case 'write':
+        case 'commit':
+          return { target };
+        default:
+          return {};
+      }
+    };
+    const steps = async (on: Node, names: readonly StepScript[]): Promise<void> => {
+      for (const name of names) await on.must(name, argumentsOf(name));
+    };
+
+    /** What a run does that finds the node somewhere on its way. */
+    async function carryOn(on: Node): Promise<void> {
+      await steps(on, ['claim']);
+      if ((await on.observe())['active'] === 'A') {
+        await steps(on, ['begin', 'stage', 'write', 'verify', 'arm']);
+        expect(await on.machine.boot()).toMatchObject({ kind: 'up', slot: 'B', trial: true });
+      }
+      await steps(on, ['prove', 'commit']);
+    }
+
+    async function killEach(step: StepScript, mayBootNew: boolean, torn: boolean): Promise<void> {
+      for (let at = 1; ; at++) {
+        const copy = await copyNode(node, path.join(yard.dir, 'killed'));
+        await killAt(copy, at, torn);
+        const answer = await copy.run(step, argumentsOf(step));
+        const where = `${step}, change ${at}: ${answer.stderr}`;
+        if (answer.ended === 'ok') {
+          expect(await changesMade(copy), where).toBe(at - 1);
+          break;
+        }
+        expect(answer.ended, where).toBe('SIGKILL');
+        await killAt(copy, 0);
+        const booted = await copy.machine.boot();
+        expect(booted, where).toMatchObject({ kind: 'up' });
+        if (booted.kind !== 'up' || (!mayBootNew && booted.slot !== 'A'))
+          throw new Error(`boots the new slot: ${where}`);
+        expect(booted.version, where).toBe(booted.slot === 'A' ? OLD : NEW);
+        await carryOn(copy);
+        expect(await copy.observe(), where).toMatchObject({
+          active: 'B',
+          os_version: NEW,
+          'env.saved': 'B',
+          'B.label': 'ROOT-B',
+          'B.record_holds': 'yes',
+          'B.record_sha256': image.sha256,
+          'A.version': OLD,
+          'A.content': 'bootable',
+          'journal.phase': 'committed',
+        });
+        expect(await copy.machine.boot(), where).toMatchObject({ kind: 'up', slot: 'B', trial: false, version: NEW });
+      }
+      await killAt(node, 0);
+      await node.must(step, argumentsOf(step));
+    }
+
+    it.each(['claim', 'begin', 'stage'] as const)('%s', async (step) => {
+      await killEach(step, false, false);
+    });
+    it('write, in the middle of it', async () => {
+      await killEach('write', false, true);
+    });
+    it('verify', async () => {
+      await killEach('verify', false, false);
+    });
+    it('arm', async () => {
+      await killEach('arm', true, false);
+    });
+    it('prove, on the trial', async () => {
+      expect(await node.machine.boot()).toMatchObject({ kind: 'up', slot: 'B', trial: true });
+      await killEach('prove', false, false);
+    });
+    it('commit', async () => {
+      await killEach('commit', true, false);
+    });
+  });
+}
