@@ -33,6 +33,9 @@ export function initialStatus(kind: ResourceKind): JsonObject | undefined {
       return { phase: 'Active' };
     case 'pods':
       return { phase: 'Pending', qosClass: 'BestEffort' };
+    case 'customresourcedefinitions':
+      // What `kubectl wait --for=condition=Established` asks for.
+      return { conditions: ['NamesAccepted', 'Established'].map((type) => ({ type, status: 'True' })) };
     default:
       return undefined;
   }

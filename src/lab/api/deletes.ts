@@ -1,5 +1,4 @@
 import type { Core } from './core.ts';
-import { apiVersionOf } from './kinds.ts';
 import { isObject, numberAt, textAt, timestamp, type Json, type KubeObject } from './objects.ts';
 import { badRequest, conflict, notFound, success, type StatusBody } from './status-errors.ts';
 import type { Target } from './writes.ts';
@@ -15,20 +14,25 @@ export interface DeleteOptions {
 /** Reads DeleteOptions from the query and the body; the query goes first, as on a real server. */
 export function deleteOptions(query: URLSearchParams, body: Json | undefined): DeleteOptions {
   if (body !== undefined && body !== null && !isObject(body)) throw badRequest('the body is no DeleteOptions');
-  const grace = query.get('gracePeriodSeconds');
-  const seconds = grace === null ? numberAt(body, 'gracePeriodSeconds') : Number(grace);
-  if (seconds !== undefined && (!Number.isInteger(seconds) || seconds < 0)) {
-    throw badRequest(`gracePeriodSeconds: Invalid value: ${seconds}: must be a whole number of at least 0`);
-  }
-  const uid = textAt(body, 'preconditions', 'uid');
-  const resourceVersion = textAt(body, 'preconditions', 'resourceVersion');
-  const dryRun = isObject(body) && Array.isArray(body['dryRun']) && body['dryRun'].includes('All');
+  const bodyDryRun = isObject(body) && Array.isArray(body['dryRun']) ? body['dryRun'] : [];
+  const seconds = graceOf(query.get('gracePeriodSeconds'), body);
   return {
-    dryRun: dryRun || query.getAll('dryRun').includes('All'),
+    dryRun: [...query.getAll('dryRun'), ...bodyDryRun].includes('All'),
     ...(seconds === undefined ? {} : { gracePeriodSeconds: seconds }),
     propagationPolicy: query.get('propagationPolicy') ?? textAt(body, 'propagationPolicy'),
-    preconditions: { ...(uid === '' ? {} : { uid }), ...(resourceVersion === '' ? {} : { resourceVersion }) },
+    preconditions: { ...texts(body, 'uid'), ...texts(body, 'resourceVersion') },
   };
+}
+
+function graceOf(asked: string | null, body: Json | undefined): number | undefined {
+  const seconds = asked === null ? numberAt(body, 'gracePeriodSeconds') : Number(asked);
+  if (seconds === undefined || (Number.isInteger(seconds) && seconds >= 0)) return seconds;
+  throw badRequest(`gracePeriodSeconds: Invalid value: ${seconds}: must be a whole number of at least 0`);
+}
+
+function texts(body: Json | undefined, field: string): Record<string, string> {
+  const value = textAt(body, 'preconditions', field);
+  return value === '' ? {} : { [field]: value };
 }
 
 /**
@@ -40,15 +44,15 @@ export function deleteObject(core: Core, target: Target, options: DeleteOptions)
   const current = core.store.get(kind, namespace, name);
   if (current === undefined) throw notFound(kind, name);
   refuseOtherState(target, current, options);
+  const isShown = ['pods', 'namespaces'].includes(kind.plural);
   const grace = kind.plural === 'pods' ? podGrace(current, options.gracePeriodSeconds) : 0;
+  const waits = grace > 0 || (current.metadata.finalizers ?? []).length > 0;
   const marked = markDeleted(core, current, grace);
-  if (options.dryRun) return grace > 0 || kind.plural === 'pods' ? marked : deleted(target, current);
+  if (options.dryRun) return isShown ? marked : deleted(target, current);
   if (options.propagationPolicy === 'Orphan') orphan(core, current);
-  if (grace > 0 || (current.metadata.finalizers ?? []).length > 0) return core.store.replace(kind, marked);
-  if (kind.plural === 'namespaces') emptyNamespace(core, name);
-  const last = core.store.remove(kind, namespace, name);
-  core.applied.forget(current.metadata.uid);
-  return kind.plural === 'pods' || kind.plural === 'namespaces' ? (last ?? marked) : deleted(target, current);
+  if (waits) return core.store.replace(kind, marked);
+  const last = takeOut(core, target) ?? marked;
+  return isShown ? last : deleted(target, current);
 }
 
 function refuseOtherState(target: Target, current: KubeObject, { preconditions }: DeleteOptions): void {
@@ -91,6 +95,13 @@ function orphan(core: Core, owner: KubeObject): void {
   }
 }
 
+function takeOut(core: Core, { kind, namespace, name }: Target): KubeObject | undefined {
+  if (kind.plural === 'namespaces') emptyNamespace(core, name);
+  const last = core.store.remove(kind, namespace, name);
+  if (last !== undefined) core.applied.forget(last.metadata.uid);
+  return last;
+}
+
 function emptyNamespace(core: Core, namespace: string): void {
   for (const kind of core.catalog.kinds.filter(({ namespaced }) => namespaced)) {
     for (const { metadata } of core.store.list(kind, namespace)) core.store.remove(kind, namespace, metadata.name);
@@ -104,16 +115,3 @@ const deleted = ({ kind, name }: Target, { metadata }: KubeObject): StatusBody =
     kind: kind.plural,
     uid: metadata.uid,
   });
-
-/** A list as the server answers it. */
-export const asList = (
-  target: Pick<Target, 'kind'>,
-  version: string,
-  items: readonly unknown[],
-  meta: object,
-): object => ({
-  kind: `${target.kind.kind}List`,
-  apiVersion: apiVersionOf(target.kind, version),
-  metadata: meta,
-  items,
-});

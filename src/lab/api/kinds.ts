@@ -27,7 +27,11 @@ export interface Catalog {
   /** `1.20` is 20. */
   minor: number;
   gitVersion: string;
-  kinds: readonly ResourceKind[];
+  /** Those that are served now. */
+  readonly kinds: readonly ResourceKind[];
+  /** Begins or ceases to serve a custom kind, as its definition comes and goes. */
+  serve(kind: ResourceKind, served: boolean): void;
+  /** Any kind, served or not. */
   byName(plural: string): ResourceKind;
   find(group: string, version: string, plural: string): ResourceKind | undefined;
 }
@@ -39,7 +43,31 @@ type Traits = Partial<Omit<ResourceKind, keyof Names | 'group' | 'versions'>>;
 export function catalogOf(gitVersion: string): Catalog {
   const minor = Number(/^v1\.(\d+)\./.exec(gitVersion)?.[1]);
   if (!Number.isInteger(minor)) throw new Error(`not a Kubernetes version: ${gitVersion} (expected v1.N.N)`);
-  const kinds = [
+  const all = builtIn(minor);
+  const hidden = new Set(all.filter((kind) => kind.custom));
+  const find: Catalog['find'] = (group, version, plural) =>
+    all.find(
+      (kind) => kind.group === group && kind.plural === plural && kind.versions.includes(version) && !hidden.has(kind),
+    );
+  const byName = (plural: string): ResourceKind => {
+    const found = all.find((kind) => kind.plural === plural);
+    if (found === undefined) throw new Error(`the lab serves no ${plural}`);
+    return found;
+  };
+  const serve = (kind: ResourceKind, served: boolean): void => {
+    if (served) hidden.delete(kind);
+    else hidden.add(kind);
+  };
+  return {
+    ...{ minor, gitVersion, find, byName, serve },
+    get kinds() {
+      return all.filter((kind) => !hidden.has(kind));
+    },
+  };
+}
+
+function builtIn(minor: number): ResourceKind[] {
+  return [
     define('', 'v1', names('Namespace'), { shortNames: ['ns'], namespaced: false, hasStatus: true }),
     define('', 'v1', names('Node'), { shortNames: ['no'], namespaced: false, hasStatus: true }),
     define('', 'v1', names('Pod'), { shortNames: ['po'], categories: ['all'], hasStatus: true }),
@@ -59,6 +87,12 @@ export function catalogOf(gitVersion: string): Catalog {
       hasStatus: true,
       hasGeneration: true,
     }),
+    define('apiextensions.k8s.io', 'v1', names('CustomResourceDefinition'), {
+      shortNames: ['crd', 'crds'],
+      namespaced: false,
+      hasStatus: true,
+      hasGeneration: true,
+    }),
     define(
       'upgrade.openeuler.org',
       'v1alpha1',
@@ -70,14 +104,6 @@ export function catalogOf(gitVersion: string): Catalog {
       },
     ),
   ];
-  const find: Catalog['find'] = (group, version, plural) =>
-    kinds.find((kind) => kind.group === group && kind.plural === plural && kind.versions.includes(version));
-  const byName = (plural: string): ResourceKind => {
-    const found = kinds.find((kind) => kind.plural === plural);
-    if (found === undefined) throw new Error(`the lab serves no ${plural}`);
-    return found;
-  };
-  return { minor, gitVersion, kinds, find, byName };
 }
 
 /** Verbs of a kind, in the order in which discovery lists them. */

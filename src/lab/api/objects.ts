@@ -50,7 +50,13 @@ export interface Condition {
 }
 
 /** What the lab makes objects of, and what clients send: the server's own fields are still missing. */
-export type Draft = Partial<Omit<KubeObject, 'metadata'>> & { metadata?: Partial<ObjectMeta> };
+export interface Draft {
+  apiVersion?: string;
+  kind?: string;
+  metadata?: Partial<ObjectMeta>;
+  spec?: JsonObject;
+  status?: JsonObject;
+}
 
 /** Time as Kubernetes writes it: whole seconds. */
 export const timestamp = (ms: number): string => new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');

@@ -72,6 +72,9 @@ export function validate(kind: ResourceKind, object: JsonObject): void {
   if (causes.length > 0) throw invalid(kind, textAt(object, 'metadata', 'name'), causes);
 }
 
+/** The name of the definition of KubeOS's own kind, OS. */
+export const OS_DEFINITION = 'os.upgrade.openeuler.org';
+
 const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 const NAME_PART = /^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
 
@@ -150,6 +153,11 @@ const CHECKS: Readonly<Record<string, (object: JsonObject) => StatusCause[]>> = 
       causes.push(invalidValue('spec.leaseTransitions', transitions, 'must be greater than or equal to 0'));
     }
     return causes;
+  },
+  customresourcedefinitions: ({ metadata }) => {
+    const name = textAt(metadata, 'name');
+    if (name === OS_DEFINITION) return [];
+    return [invalidValue('metadata.name', name, `the lab serves one custom resource: ${OS_DEFINITION}`)];
   },
   poddisruptionbudgets: (budget) => {
     const both = at(budget, 'spec', 'minAvailable') !== undefined && at(budget, 'spec', 'maxUnavailable') !== undefined;

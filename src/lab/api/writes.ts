@@ -16,24 +16,33 @@ export interface Target {
 
 /** Makes an object as a POST does. Throws ApiError: 400, 404 (namespace), 409, 422. */
 export function createObject(core: Core, target: Omit<Target, 'name'>, body: Json, dryRun = false): KubeObject {
-  const { kind, namespace } = target;
-  const sent = checkedBody(kind, body);
-  const metadata = isObject(sent['metadata']) ? sent['metadata'] : {};
-  if (metadata['namespace'] !== undefined && metadata['namespace'] !== namespace && kind.namespaced) {
-    throw badRequest('the namespace of the provided object does not match the namespace sent on the request');
-  }
-  const name = textAt(metadata, 'name') || generatedName(textAt(metadata, 'generateName'));
-  const place = kind.namespaced ? { namespace } : {};
-  const object = normalized(kind, { ...sent, metadata: { ...own(metadata), ...place, name } });
-  if (kind.hasStatus && kind.plural !== 'nodes') Reflect.deleteProperty(object, 'status');
+  const { kind } = target;
+  const namespace = kind.namespaced ? target.namespace : '';
+  const object = drafted(kind, namespace, checkedBody(kind, body));
   refuseUndecodable(kind, object);
   validate(kind, object);
   const namespaces = core.catalog.byName('namespaces');
-  if (kind.namespaced && core.store.get(namespaces, '', namespace) === undefined) throw notFound(namespaces, namespace);
-  if (core.store.get(kind, kind.namespaced ? namespace : '', name) !== undefined) throw alreadyExists(kind, name);
+  if (namespace !== '' && core.store.get(namespaces, '', namespace) === undefined)
+    throw notFound(namespaces, namespace);
+  const name = textAt(object, 'metadata', 'name');
+  if (core.store.get(kind, namespace, name) !== undefined) throw alreadyExists(kind, name);
   const status = initialStatus(kind);
   const draft = { ...withDefaults(kind, object), ...(status === undefined ? {} : { status }) } as Draft;
   return dryRun ? core.store.asCreated(kind, draft) : core.store.create(kind, draft);
+}
+
+/** What was sent, with its name and place, without what the server alone decides. */
+function drafted(kind: ResourceKind, namespace: string, sent: JsonObject): JsonObject {
+  const metadata = isObject(sent['metadata']) ? sent['metadata'] : {};
+  const place = namespace === '' ? {} : { namespace };
+  if (namespace !== '' && (textAt(metadata, 'namespace') || namespace) !== namespace) {
+    throw badRequest('the namespace of the provided object does not match the namespace sent on the request');
+  }
+  const name = textAt(metadata, 'name') || generatedName(textAt(metadata, 'generateName'));
+  const object = normalized(kind, { ...sent, metadata: { ...own(metadata), ...place, name } });
+  // A kubelet registers its node with its status; everything else gets one from the server.
+  if (kind.hasStatus && kind.plural !== 'nodes') Reflect.deleteProperty(object, 'status');
+  return object;
 }
 
 export interface UpdateOptions {
