@@ -1,4 +1,5 @@
-import { cp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { cp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { DOUBLES } from '../../src/lab/doubles/index.ts';
 import { Machine } from '../../src/lab/machine.ts';
@@ -68,6 +69,30 @@ export async function killAt(node: Node, at: number, torn = false): Promise<void
   await rm(path.join(stateDir, 'kill-count'), { force: true });
   await writeFile(path.join(stateDir, 'kill-at'), `${at} ${torn ? 'torn' : 'whole'}\n`);
   await handOver(stateDir, identity);
+}
+
+/** Lets the node's scripts run with the tools as they are. */
+export function stopKilling(node: Node): void {
+  node.bin = `${node.bin}-plain`;
+}
+
+/** What a power cut would leave of the node, as a digest: disks and persistent files, without the times in them. */
+export async function remains(node: Node): Promise<string> {
+  const hash = createHash('sha256');
+  for (const folder of ['persist', 'boot', 'dev']) {
+    const entries = await readdir(path.join(node.machine.root, folder), { recursive: true, withFileTypes: true });
+    const files = entries.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name));
+    for (const name of files.sort()) {
+      const bytes = await readFile(name);
+      const text = folder === 'persist' && bytes.length < 4096 ? withoutTimes(bytes.toString('latin1')) : bytes;
+      hash.update(`${path.relative(node.machine.root, name)} ${bytes.length}\n`).update(text);
+    }
+  }
+  return hash.digest('hex');
+}
+
+function withoutTimes(text: string): string {
+  return text.replace(/^(updated_at|verified_at|mtime|wtime)=.*$/gm, '$1');
 }
 
 /** How many changes were made since. */

@@ -4,7 +4,7 @@ import type { SystemImage } from '../../src/lab/system-image.ts';
 import type { ScriptArguments } from '../../src/remote/compose.ts';
 import type { StepScript } from '../../src/remote/scripts/index.ts';
 import { type ImageServer, file, serve } from './image-server.ts';
-import { changesMade, copyNode, killAt, makeKillingBin } from './kill.ts';
+import { changesMade, copyNode, killAt, makeKillingBin, remains, stopKilling } from './kill.ts';
 import { type Node, type Shell, makeImage, makeNode, makeYard } from './node-bed.ts';
 
 const OLD = 'KubeOS 1.0.0';
@@ -70,6 +70,7 @@ export function describeKilled(shell: Shell, firmware: 'uefi' | 'bios'): void {
     }
 
     async function killEach(step: StepScript, mayBootNew: boolean, torn: boolean): Promise<void> {
+      const seen = new Set<string>();
       for (let at = 1; ; at++) {
         const copy = await copyNode(node, path.join(yard.dir, 'killed'));
         await killAt(copy, at, torn);
@@ -80,7 +81,11 @@ export function describeKilled(shell: Shell, firmware: 'uefi' | 'bios'): void {
           break;
         }
         expect(answer.ended, where).toBe('SIGKILL');
-        await killAt(copy, 0);
+        stopKilling(copy);
+        // Two kills that leave the same go on in the same way.
+        const left = await remains(copy);
+        if (seen.has(left)) continue;
+        seen.add(left);
         const booted = await copy.machine.boot();
         expect(booted, where).toMatchObject({ kind: 'up' });
         if (booted.kind !== 'up' || (!mayBootNew && booted.slot !== 'A'))

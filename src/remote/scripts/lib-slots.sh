@@ -100,18 +100,24 @@ slot_bytes() { # SLOT; sysfs counts in units of 512 bytes whatever the disk's se
 # at 104, label at 120. XFS has its magic at 0 and its UUID at 32, and no write time.
 read_superblock() { # DEVICE: sets SB_TYPE (ext4, xfs or empty), SB_UUID, SB_WTIME, SB_LABEL
 	SB_TYPE='' SB_UUID='' SB_WTIME='' SB_LABEL=''
-	# shellcheck disable=SC2046 # one word a byte
-	set -- "$1" $(bytes_at "$1" 1024 120)
-	if [ "${58-}${59-}" = 53ef ]; then
+	file=$1
+	# shellcheck disable=SC2046 # one word a byte; the first is byte 1024
+	set -- $(dd if="$file" bs=8 skip=128 count=17 2>/dev/null | od -An -v -tx1)
+	if [ "${57-}${58-}" = 53ef ] && [ "$#" -eq 136 ]; then
 		SB_TYPE=ext4
-		SB_WTIME=$((0x${53}${52}${51}${50}))
-		SB_UUID=$(hex_at "$1" 1128 16)
-		SB_LABEL=$(dd if="$1" bs=1 skip=1144 count=16 2>/dev/null | tr -d '\000-\037\177-\377')
-	elif [ "$(hex_at "$1" 0 4)" = 58465342 ]; then
+		SB_WTIME=$((0x${52}${51}${50}${49}))
+		shift 104
+		SB_UUID=$1$2$3$4$5$6$7$8$9${10}${11}${12}${13}${14}${15}${16}
+		if [ "${17}" != 00 ]; then SB_LABEL=$(text_at "$file" 1144 16); fi
+	elif [ "$(hex_at "$file" 0 4)" = 58465342 ]; then
 		SB_TYPE=xfs
-		SB_UUID=$(hex_at "$1" 32 16)
-		SB_LABEL=$(dd if="$1" bs=1 skip=108 count=12 2>/dev/null | tr -d '\000-\037\177-\377')
+		SB_UUID=$(hex_at "$file" 32 16)
+		SB_LABEL=$(text_at "$file" 108 12)
 	fi
+}
+
+text_at() { # FILE OFFSET COUNT: what can be printed of it
+	dd if="$1" bs=1 skip="$2" count="$3" 2>/dev/null | tr -d '\000-\037\177-\377'
 }
 
 # ----------------------------------------------------------------------------------------------------- safe target
