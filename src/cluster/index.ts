@@ -1,3 +1,4 @@
+import * as z from 'zod';
 import type { ClusterNode, NodeRecord } from '../rollout/facts.ts';
 import type {
   Cluster,
@@ -34,6 +35,8 @@ import { findDaemonSets, findPolicyVersion, listBudgets, listPods, type Pod } fr
 
 export type { ClusterSettings } from './settings.ts';
 
+const placedPodSchema = z.object({ spec: z.object({ nodeName: z.string().optional() }) });
+
 /** A failure of the first requests through the proxy is told at once: the user is still there to mend it. */
 const FIRST_RETRY_FOR_MS = 5_000;
 /** Up to so many nodes are asked for their pods one by one; beyond, one list of all pods is cheaper. */
@@ -44,6 +47,8 @@ export interface KubectlCluster extends Cluster {
   /** Versions as `kubectl version` prints them. */
   readonly server: { version: string };
   readonly kubectl: { version: string };
+  /** The node that a pod runs on; undefined where there is no such pod. */
+  nodeOfPod(namespace: string, name: string): Promise<string | undefined>;
   disconnect(): Promise<void>;
 }
 
@@ -171,6 +176,16 @@ class ProxiedCluster implements KubectlCluster {
 
   acquireLock(request: LockRequest, signal: AbortSignal): Promise<HeldLock> {
     return acquireLock({ store: this.store, clock: this.tools.clock, seconds: this.lockSeconds }, request, signal);
+  }
+
+  async nodeOfPod(namespace: string, name: string): Promise<string | undefined> {
+    const { items } = await this.tools.api.list({
+      doing: `find the pod ${namespace}/${name}`,
+      path: `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods`,
+      query: { fieldSelector: `metadata.name=${name}` },
+      item: placedPodSchema,
+    });
+    return items[0]?.spec.nodeName;
   }
 
   async disconnect(): Promise<void> {

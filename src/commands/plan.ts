@@ -5,7 +5,7 @@ import { withConnections } from './connect.ts';
 import type { Deps } from './deps.ts';
 import { noticeOn } from './notices.ts';
 import type { PlanFlags } from './option-types.ts';
-import { requestOptions } from './request.ts';
+import { requestOptions, withOwnNode } from './request.ts';
 import { printInvalid, takeSpec, upgradeSpec } from './spec.ts';
 
 /** `kubeos plan`: what an upgrade would do, and what stands in its way. Changes nothing. */
@@ -14,7 +14,9 @@ export async function plan(deps: Deps, flags: PlanFlags): Promise<ExitCode> {
   if (inHand.kind === 'insecure') await printInvalid(deps, flags, inHand.result);
   if (inHand.kind !== 'valid') return EXIT.usage;
   const request = requestForSpec(upgradeSpec(inHand.spec, flags.file), requestOptions(flags, 'read'));
-  const planned = await withConnections(deps, flags, { notice: noticeOn(deps) }, (ports) => gatherPlan(ports, request));
+  const planned = await withConnections(deps, flags, { notice: noticeOn(deps) }, async (ports) =>
+    gatherPlan(ports, await withOwnNode(deps, ports.cluster, request)),
+  );
   const exitCode = exitForPlan(planned, flags.detailedExitcode);
   if (flags.output === 'json') {
     deps.io.stdout.write(await formatData(planToJson(planned, exitCode), 'json'));

@@ -1,4 +1,7 @@
-import { parseMaxUnavailable, type RequestOptions } from '../rollout/index.ts';
+import type { KubectlCluster } from '../cluster/index.ts';
+import { ownPod } from '../local/index.ts';
+import { parseMaxUnavailable, type RequestOptions, type RolloutRequest } from '../rollout/index.ts';
+import type { Deps } from './deps.ts';
 import type { ImageFlags, RolloutFlags } from './option-types.ts';
 
 /** What the flags add to a spec, or to a rollback without one. */
@@ -36,4 +39,15 @@ export function selectionOptions(flags: RolloutFlags): RequestOptions['selection
     ...(nodes === undefined ? {} : { nodes }),
     ...(exclude === undefined ? {} : { exclude }),
   };
+}
+
+/** The same request, aware of the node that kubeos itself runs on, where it runs as a pod of this very cluster. */
+export async function withOwnNode(
+  deps: Deps,
+  cluster: KubectlCluster,
+  request: RolloutRequest,
+): Promise<RolloutRequest> {
+  const pod = await ownPod(deps.io.env);
+  const ownNode = pod === undefined ? undefined : await cluster.nodeOfPod(pod.namespace, pod.name);
+  return ownNode === undefined ? request : { ...request, ownNode };
 }

@@ -33,6 +33,7 @@ import { resultWithoutWork } from '../rollout/use-cases.ts';
 import { withConnections, type Connections } from './connect.ts';
 import type { Deps } from './deps.ts';
 import type { RunFlags } from './option-types.ts';
+import { withOwnNode } from './request.ts';
 
 /** One run of `upgrade` or `rollback`: plan, question, work, result. */
 interface Run {
@@ -77,7 +78,8 @@ const STOPPING =
 async function inSteps(run: Run, connections: Connections): Promise<ExitCode> {
   const { deps, flags, request, progress, signals } = run;
   progress.activity('reading the cluster and its nodes');
-  const plan = await gatherPlan(connections, request, AbortSignal.any([signals.graceful, signals.hard]));
+  const own = await withOwnNode(deps, connections.cluster, request);
+  const plan = await gatherPlan(connections, own, AbortSignal.any([signals.graceful, signals.hard]));
   progress.activity(undefined);
   showPlan(run, plan);
   if (!hasWork(plan)) return printResult(run, resultWithoutWork(plan, run.id), undefined);

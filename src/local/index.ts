@@ -2,6 +2,7 @@ export { systemClock } from './clock.ts';
 export { describeHolder } from './holder.ts';
 export { runLogDir } from './log-dir.ts';
 export { createLogReport, type LogReport } from './log-report.ts';
+export { ownPod, type OwnPod } from './own-pod.ts';
 export { createPrompter, type Prompter } from './prompt.ts';
 export { newRunId } from './run-id.ts';
 export { childEnvironment, flagSetting, textSetting } from './settings.ts';
