@@ -39,7 +39,7 @@ export function addNode(core: Core, node: NewNode): KubeObject {
   const amount = { cpu: '4', memory: '8Gi', pods: '110', 'ephemeral-storage': '20Gi' };
   const conditions = [
     ...kubeletConditions().map(([type, reason]) =>
-      changedCondition(undefined, type, 'False', now, { reason, message: reason }),
+      heard(changedCondition(undefined, type, 'False', now, { reason, message: reason }), now),
     ),
     readyCondition(undefined, { ready: true }, now),
   ];
@@ -90,7 +90,7 @@ export function setNode(core: Core, name: string, change: NodeChange): KubeObjec
     if (condition.type === 'Ready') return readyCondition(condition, change, now);
     const status = isSilent(change) ? 'Unknown' : 'False';
     const reason = isSilent(change) ? SILENT : (new Map(kubeletConditions()).get(condition.type) ?? '');
-    return changedCondition(condition, condition.type, status, now, { reason, message: reason });
+    return heard(changedCondition(condition, condition.type, status, now, { reason, message: reason }), now);
   });
   return core.store.replace(nodes, {
     ...node,
@@ -133,14 +133,16 @@ const kubeletConditions = (): [string, string][] => [
 
 const isSilent = (change: NodeChange): boolean => change.ready === false && (change.reason ?? SILENT) === SILENT;
 
+const heard = (condition: JsonObject, now: string): JsonObject => ({ ...condition, lastHeartbeatTime: now });
+
 function readyCondition(before: Condition | undefined, change: NodeChange, now: string): JsonObject {
   if (change.ready === true) {
     const words = { reason: 'KubeletReady', message: 'kubelet is posting ready status' };
-    return { ...changedCondition(before, 'Ready', 'True', now, words), lastHeartbeatTime: now };
+    return heard(changedCondition(before, 'Ready', 'True', now, words), now);
   }
   const reason = change.reason ?? SILENT;
   const silence = 'Kubelet stopped posting node status.';
   const message = change.message ?? (isSilent(change) ? silence : `the kubelet says ${reason}`);
   const status = isSilent(change) ? 'Unknown' : 'False';
-  return { ...changedCondition(before, 'Ready', status, now, { reason, message }), lastHeartbeatTime: now };
+  return heard(changedCondition(before, 'Ready', status, now, { reason, message }), now);
 }
