@@ -12,7 +12,8 @@ export const FAULTS = {
   'boot-fails': { what: 'the next trial boot panics; the node comes back in its old slot', times: 1 },
   'never-comes-back': { what: 'the next trial boot hangs until --clear cycles the power', times: 1 },
   unready: { what: 'a slot on trial comes up, but its kubelet never becomes Ready' },
-  'drain-blocked': { what: 'a PodDisruptionBudget allows no eviction of a pod on the node' },
+  'drain-blocked': { what: 'a PodDisruptionBudget allows no eviction now: a drain waits until --clear' },
+  'drain-impossible': { what: 'a PodDisruptionBudget never allows the eviction of a pod on the node' },
   'power-off': { what: 'the node loses its power until --clear' },
 } as const satisfies Record<string, { what: string; times?: number }>;
 

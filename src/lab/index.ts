@@ -1,0 +1,6 @@
+export type { ControlledNode } from './control.ts';
+export { askLab } from './control.ts';
+export { runLab, startInBackground, stopLab } from './daemon.ts';
+export { FAULTS, FAULT_KINDS, isFaultKind } from './faults.ts';
+export { labPaths } from './lab-files.ts';
+export { findLab, noLab } from './lab-record.ts';
