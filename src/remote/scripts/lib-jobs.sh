@@ -57,7 +57,7 @@ end_job() {
 	if [ -n "$unit" ] && job_runs; then
 		systemctl stop "$unit" || say "systemctl stop $unit failed"
 	elif [ -z "$unit" ]; then
-		end_processes TERM 20
+		end_processes TERM 10
 		end_processes KILL 100
 	fi
 	if job_runs; then die busy "the detached step $(first_line "$JOB/step") does not end"; fi
