@@ -15,7 +15,7 @@ export async function gatherPlan(
   signal?: AbortSignal,
 ): Promise<Plan> {
   const { cluster, remote } = ports;
-  const missingRights = await cluster.missingRights(request.rights);
+  const missingRights = await cluster.missingRights(request.rights, request.drain);
   const nodes = await cluster.nodes(signal);
   const [osResources, observed] = await Promise.all([
     cluster.osResources(),

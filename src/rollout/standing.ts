@@ -65,11 +65,18 @@ function layoutOf(node: ClusterNode, seen: NodeObservation, goal: NodeGoal): Lay
 
 function judge(layout: Layout): Standing {
   const { open } = layout;
+  if (open !== undefined && open.armedBootId !== '' && open.target === layout.active) return judgeTrial(layout, open);
   if (open?.phase === 'armed' || open?.phase === 'proven') {
+    // A slot that was booted by hand is proven without ever having been armed.
     return open.target === layout.active ? judgeTrial(layout, open) : judgeArmed(layout, open);
   }
-  return judgeFellBack(layout) ?? judgeUnarmed(layout);
+  const standing = judgeFellBack(layout) ?? judgeUnarmed(layout);
+  return armedByAnother(layout) ? withPreliminary(standing, { kind: 'disarm' }, layout) : standing;
 }
+
+/** The power went between two lines of arming, in a run with another goal: its journal does not say `armed` yet. */
+const armedByAnother = ({ open, goal, seen }: Layout): boolean =>
+  open !== undefined && !isMine(open, goal) && open.phase === 'verified' && seen.bootEnv?.next === open.target;
 
 function judgeUnarmed(layout: Layout): Standing {
   const { open, active, permanent, goal } = layout;

@@ -1,0 +1,221 @@
+import { ApiUnreachableError, KubeosError, LockHeldError, LockLostError } from '../../src/errors.ts';
+import { EXIT } from '../../src/exit-codes.ts';
+import type { ClusterNode, NodeRecord } from '../../src/rollout/facts.ts';
+import type {
+  Cluster,
+  DrainForecast,
+  DrainOptions,
+  DrainProgress,
+  HeldLock,
+  LockRequest,
+  LockState,
+  MissingRight,
+  OsResource,
+} from '../../src/rollout/ports.ts';
+import type { SimClient } from './client.ts';
+import type { SimNode, SimWorld } from './world.ts';
+
+const LEASE_MS = 60_000;
+const RENEW_MS = 15_000;
+const EVICTION_MS = 500;
+
+/** The port `Cluster` over a simulated world, as strict as a real API server with our adapter before it. */
+export class SimCluster implements Cluster {
+  missing: readonly MissingRight[] = [];
+  readonly #client: SimClient;
+  readonly #world: SimWorld;
+
+  constructor(client: SimClient) {
+    this.#client = client;
+    this.#world = client.world;
+  }
+
+  async missingRights(): Promise<readonly MissingRight[]> {
+    return this.#ask('missingRights', () => this.missing);
+  }
+
+  async nodes(): Promise<readonly ClusterNode[]> {
+    return this.#ask('nodes', () => [...this.#world.nodes.keys()].sort().map((name) => this.#world.shown(name)));
+  }
+
+  watchNodes(onChange: (nodes: ReadonlyMap<string, ClusterNode>) => void): () => void {
+    const tell = (): void => {
+      if (this.#client.dead || this.#client.frozen || this.#world.apiAway) return;
+      onChange(new Map([...this.#world.nodes.keys()].map((name) => [name, this.#world.shown(name)])));
+    };
+    this.#world.watchers.add(tell);
+    this.#client.onThaw.push(tell);
+    tell();
+    return () => void this.#world.watchers.delete(tell);
+  }
+
+  async osResources(): Promise<readonly OsResource[]> {
+    return this.#ask('osResources', () => this.#world.osResources);
+  }
+
+  async forecastDrains(names: readonly string[]): Promise<ReadonlyMap<string, DrainForecast>> {
+    return this.#ask('forecast', () => {
+      return new Map(names.map((name) => [name, { pods: this.#world.node(name).pods.length, obstacles: [] }]));
+    });
+  }
+
+  async record(name: string, record: NodeRecord): Promise<void> {
+    await this.#ask(`record ${name} ${record.step}`, () => {
+      const node = this.#found(name);
+      refuseOlder(node, record.token);
+      node.record = record;
+      this.#world.changed();
+    });
+  }
+
+  async cordon(name: string, record: Omit<NodeRecord, 'cordon'>): Promise<NodeRecord> {
+    return this.#ask(`cordon ${name}`, () => {
+      const node = this.#found(name);
+      refuseOlder(node, record.token);
+      const ours = node.cordoned && node.record?.cordon === 'ours';
+      const full: NodeRecord = { ...record, cordon: node.cordoned && !ours ? 'found' : 'ours' };
+      node.record = full;
+      if (!node.cordoned) this.#world.cordonByRun(name);
+      else this.#world.changed();
+      return full;
+    });
+  }
+
+  async release(name: string, token: number): Promise<void> {
+    await this.#ask(`release ${name}`, () => {
+      const node = this.#found(name);
+      if (node.record === undefined) return;
+      refuseOlder(node, token);
+      const ours = node.record.cordon === 'ours';
+      delete node.record;
+      if (ours && node.cordoned) this.#world.uncordonByRun(name);
+      else this.#world.changed();
+    });
+  }
+
+  async drain(
+    name: string,
+    options: DrainOptions,
+    onProgress: (progress: DrainProgress) => void,
+    signal: AbortSignal,
+  ): Promise<{ evicted: number }> {
+    const atStart = await this.#ask(`drain ${name}`, () => this.#found(name).pods.length);
+    const end = options.timeoutMs === 0 ? Infinity : this.#world.clock.now() + options.timeoutMs;
+    for (;;) {
+      signal.throwIfAborted();
+      const { pods } = this.#found(name);
+      const free = pods.findIndex((pod) => pod.blocked !== true);
+      const waitingFor = pods[0]?.name;
+      if (waitingFor === undefined) break;
+      if (free !== -1) pods.splice(free, 1);
+      const because = free === -1 ? { because: 'budget shop/db allows 0' } : {};
+      onProgress({ podsLeft: pods.length, podsAtStart: atStart, waitingFor, ...because });
+      if (this.#world.clock.now() >= end) {
+        throw new KubeosError(`the drain waited for pod ${waitingFor}`, EXIT.incomplete, { step: 'drain', node: name });
+      }
+      await this.#client.clock.sleep(free === -1 ? 5000 : EVICTION_MS, signal);
+    }
+    await this.#client.breathe(`drained ${name}`);
+    return { evicted: atStart };
+  }
+
+  async heartbeat(name: string): Promise<string | undefined> {
+    return this.#ask(`heartbeat ${name}`, () => this.#found(name).machine.heartbeat());
+  }
+
+  async lockState(): Promise<LockState | undefined> {
+    return this.#ask('lockState', () => {
+      const { token, held, holder, what, run } = this.#world.lease;
+      return token === 0 ? undefined : { held, holder, what, run, token };
+    });
+  }
+
+  async acquireLock(request: LockRequest, signal: AbortSignal): Promise<HeldLock> {
+    const { lease } = this.#world;
+    await this.#client.breathe('acquire lock');
+    if (lease.held) {
+      const { renewals, token } = lease;
+      await this.#client.clock.sleep(LEASE_MS, signal);
+      const moved = lease.renewals !== renewals || lease.token !== token;
+      if (this.#world.lease.held && moved) {
+        throw new LockHeldError('another run holds the lock', { reason: lease.holder });
+      }
+    }
+    Object.assign(lease, { ...request, held: true, token: lease.token + 1 });
+    await this.#client.breathe('lock acquired');
+    return new SimLock(this.#client, lease.token);
+  }
+
+  #found(name: string): SimNode {
+    const node = this.#world.nodes.get(name);
+    if (node === undefined) throw new KubeosError(`no node ${name}`, EXIT.incomplete);
+    return node;
+  }
+
+  /** The request, what it does, and the answer: a run may die on either way. */
+  async #ask<T>(doing: string, act: () => T): Promise<T> {
+    await this.#client.breathe(doing);
+    if (this.#world.apiAway) throw new ApiUnreachableError('the API server does not answer');
+    const answer = act();
+    await this.#client.breathe(`${doing}, answered`);
+    return answer;
+  }
+}
+
+function refuseOlder(node: SimNode, token: number): void {
+  if ((node.record?.token ?? 0) > token) throw new LockLostError('a newer run has this node');
+}
+
+class SimLock implements HeldLock {
+  token: number;
+  readonly #lost = new AbortController();
+  readonly #client: SimClient;
+  #over = false;
+
+  constructor(client: SimClient, token: number) {
+    this.#client = client;
+    this.token = token;
+    this.#renew();
+    client.onThaw.push(() => void this.#stillOurs());
+  }
+
+  get lost(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  describe(what: string): void {
+    if (!this.#over) this.#client.world.lease.what = what;
+  }
+
+  async raiseAbove(floor: number): Promise<void> {
+    await this.#client.breathe('raise the token');
+    if (!this.#stillOurs()) throw new LockLostError('the lock is gone');
+    if (floor >= this.token) this.token = floor + 1;
+    this.#client.world.lease.token = this.token;
+  }
+
+  async release(): Promise<void> {
+    if (this.#over) return;
+    await this.#client.breathe('release the lock');
+    if (this.#stillOurs()) this.#client.world.lease.held = false;
+    this.#over = true;
+  }
+
+  #renew(): void {
+    this.#client.world.clock.after(RENEW_MS, () => {
+      if (this.#over || this.#client.dead) return;
+      if (!this.#client.frozen && this.#stillOurs()) this.#client.world.lease.renewals++;
+      this.#renew();
+    });
+  }
+
+  #stillOurs(): boolean {
+    const { lease } = this.#client.world;
+    const ours = lease.token === this.token && lease.held;
+    if (!ours && !this.#over) {
+      this.#over = true;
+      this.#lost.abort(new LockLostError('another run took the lock'));
+    }
+    return ours;
+  }
+}

@@ -1,0 +1,351 @@
+import { ConnectError, KubeosError, LockLostError } from '../../src/errors.ts';
+import { EXIT } from '../../src/exit-codes.ts';
+import type { ClusterNode, NodeJournal, NodeObservation, Slot } from '../../src/rollout/facts.ts';
+import type {
+  Assignment,
+  Authority,
+  BootReport,
+  DiskArtifact,
+  Remote,
+  StepProgress,
+  Verified,
+} from '../../src/rollout/ports.ts';
+import type { SimClient } from './client.ts';
+import type { SimJob, SimMachine } from './machine.ts';
+import type { SimWorld } from './world.ts';
+
+const JOB_MS = { stage: 12_000, write: 15_000, verify: 9000 } as const;
+const POLL_MS = 4000;
+const BOOT_POLL_MS = 3000;
+const BYTES = 10 ** 9;
+
+const outOfOrder = (why: string): KubeosError =>
+  new KubeosError('a step that must come first has not been done', EXIT.incomplete, { reason: why });
+
+/** The port `Remote` over simulated machines: it refuses whatever the node scripts refuse. */
+export class SimRemote implements Remote {
+  readonly #client: SimClient;
+  readonly #world: SimWorld;
+
+  constructor(client: SimClient) {
+    this.#client = client;
+    this.#world = client.world;
+  }
+
+  async observe(node: ClusterNode): Promise<NodeObservation> {
+    return this.#call(node, 'observe', (machine) => machine.observe());
+  }
+
+  async claim(node: ClusterNode, by: Authority): Promise<void> {
+    await this.#change(node, by, 'claim', () => undefined);
+  }
+
+  async begin(node: ClusterNode, by: Authority, assignment: Assignment): Promise<void> {
+    await this.#change(node, by, 'begin', (machine) => {
+      const { journal } = machine;
+      const keys = ['operation', 'version', 'sha256', 'from', 'target'] as const;
+      const same = journal !== undefined && isOpen(journal) && keys.every((key) => journal[key] === assignment[key]);
+      if (same) {
+        machine.journal = { ...journal, run: by.run, token: by.token };
+        return;
+      }
+      endJob(machine);
+      const fresh = { phase: 'started' as const, armedBootId: '', reason: '', updatedAt: 0 };
+      machine.journal = { ...assignment, ...fresh, run: by.run, token: by.token };
+    });
+  }
+
+  async stage(
+    node: ClusterNode,
+    by: Authority,
+    artifact: DiskArtifact,
+    onProgress: (progress: StepProgress) => void,
+    signal: AbortSignal,
+  ): Promise<{ bytes: number }> {
+    await this.#job(node, by, 'stage', artifact.sha256, onProgress, signal, {
+      done: (machine) => machine.artifact?.sha256 === artifact.sha256,
+      begin: (machine) => needOpen(machine),
+      end: (machine) => {
+        const image = this.#world.images.get(artifact.sha256);
+        if (image === undefined || this.#world.fault(machine.name).corruptDownload === true) {
+          throw new KubeosError('the image is not the one that the spec names', EXIT.incomplete);
+        }
+        machine.artifact = { ...image, ...this.#world.behaviour.get(machine.name) };
+      },
+    });
+    return { bytes: BYTES };
+  }
+
+  async write(
+    node: ClusterNode,
+    by: Authority,
+    target: Slot,
+    onProgress: (progress: StepProgress) => void,
+    signal: AbortSignal,
+  ): Promise<{ bytes: number }> {
+    await this.#job(node, by, 'write', target, onProgress, signal, {
+      done: () => false,
+      begin: (machine) => {
+        needOpen(machine);
+        if (machine.artifact?.sha256 !== machine.journal?.sha256) throw outOfOrder('nothing is staged');
+        if (machine.permanent !== machine.active || machine.active === target)
+          throw outOfOrder(`slot ${target} is unsafe`);
+        this.#world.setEnv(machine, machine.active, undefined);
+        this.#world.writeBegins(machine, target);
+        machine.slots[target] = { dirty: true, stamp: machine.slots[target].stamp + 1 };
+        this.#world.checkBootable(machine);
+      },
+      end: (machine) => {
+        if (this.#world.fault(machine.name).writeFails === true) {
+          throw new KubeosError('the disk did not take the image', EXIT.incomplete);
+        }
+        machine.slots[target] = { ...machine.slots[target], content: machine.artifact! };
+      },
+    });
+    return { bytes: BYTES };
+  }
+
+  async verify(
+    node: ClusterNode,
+    by: Authority,
+    assignment: Assignment,
+    onProgress: (progress: StepProgress) => void,
+    signal: AbortSignal,
+  ): Promise<Verified> {
+    let basis: Verified['basis'] = 'bytes';
+    await this.#job(node, by, 'verify', assignment.target, onProgress, signal, {
+      done: () => false,
+      begin: (machine) => needOpen(machine),
+      end: (machine) => {
+        const slot = machine.slots[assignment.target];
+        const { content } = slot;
+        if (content === undefined || (assignment.operation === 'rollback' && slot.dirty))
+          throw badContent('nothing boots');
+        if (content.version !== assignment.version) throw badContent(`it holds ${content.version}`);
+        if (assignment.operation === 'upgrade' && content.sha256 !== assignment.sha256) throw badContent('other bytes');
+        if (assignment.operation === 'rollback')
+          basis = machine.recordHolds(assignment.target) ? 'recorded digest' : 'content only';
+        const record = { version: content.version, sha256: content.sha256, verifiedAt: 0, stamp: slot.stamp };
+        machine.slots[assignment.target] = { ...slot, dirty: false, record };
+        machine.journal = { ...machine.journal!, phase: 'verified' };
+      },
+    });
+    return { version: assignment.version, basis };
+  }
+
+  async arm(node: ClusterNode, by: Authority, target: Slot): Promise<void> {
+    await this.#change(node, by, 'arm', (machine) => {
+      const { journal } = machine;
+      if (journal?.target !== target || (journal.phase !== 'verified' && journal.phase !== 'armed')) {
+        throw outOfOrder('verify comes first');
+      }
+      if (target === machine.active || !machine.recordHolds(target))
+        throw outOfOrder(`slot ${target} is not as verified`);
+      this.#world.setEnv(machine, machine.active, target);
+      machine.journal = { ...journal, phase: 'armed', armedBootId: machine.bootId };
+    });
+  }
+
+  async reboot(node: ClusterNode, by: Authority, purpose: 'trial' | 'send-back'): Promise<void> {
+    await this.#change(node, by, `reboot ${purpose}`, (machine) => {
+      const { journal } = machine;
+      if (purpose === 'trial') {
+        if (journal?.phase !== 'armed' || journal.armedBootId !== machine.bootId) throw outOfOrder('arm comes first');
+      } else if (journal === undefined || journal.armedBootId === '' || journal.target !== machine.active) {
+        throw outOfOrder('this boot is not a trial');
+      }
+      this.#world.rebootByRun(machine);
+    });
+  }
+
+  async awaitBoot(
+    node: ClusterNode,
+    previousBootId: string,
+    timeoutMs: number,
+    signal: AbortSignal,
+  ): Promise<BootReport | undefined> {
+    const machine = this.#world.machine(node.name);
+    const end = timeoutMs === 0 ? Infinity : this.#client.clock.now() + timeoutMs;
+    for (;;) {
+      signal.throwIfAborted();
+      await this.#client.breathe(`boot-report ${node.name}`);
+      if (this.#reachable(machine) && machine.bootId !== previousBootId) {
+        return { bootId: machine.bootId, active: machine.active, osVersion: machine.running.version };
+      }
+      if (this.#client.clock.now() >= end) return undefined;
+      await this.#client.clock.sleep(BOOT_POLL_MS, signal);
+    }
+  }
+
+  async prove(
+    node: ClusterNode,
+    by: Authority,
+    expected: { slot: Slot; version: string; adopt: boolean },
+  ): Promise<void> {
+    await this.#change(node, by, 'prove', (machine) => {
+      const { journal } = machine;
+      if (journal?.target !== expected.slot || journal.phase === 'fell-back' || journal.phase === 'aborted') {
+        throw outOfOrder('the journal does not lead here');
+      }
+      if (!expected.adopt && journal.armedBootId === machine.bootId) throw notProven('it has not rebooted');
+      if (machine.active !== expected.slot) throw notProven(`slot ${machine.active} runs`);
+      if (machine.running.version !== expected.version) throw notProven(`it runs ${machine.running.version}`);
+      if (journal.phase !== 'committed') machine.journal = { ...journal, phase: 'proven', provenBoot: machine.bootId };
+    });
+  }
+
+  async commit(node: ClusterNode, by: Authority, slot: Slot): Promise<void> {
+    await this.#change(node, by, 'commit', (machine) => {
+      const { journal } = machine;
+      if (journal?.phase === 'committed' && journal.target === slot) return;
+      if (journal?.phase !== 'proven' || journal.target !== slot || journal.provenBoot !== machine.bootId) {
+        throw outOfOrder('prove comes first');
+      }
+      if (this.#world.fault(machine.name).commitFails === true) {
+        throw new KubeosError('the boot environment did not keep what was written', EXIT.incomplete);
+      }
+      this.#world.setEnv(machine, slot, undefined);
+      machine.journal = { ...journal, phase: 'committed' };
+      machine.artifact = undefined;
+    });
+  }
+
+  async close(
+    node: ClusterNode,
+    by: Authority,
+    outcome: 'aborted' | 'fell-back',
+    reason: string,
+  ): Promise<NodeJournal> {
+    return this.#change(node, by, `close ${outcome}`, (machine) => {
+      const { journal } = machine;
+      if (journal === undefined || journal.phase === 'committed') throw outOfOrder('there is nothing to close');
+      endJob(machine);
+      if (outcome === 'fell-back') {
+        if (machine.active === journal.target) throw outOfOrder('it has not fallen back');
+        if (journal.sha256 !== '') machine.failed.add(journal.sha256);
+      }
+      this.#world.setEnv(machine, machine.permanent, undefined);
+      machine.journal = { ...journal, phase: outcome, reason };
+      return machine.journal;
+    });
+  }
+
+  async log(node: ClusterNode, message: string): Promise<void> {
+    await this.#call(node, 'log', () => void this.#world.logs.push({ node: node.name, message }));
+  }
+
+  async logTail(node: ClusterNode): Promise<readonly string[]> {
+    return this.#call(node, 'logs', () => [`kubeos: last line of ${node.name}`]);
+  }
+
+  // --------------------------------------------------------------------------------------------- the way there
+
+  #reachable(machine: SimMachine): boolean {
+    return machine.answersSsh && this.#world.fault(machine.name).refusesSsh !== true;
+  }
+
+  async #call<T>(node: ClusterNode, doing: string, act: (machine: SimMachine) => T): Promise<T> {
+    const machine = this.#world.machine(node.name);
+    await this.#client.breathe(`${doing} ${node.name}`);
+    this.#needConnection(machine);
+    const answer = act(machine);
+    await this.#client.breathe(`${doing} ${node.name}, answered`);
+    this.#needConnection(machine);
+    return answer;
+  }
+
+  #needConnection(machine: SimMachine): void {
+    if (!this.#reachable(machine))
+      throw new ConnectError('the node does not answer', 'timeout', { node: machine.name });
+  }
+
+  async #change<T>(node: ClusterNode, by: Authority, doing: string, act: (machine: SimMachine) => T): Promise<T> {
+    return this.#call(node, doing, (machine) => {
+      if (by.token < machine.token)
+        throw new LockLostError('another run has taken over this node', { node: node.name });
+      machine.token = by.token;
+      if (machine.job !== undefined && machine.job.token < by.token && doing === 'claim') endJob(machine);
+      this.#world.actedBy(node.name, by.token);
+      return act(machine);
+    });
+  }
+
+  /** A detached step: started or adopted, then polled; it goes on without us. */
+  async #job(
+    node: ClusterNode,
+    by: Authority,
+    step: SimJob['step'],
+    mark: string,
+    onProgress: (progress: StepProgress) => void,
+    signal: AbortSignal,
+    work: {
+      done: (machine: SimMachine) => boolean;
+      begin: (machine: SimMachine) => void;
+      end: (machine: SimMachine) => void;
+    },
+  ): Promise<void> {
+    signal.throwIfAborted();
+    const launched = await this.#change(node, by, `launch ${step}`, (machine) => {
+      if (machine.job?.mark === `${step} ${mark}` && machine.job.state === 'running') return machine.job;
+      if (work.done(machine)) return undefined;
+      endJob(machine);
+      work.begin(machine);
+      machine.job = this.#launch(machine, { step, mark: `${step} ${mark}`, token: by.token }, work.end);
+      return machine.job;
+    });
+    if (launched === undefined) return;
+    for (;;) {
+      if (signal.aborted) {
+        await this.#change(node, by, 'end-job', endJob).catch(() => undefined);
+        throw signal.reason as Error;
+      }
+      const job = await this.#call(node, `poll ${step}`, (machine) => machine.job);
+      if (job !== launched) throw outOfOrder(`${step} vanished on the node`);
+      if (job.state === 'failed') throw job.error!;
+      if (job.state === 'done') return;
+      const share = (this.#world.clock.now() - job.startedAt) / job.ms;
+      onProgress({ doneBytes: Math.floor(share * BYTES), totalBytes: BYTES });
+      await this.#client.clock.sleep(POLL_MS, signal).catch(() => undefined);
+    }
+  }
+
+  #launch(
+    machine: SimMachine,
+    job: Pick<SimJob, 'step' | 'mark' | 'token'>,
+    end: (machine: SimMachine) => void,
+  ): SimJob {
+    const running: SimJob = {
+      ...job,
+      startedAt: this.#world.clock.now(),
+      ms: JOB_MS[job.step],
+      state: 'running',
+      cancel: this.#world.clock.after(JOB_MS[job.step], () => {
+        try {
+          end(machine);
+          running.state = 'done';
+        } catch (error) {
+          running.state = 'failed';
+          running.error = error as Error;
+        }
+      }),
+    };
+    return running;
+  }
+}
+
+const isOpen = ({ phase }: NodeJournal): boolean =>
+  phase !== 'committed' && phase !== 'fell-back' && phase !== 'aborted';
+
+function needOpen({ journal }: SimMachine): void {
+  if (journal === undefined || !isOpen(journal)) throw outOfOrder('begin comes first');
+}
+
+function endJob(machine: SimMachine): void {
+  machine.job?.cancel();
+  machine.job = undefined;
+}
+
+const badContent = (reason: string): KubeosError =>
+  new KubeosError('the slot holds no system that this node can boot', EXIT.incomplete, { reason });
+const notProven = (reason: string): KubeosError =>
+  new KubeosError('the node does not run what was expected', EXIT.incomplete, { reason });

@@ -1,0 +1,266 @@
+import type { ClusterNode, NodeRecord, Slot } from '../../src/rollout/facts.ts';
+import type { DrainOptions, OsResource } from '../../src/rollout/ports.ts';
+import { digestOf, SimMachine, system, type SimSystem } from './machine.ts';
+import { VirtualClock } from './virtual-clock.ts';
+
+export interface SimPod {
+  name: string;
+  /** Its budget allows no eviction. */
+  blocked?: boolean;
+}
+
+export interface SimNode {
+  machine: SimMachine;
+  labels: Record<string, string>;
+  controlPlane: boolean;
+  ready: boolean;
+  cordoned: boolean;
+  /** Who cordoned it. */
+  cordonedBy?: 'a user' | 'a run';
+  osImage: string;
+  bootId: string;
+  record?: NodeRecord;
+  pods: SimPod[];
+}
+
+export interface SimLease {
+  holder: string;
+  what: string;
+  run: string;
+  held: boolean;
+  token: number;
+  renewals: number;
+}
+
+/** What goes wrong on a node, until it is taken away. */
+export interface SimFaults {
+  refusesSsh?: boolean;
+  corruptDownload?: boolean;
+  writeFails?: boolean;
+  commitFails?: boolean;
+}
+
+const NOT_READY_AFTER_MS = 40_000;
+
+/** A cluster of simulated machines. Whoever changes it does so here, and every change is held against what always holds. */
+export class SimWorld {
+  readonly clock = new VirtualClock();
+  readonly nodes = new Map<string, SimNode>();
+  readonly faults = new Map<string, SimFaults>();
+  readonly watchers = new Set<() => void>();
+  /** What the image server serves, by digest. */
+  readonly images = new Map<string, SimSystem>();
+  /** An image that behaves otherwise on one node than on the rest. */
+  readonly behaviour = new Map<string, Partial<SimSystem>>();
+  readonly broken: string[] = [];
+  readonly logs: { node: string; message: string }[] = [];
+  osResources: OsResource[] = [];
+  lease: SimLease = { holder: '', what: '', run: '', held: false, token: 0, renewals: 0 };
+  apiAway = false;
+  /** Set by a scenario: the budget that every cordon is held against. */
+  budget = { maxUnavailable: Infinity, addressed: (): readonly string[] => [...this.nodes.keys()] };
+
+  constructor(names: readonly string[] = ['worker-1', 'worker-2', 'worker-3'], running = system('KubeOS 1.0.0')) {
+    for (const name of names) this.addNode(name, running);
+    this.addImage(system('KubeOS 2.0.0'));
+  }
+
+  addNode(name: string, running: SimSystem): SimNode {
+    const machine = new SimMachine(name, this.clock, running);
+    const node: SimNode = {
+      machine,
+      labels: {},
+      controlPlane: false,
+      ready: true,
+      cordoned: false,
+      osImage: running.version,
+      bootId: machine.bootId,
+      pods: [{ name: `shop/${name}-a` }, { name: `shop/${name}-b` }],
+    };
+    machine.onKubelet = (event) => this.#onKubelet(node, event);
+    this.nodes.set(name, node);
+    this.faults.set(name, {});
+    return node;
+  }
+
+  addImage(image: SimSystem): void {
+    this.images.set(image.sha256, image);
+  }
+
+  node(name: string): SimNode {
+    const node = this.nodes.get(name);
+    if (node === undefined) throw new Error(`no node ${name}`);
+    return node;
+  }
+
+  machine(name: string): SimMachine {
+    return this.node(name).machine;
+  }
+
+  fault(name: string): SimFaults {
+    return this.faults.get(name)!;
+  }
+
+  isDown = (name: string): boolean => !this.node(name).ready || this.node(name).cordoned;
+
+  /** What the cluster's API shows. */
+  shown(name: string): ClusterNode {
+    const { labels, controlPlane, ready, cordoned, osImage, bootId, record } = this.node(name);
+    return {
+      name,
+      uid: `uid-${name}`,
+      addresses: [{ type: 'InternalIP', address: '10.0.0.1' }],
+      labels,
+      controlPlane,
+      ready,
+      ...(ready ? {} : { notReadyBecause: 'NodeStatusUnknown' }),
+      cordoned,
+      osImage,
+      kernelVersion: '5.10.0',
+      architecture: 'amd64',
+      bootId,
+      ...(record === undefined ? {} : { record }),
+      operatorUpgrading: 'upgrade.openeuler.org/upgrading' in labels,
+    };
+  }
+
+  /** Something in the cluster changed: the watchers hear of it. */
+  changed(): void {
+    for (const tell of this.watchers) tell();
+  }
+
+  // ------------------------------------------------------------------------------------ what always holds
+
+  #violated(what: string): void {
+    this.broken.push(`${this.clock.now()}: ${what}`);
+  }
+
+  /** A run cordons a node: invariant 1. */
+  cordonByRun(name: string): void {
+    const node = this.node(name);
+    const wasDown = this.isDown(name);
+    node.cordoned = true;
+    node.cordonedBy = 'a run';
+    const down = this.budget.addressed().filter(this.isDown);
+    if (!wasDown && down.length > this.budget.maxUnavailable) {
+      this.#violated(`1: ${down.join(', ')} are unavailable, ${this.budget.maxUnavailable} may be`);
+    }
+    this.changed();
+  }
+
+  /** A run takes a cordon off: invariant 7. */
+  uncordonByRun(name: string): void {
+    const node = this.node(name);
+    if (node.cordonedBy === 'a user') this.#violated(`7: the user's cordon was taken off ${name}`);
+    node.cordoned = false;
+    delete node.cordonedBy;
+    this.schedulePods();
+  }
+
+  cordonByUser(name: string): void {
+    const node = this.node(name);
+    node.cordoned = true;
+    node.cordonedBy = 'a user';
+    this.changed();
+  }
+
+  schedulePods(): void {
+    for (const [name, node] of this.nodes) {
+      if (!node.cordoned && node.pods.length === 0) node.pods = [{ name: `shop/${name}-again` }];
+    }
+    this.changed();
+  }
+
+  /** A slot's first byte changes: invariants 2 and 4. */
+  writeBegins(machine: SimMachine, target: Slot): void {
+    if (target === machine.active) this.#violated(`2: ${machine.name} writes its active slot ${target}`);
+    if (machine.permanent !== machine.active)
+      this.#violated(`4: ${machine.name} writes while ${machine.permanent} is permanent`);
+    if (machine.env.next !== undefined)
+      this.#violated(`4: ${machine.name} writes while slot ${machine.env.next} is armed`);
+  }
+
+  /** The boot environment changes: invariants 3 and 4. */
+  setEnv(machine: SimMachine, saved: Slot, next: Slot | undefined): void {
+    const { journal } = machine;
+    if (saved !== machine.permanent) {
+      const proven = journal?.phase === 'proven' && journal.provenBoot === machine.bootId && saved === machine.active;
+      if (!proven) this.#violated(`4: slot ${saved} of ${machine.name} becomes permanent without proof`);
+      else this.#checkHealthy(machine);
+    }
+    if (next !== undefined) {
+      const slot = machine.slots[next];
+      const version = slot.content?.version;
+      if (!machine.recordHolds(next) && journal?.operation !== 'rollback') {
+        this.#violated(`3: ${machine.name} is armed to slot ${next}, which was not read back`);
+      }
+      if (slot.dirty || version !== journal?.version) {
+        this.#violated(
+          `3: ${machine.name} is armed to ${version ?? 'nothing'}, not to ${journal?.version ?? 'nothing'}`,
+        );
+      }
+    }
+    machine.env = next === undefined ? { saved } : { saved, next };
+    this.checkBootable(machine);
+  }
+
+  /** Success needs health: invariant 6. */
+  #checkHealthy({ name, bootId, running }: SimMachine): void {
+    const node = this.node(name);
+    if (!node.ready || node.bootId !== bootId || node.osImage !== running.version) {
+      this.#violated(`6: ${name} is committed, though its kubelet is not Ready on this boot`);
+    }
+  }
+
+  /** A power cut now leaves a node that boots: invariant 4. */
+  checkBootable(machine: SimMachine): void {
+    const { content, dirty } = machine.slots[machine.permanent];
+    if (content === undefined || dirty) this.#violated(`4: ${machine.name} would not boot slot ${machine.permanent}`);
+  }
+
+  /** A run reboots a node: invariant 5. */
+  rebootByRun(machine: SimMachine): void {
+    const node = this.node(machine.name);
+    if (!node.cordoned || node.pods.length > 0) {
+      this.#violated(`5: ${machine.name} is rebooted with ${node.pods.length} pods, cordoned: ${node.cordoned}`);
+    }
+    machine.reset(1000);
+  }
+
+  /** A script of a run works on a node: invariant 8. */
+  actedBy(name: string, token: number): void {
+    if (token < this.machine(name).token) this.#violated(`8: a run with token ${token} changed ${name}`);
+  }
+
+  #onKubelet(node: SimNode, event: 'gone' | 'registered'): void {
+    const { machine } = node;
+    const { boots } = machine;
+    if (event === 'gone') {
+      this.clock.after(NOT_READY_AFTER_MS, () => {
+        if (machine.boots !== boots || machine.kubelet.registered) return;
+        node.ready = false;
+        this.changed();
+      });
+      return;
+    }
+    node.osImage = machine.running.version;
+    node.bootId = machine.bootId;
+    node.ready = machine.running.kubelet === 'ready';
+    this.changed();
+  }
+}
+
+export const DRAIN: DrainOptions = {
+  timeoutMs: 600_000,
+  gracePeriodSeconds: -1,
+  force: false,
+  deleteEmptyDirData: false,
+  disableEviction: false,
+};
+
+export const ARTIFACT = {
+  url: 'https://10.0.0.5/update.img',
+  sha256: digestOf('KubeOS 2.0.0'),
+  flagSafe: false,
+  cacert: 'ca.crt',
+};
