@@ -83,7 +83,7 @@ function nodeLine(node: NodeProgress, name: string, now: number, columns: number
 }
 
 function detail(node: NodeProgress, now: number): string {
-  if (node.waiting !== undefined) return `waits ${duration(now - node.waiting.since)} for ${node.waiting.for}`;
+  if (node.waiting !== undefined) return `waits ${duration(now - node.waiting.since)}: ${node.waiting.for}`;
   const counted = bytesText(node, now);
   return counted === '' ? duration(now - node.stepStartedAt) : counted;
 }

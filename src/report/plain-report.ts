@@ -94,7 +94,7 @@ export class PlainReport implements Report {
     if (again && at - said.at < WAIT_EVERY_MS) return;
     this.#said.set(node, { at, wait });
     const since = this.#progress.node(node)?.waiting?.since ?? at;
-    const words = again ? `still waits, since ${roughDuration(at - since)}, for` : 'waits for';
+    const words = again ? `still waits, since ${roughDuration(at - since)}:` : 'waits:';
     this.#line(at, node, stepLine(step, `${words} ${what}`));
   }
 
@@ -114,7 +114,8 @@ export class PlainReport implements Report {
     if (event.type === 'budget-waiting') this.#tellBudget(event);
     if (event.type === 'rollout-done') {
       const counts = countOutcomes(event.result.results).map(([outcome, names]) => `${outcome} ${names.length}`);
-      this.#line(event.at, RUN, `ended after ${duration(event.result.tookMs)}: ${counts.join(', ')}`);
+      const ended = `ended after ${duration(event.result.tookMs)}`;
+      this.#line(event.at, RUN, [ended, counts.join(', ')].filter((part) => part !== '').join(': '));
     }
   }
 
@@ -135,11 +136,9 @@ export class PlainReport implements Report {
 
 const stepLine = (step: string, text: string): string => `${padEnd(step, LONGEST_STEP)} ${text}`;
 
-function stepEnd({ detail, skipped, tookMs }: Extract<RolloutEvent, { type: 'step-done' }>): string {
-  const what = detail === '' ? 'done' : detail;
-  if (skipped) return detail === '' ? 'done before' : `done before: ${detail}`;
-  return tookMs < 1000 ? what : `${what}, in ${duration(tookMs)}`;
-}
+/** How long it took stands in the times of the lines. */
+const stepEnd = ({ detail, skipped }: Extract<RolloutEvent, { type: 'step-done' }>): string =>
+  detail === '' ? `done${skipped ? ' before' : ''}` : detail;
 
 function finished(result: NodeResult): string {
   const { outcome, from, now, slot, what, reason, tookMs, unavailableMs } = result;

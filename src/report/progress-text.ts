@@ -7,9 +7,11 @@ import { bytes, bytesOf, duration, percent, speed } from './units.ts';
 /** Longer without a byte is worth a word. */
 const STALLED_MS = 15_000;
 
-/** `write B`, `drain`: the step, with its slot where that says something. */
-export const stepWord = ({ step, stepSlot }: NodeProgress): string =>
-  step === undefined ? 'starts' : `${step}${stepSlot === undefined ? '' : ` ${stepSlot}`}`;
+/** `write B`, `drain`: the step, with its slot where bytes go there or come from there. */
+export function stepWord({ step, stepSlot }: NodeProgress): string {
+  if (step === undefined) return 'starts';
+  return stepSlot !== undefined && (step === 'write' || step === 'verify') ? `${step} ${stepSlot}` : step;
+}
 
 /** How far the step is: `61%  1.2 of 2.0 GiB  118 MiB/s  7s left`. Empty before the first byte was counted. */
 export function bytesText({ bytes: counted }: NodeProgress, now: number): string {

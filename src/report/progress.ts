@@ -46,10 +46,15 @@ export class Progress {
     return this.#inFlight.get(name);
   }
 
-  /** How many nodes this run has made unavailable right now. */
+  /**
+   * How many nodes this run has made unavailable right now. Never more than the budget: a node beyond it that begins its
+   * drain still waits for a place, not yet cordoned.
+   */
   get unavailable(): number {
-    return this.inFlight.filter(({ node, step }) => stepIndex(step) >= UNAVAILABLE_FROM && !this.#downBefore.has(node))
-      .length;
+    const away = this.inFlight.filter(
+      ({ node, step }) => stepIndex(step) >= UNAVAILABLE_FROM && !this.#downBefore.has(node),
+    );
+    return Math.min(this.budget, away.length);
   }
 
   apply(event: RolloutEvent): void {

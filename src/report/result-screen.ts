@@ -46,6 +46,8 @@ export function outcomePhrase({ outcome, now, slot }: NodeResult): string {
 const URGENCY = ['needs hands', 'failed', 'fell back'] as const satisfies readonly Outcome[];
 const SUMMARY_ORDER = [...URGENCY, 'not started', 'upgraded', 'rolled back', 'already there'] as const;
 const MOST_NAMES = 20;
+/** After these the same command has something left to do. */
+const CARRIES_ON: ReadonlySet<number> = new Set([EXIT.incomplete, EXIT.fellBack, EXIT.needsHands, EXIT.interrupted]);
 
 const namesOf = (results: readonly NodeResult[], outcome: Outcome): string[] =>
   results.filter((result) => result.outcome === outcome).map((result) => result.node);
@@ -115,18 +117,19 @@ function verdict(result: RolloutResult, { command, logDir }: ResultScreenOptions
   const there = results.filter(({ outcome }) => ['upgraded', 'rolled back', 'already there'].includes(outcome)).length;
   const good = exitCode === EXIT.done;
   const share = shareOf(there, results.length);
-  const line = `${good ? `${pen.symbols.good} ` : ''}${version}: ${share}, after ${duration(tookMs)}.`;
+  const line = `${good ? `${pen.symbols.good} ` : ''}${version}: ${share}${tookMs > 0 ? `, after ${duration(tookMs)}` : ''}.`;
   const logs = logDir === undefined ? [] : hanging('Logs: ', logDir, pen);
   if (good) return [...hanging('', line, pen).map(pen.good), ...logs];
   return [
     ...hanging('', line, pen),
     ...hanging('', `Exit ${exitCode}: ${EXIT_MEANINGS.get(exitCode) ?? ''}.`, pen).map(pen.bold),
-    ...hanging('To carry on: ', command, pen),
+    ...(CARRIES_ON.has(exitCode) ? hanging('To carry on: ', command, pen) : []),
     ...logs,
   ];
 }
 
 function shareOf(there: number, all: number): string {
+  if (all === 0) return 'no node was to be changed';
   if (there < all) return `${there} of ${plural(all, 'node')} run it`;
   return all === 1 ? 'the node runs it' : `all ${all} nodes run it`;
 }

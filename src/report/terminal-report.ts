@@ -28,6 +28,7 @@ export class TerminalReport implements ProgressReport {
   #name: (name: string) => string = (name) => name;
   #activity: string | undefined;
   #shown: readonly string[] = [];
+  #begun = false;
   #stopped = false;
   #timer: NodeJS.Timeout | undefined;
 
@@ -48,13 +49,12 @@ export class TerminalReport implements ProgressReport {
   }
 
   event(event: RolloutEvent): void {
-    if (this.#stopped) return;
     quietly(() => this.#event(event));
   }
 
   activity(text: string | undefined): void {
     this.#activity = text;
-    if (!this.#stopped) quietly(() => (text === undefined ? this.#hide() : this.#draw()));
+    quietly(() => (text === undefined && !this.#begun ? this.#hide() : this.#draw()));
   }
 
   async paused<T>(task: () => Promise<T>): Promise<T> {
@@ -63,7 +63,7 @@ export class TerminalReport implements ProgressReport {
     try {
       return await task();
     } finally {
-      if (drawn && !this.#stopped) quietly(() => this.#draw());
+      if (drawn) quietly(() => this.#draw());
     }
   }
 
@@ -77,6 +77,7 @@ export class TerminalReport implements ProgressReport {
   #event(event: RolloutEvent): void {
     this.#progress.apply(event);
     if (event.type === 'rollout-started') {
+      this.#begun = true;
       this.#activity = undefined;
       this.#name = nameColumn(
         event.plan.entries.map((entry) => entry.node),
@@ -90,7 +91,7 @@ export class TerminalReport implements ProgressReport {
       return;
     }
     this.#above(this.#scrolls(event));
-    this.#draw();
+    if (this.#begun || this.#activity !== undefined) this.#draw();
   }
 
   /** The lines that an event leaves behind above the frame. */
@@ -131,6 +132,7 @@ export class TerminalReport implements ProgressReport {
   }
 
   #draw(): void {
+    if (this.#stopped) return;
     this.#refresh();
     if (this.#spinner.isSpinning) {
       this.#spinner.render();

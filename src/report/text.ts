@@ -47,26 +47,23 @@ export function truncate(text: string, columns: number, ellipsis: string): strin
 
 /**
  * Breaks a line at spaces so that each part is at most `columns` wide; a longer word is broken where it must be. Spaces
- * at the start of the line are kept on its first part. Always at least one part.
+ * at the start and between words that stay together are kept. Always at least one part.
  */
 export function wrap(text: string, columns: number): string[] {
   const room = Math.max(1, columns);
   if (width(text) <= room) return [text];
-  const indent = /^ */.exec(text)?.[0] ?? '';
   const lines: string[] = [];
-  let line = indent.length < room ? indent : '';
-  let empty = true;
-  for (const word of text.split(' ').filter((part) => part !== '')) {
-    const joined = empty ? line + word : `${line} ${word}`;
-    if (width(joined) <= room) {
-      line = joined;
-    } else {
-      if (!empty) lines.push(line);
-      const parts = breakWord(empty ? joined : word, room);
-      lines.push(...parts.slice(0, -1));
-      line = parts.at(-1) ?? '';
+  let line = '';
+  for (const [, gap = '', word = ''] of text.matchAll(/( *)([^ ]+)/g)) {
+    if (width(line + gap + word) <= room) {
+      line += gap + word;
+      continue;
     }
-    empty = false;
+    if (line !== '') lines.push(line);
+    const start = lines.length === 0 && gap.length < room ? gap : '';
+    const parts = breakWord(start + word, room);
+    lines.push(...parts.slice(0, -1));
+    line = parts.at(-1) ?? '';
   }
   return [...lines, line];
 }

@@ -71,7 +71,7 @@ describe('reading a spec', () => {
   });
 
   it('says that it may not be read', async () => {
-    // eslint-disable-next-line require-yield, @typescript-eslint/require-await
+    // eslint-disable-next-line @typescript-eslint/require-await
     async function* forbidden(): AsyncGenerator<string> {
       throw Object.assign(new Error('EACCES: permission denied'), { code: 'EACCES' });
     }

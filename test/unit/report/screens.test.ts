@@ -120,7 +120,7 @@ describe('the result', () => {
     const waiting = nodeResult('worker-4', 'not started', { reason: 'the run stopped first' });
     const result = rolloutResult([...done, fellBack, waiting, already], {
       exitCode: 5,
-      stopped: '1 failure (--max-failures 1)',
+      stopped: 'after 1 failure (--max-failures 1)',
       tookMs: 1_023_000,
     });
     expect(renderResult(result, DISPLAY, { command: COMMAND })).toEqual(screen('result'));
@@ -152,6 +152,22 @@ describe('the result', () => {
     expect(lines.length).toBeLessThan(20);
     expect(lines.join(' ')).toContain('and 281 more');
     expect(lines.filter((line) => line.includes('the run stopped first'))).toHaveLength(1);
+  });
+
+  it('offers to carry on only where that helps', () => {
+    const refused = rolloutResult([nodeResult('a', 'not started')], { exitCode: 4 });
+    expect(renderResult(refused, DISPLAY, { command: COMMAND }).at(-1)).toBe(
+      'Exit 4: refused by preflight or forecast; nothing was changed.',
+    );
+    const interrupted = rolloutResult([nodeResult('a', 'not started')], { exitCode: 130, tookMs: 5000 });
+    expect(renderResult(interrupted, DISPLAY, { command: COMMAND }).slice(-3)).toEqual([
+      'KubeOS 2.0.0: 0 of 1 node run it, after 5s.',
+      'Exit 130: interrupted.',
+      `To carry on: ${COMMAND}`,
+    ]);
+    expect(renderResult(rolloutResult([]), DISPLAY, { command: COMMAND })).toEqual([
+      '✓ KubeOS 2.0.0: no node was to be changed.',
+    ]);
   });
 
   it('names the log folder', () => {

@@ -107,6 +107,17 @@ describe('the report on a terminal', () => {
     expect(terminal.lines[0]).toContain('0 of 4 done');
   });
 
+  it('draws no frame before there is something to show, and none after the end', async () => {
+    const terminal = new FakeTerminal(80, 24);
+    const { report, send } = await terminalReport(terminal);
+    send([event('12:00:00', 'notice', { message: 'before' })]);
+    expect(terminal.lines).toEqual(['! before']);
+    send([started]);
+    report.stop();
+    send([event('12:00:00', 'notice', { message: 'after' })]);
+    expect(terminal.lines).toEqual(['! before', '! after']);
+  });
+
   it('never throws, not even where the terminal is gone', async () => {
     const terminal = new FakeTerminal(80, 24);
     Object.assign(terminal, {

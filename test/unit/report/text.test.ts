@@ -83,6 +83,7 @@ describe('wrapping', () => {
     ['  indented text', 10, ['  indented', 'text']],
     ['abcdefghij', 4, ['abcd', 'efgh', 'ij']],
     ['ab abcdefghij', 4, ['ab', 'abcd', 'efgh', 'ij']],
+    ['a  b   c', 5, ['a  b', 'c']],
     ['', 5, ['']],
     ['fits', 4, ['fits']],
   ])('%j in %i columns', (text, columns, expected) => {
