@@ -30,7 +30,8 @@ function header(file: string, { severity, line, column, message }: Diagnostic, p
   const place = [file, line, column].filter((part) => part !== undefined).join(':');
   const start = pen.line(`${place}:`);
   const label = `${severity}:`;
-  const [first = '', ...rest] = wrap(pen.line(`${start} ${label} ${message}`), room(pen.columns, CONTINUED));
+  const [first = '', ...others] = wrap(pen.line(`${start} ${label} ${message}`), room(pen.columns, ''));
+  const rest = others.length === 0 ? [] : wrap(others.join(' '), room(pen.columns, CONTINUED));
   const plain = `${start} ${label}`;
   const painted = first.startsWith(plain)
     ? `${pen.bold(start)} ${painter(severity, pen)(label)}${first.slice(plain.length)}`

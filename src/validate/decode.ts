@@ -57,10 +57,11 @@ function firstDifference(text: string, bytes: Uint8Array): number {
 
 /** YAML 1.2 §5.1 allows none of these in a file; a lone carriage return would hide lines from the reader. */
 function strangeCharacter(text: string): Decoded | undefined {
-  const offset = text.search(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]|\r(?!\n)/);
+  const nul = text.indexOf('\0');
+  if (nul >= 0) return binary(text, nul);
+  const offset = text.search(/[\u0001-\u0008\u000b\u000c\u000e-\u001f\u007f]|\r(?!\n)/);
   if (offset < 0) return undefined;
   const code = text.charCodeAt(offset);
-  if (code === 0) return binary(text, offset);
   if (code === 0x0d) {
     const message = 'a line ends with a carriage return alone';
     return { text, offset, rule: 'line-end', message, mend: 'save the file with LF or CRLF line ends' };

@@ -1,5 +1,13 @@
-/** A container image by name, or what is wrong with it. `digest` are the hex digits of its `@sha256:`. */
-export type ImageReference = { name: string; digest?: string } | { message: string; mend: string };
+/** A container image by name. */
+export interface NamedImage {
+  name: string;
+  /** The hex digits of its `@sha256:`. */
+  digest?: string;
+  /** The repository has capital letters: KubeOS's agent lets them pass, container engines do not. */
+  upperCase: boolean;
+}
+
+export type ImageReference = NamedImage | { message: string; mend: string };
 
 const LONGEST = 512;
 const EXAMPLE = 'registry.example.com/kubeos/kubeos:2.0.0';
@@ -10,35 +18,42 @@ const EXAMPLE = 'registry.example.com/kubeos/kubeos:2.0.0';
  * `latest`, which says no version, and the usage instructions ask for a repository.
  */
 export function readImageReference(field: string, value: string): ImageReference {
-  const mend = `write repository/name:tag, for example: ${field}: ${EXAMPLE}`;
-  if (value.length > LONGEST) return { message: `${field} is longer than ${LONGEST} characters`, mend };
-  if (/^[a-z]+:\/\//i.test(value)) return { message: `${field} is an image's name, not an address`, mend };
   const at = value.indexOf('@');
   const named = at < 0 ? value : value.slice(0, at);
   const components = named.split('/');
-  const last = components.pop() ?? '';
-  const colon = last.indexOf(':');
-  const name = colon < 0 ? last : last.slice(0, colon);
-  const tag = colon < 0 ? undefined : last.slice(colon + 1);
-  if (!/^[\w.-]+$/.test(name) || !components.every(isComponent)) {
-    return { message: `${field} is not a valid image name`, mend };
+  const [name = '', ...tags] = (components.pop() ?? '').split(':');
+  const problem = value.length > LONGEST ? `is longer than ${LONGEST} characters` : nameProblem(components, name, tags);
+  if (problem !== undefined) {
+    const mend = `write repository/name:tag, for example: ${field}: ${EXAMPLE}`;
+    return { message: `${field} ${problem}`, mend };
   }
-  if (components.length === 0) return { message: `${field} names no repository`, mend };
-  if (!isTag(tag)) return { message: `${field} has no valid tag`, mend };
-  return at < 0 ? tagged(field, value, tag) : pinned(field, value, named, tag);
+  const read = at < 0 ? tagged(field, value, tags[0]) : pinned(field, value, named, tags[0]);
+  return 'message' in read ? read : { ...read, upperCase: hasCapitals([...components, name]) };
 }
 
-const isTag = (tag: string | undefined): boolean => tag === undefined || /^\w[\w.-]{0,127}$/.test(tag);
+function nameProblem(components: readonly string[], name: string, tags: readonly string[]): string | undefined {
+  if (/^[a-z]+:$/i.test(components[0] ?? '') && components[1] === '') return "is an image's name, not an address";
+  if (!isComponent(name) || !components.every(isComponent)) return 'is not a valid image name';
+  if (components.length === 0) return 'names no repository';
+  return tags.length <= 1 && tags.every((tag) => /^\w[\w.-]{0,127}$/.test(tag)) ? undefined : 'has no valid tag';
+}
 
-const isComponent = (component: string): boolean => /^[\w.-]+(?::\d+)?$/.test(component);
+/** Upstream would let a hyphen come first, too, which a container engine takes for an option. */
+const isComponent = (component: string): boolean => /^\w[\w.-]*(?::\d+)?$/.test(component);
 
-function tagged(field: string, value: string, tag: string | undefined): ImageReference {
+/** A registry, which may be a host's name in any case, has a dot or a port. */
+const hasCapitals = (components: readonly string[]): boolean =>
+  components.some((component, index) => /[A-Z]/.test(component) && (index > 0 || !/[.:]/.test(component)));
+
+type Read = Omit<NamedImage, 'upperCase'> | { message: string; mend: string };
+
+function tagged(field: string, value: string, tag: string | undefined): Read {
   if (tag !== undefined) return { name: value };
   const message = `${field} has neither a tag nor a digest`;
   return { message, mend: `say which version, for example: ${field}: ${value}:2.0.0` };
 }
 
-function pinned(field: string, value: string, named: string, tag: string | undefined): ImageReference {
+function pinned(field: string, value: string, named: string, tag: string | undefined): Read {
   const digest = /@sha256:([0-9a-f]{64})$/i.exec(value)?.[1]?.toLowerCase();
   if (digest === undefined || value.length !== named.length + '@sha256:'.length + digest.length) {
     const mend = `write: ${field}: ${named}@sha256: with the 64 hex digits`;

@@ -3,6 +3,8 @@ import { show } from './findings.ts';
 /** An address from which nodes can fetch a disk image, or what is wrong with it. */
 export type ImageUrl = { url: string; scheme: 'http' | 'https' } | { message: string; mend: string };
 
+/** Longer than any signed address of the known object stores; far below what curl refuses. */
+const LONGEST = 8192;
 const EXAMPLE = 'for example: imageurl: https://192.168.122.15/update.img';
 
 /**
@@ -10,6 +12,9 @@ const EXAMPLE = 'for example: imageurl: https://192.168.122.15/update.img';
  * machine would repair, curl on a node might take for another address.
  */
 export function readImageUrl(value: string): ImageUrl {
+  if (value.length > LONGEST) {
+    return { message: `imageurl is longer than ${LONGEST} characters`, mend: `write it, ${EXAMPLE}` };
+  }
   const scheme = /^([a-z][a-z0-9+.-]{0,30}):/i.exec(value)?.[1]?.toLowerCase();
   const rest = /^https?:\/\/(?![/\\])(.*)$/is.exec(value)?.[1];
 

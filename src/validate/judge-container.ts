@@ -1,7 +1,7 @@
 import { readDigest } from './digest.ts';
 import type { Findings } from './findings.ts';
 import { noteIgnored } from './ignored.ts';
-import { readImageReference } from './image-reference.ts';
+import { readImageReference, type NamedImage } from './image-reference.ts';
 import type { SpecView } from './shape.ts';
 import type { ContainerImage } from './spec.ts';
 import { EXAMPLES } from './type-messages.ts';
@@ -24,10 +24,12 @@ export function judgeContainer(
   return { type, reference: named.name, ...(checksum === '' ? {} : { digest: checksum }) };
 }
 
-function imageOf(view: SpecView, findings: Findings): { name: string; digest?: string } | undefined {
-  const field = view.entry('containerimage') === undefined ? 'dockerimage' : 'containerimage';
-  const value = view.values[field];
-  if (value === undefined) return undefined;
+function imageOf(view: SpecView, findings: Findings): NamedImage | undefined {
+  const { dockerimage, containerimage } = view.values;
+  const field = containerimage === undefined ? 'dockerimage' : 'containerimage';
+  const value = containerimage ?? dockerimage;
+  // Both at once is an error that has been reported already.
+  if (value === undefined || (dockerimage !== undefined && containerimage !== undefined)) return undefined;
   if (value === '') {
     const mend = `write: ${field}: ${EXAMPLES[field] ?? ''}`;
     findings.error('missing-value', view.at(field), `this upgrade needs ${field}`, mend);
@@ -37,6 +39,10 @@ function imageOf(view: SpecView, findings: Findings): { name: string; digest?: s
   if ('message' in read) {
     findings.error('image-reference', view.at(field), read.message, read.mend);
     return undefined;
+  }
+  if (read.upperCase) {
+    const message = `${field} has capital letters, which container engines refuse in a repository`;
+    findings.warning('image-reference', view.at(field), message, 'write the repository as the registry lists it');
   }
   return read;
 }

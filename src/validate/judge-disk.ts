@@ -55,7 +55,7 @@ function addressOf(view: SpecView, findings: Findings): { url: string; scheme: '
 export const INSECURE_ADDRESS = 'insecure-address';
 
 function judgeHttp(view: SpecView, findings: Findings): Record<string, never> {
-  noteIgnored(view, [...CERTIFICATES, 'mtls'], 'imageurl with http', findings);
+  noteIgnored(view, [...CERTIFICATES, 'mtls'], 'http', findings);
   if (view.values.flagSafe === false) {
     const message = `http needs flagSafe: true (line ${view.lineOf('flagSafe', findings)} says false)`;
     const mend = 'use https, or, on a network you trust: flagSafe: true';
@@ -68,7 +68,7 @@ function judgeHttp(view: SpecView, findings: Findings): Record<string, never> {
 }
 
 function judgeHttps(view: SpecView, findings: Findings): Partial<Record<Certificate, string>> {
-  noteIgnored(view, ['flagSafe'], 'imageurl with https', findings);
+  noteIgnored(view, ['flagSafe'], 'https', findings);
   const { mtls } = view.values;
   if (mtls === false) noteIgnored(view, ['clientcert', 'clientkey'], 'mtls: false', findings);
   const needed = mtls === true ? CERTIFICATES : (['cacert'] as const);

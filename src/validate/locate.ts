@@ -78,7 +78,7 @@ function isOs({ map, entries, ...rest }: Candidate, findings: Findings): boolean
   }
   if (kind.value === 'OS') return true;
   const meant = typeof kind.value === 'string' && kind.value.toLowerCase() === 'os';
-  const mend = meant || kind.raw === '' ? 'write: kind: OS' : 'keep the OS alone in the file';
+  const mend = meant || kind.raw === '' ? 'write: kind: OS' : 'keep other objects in files of their own';
   findings.error('kind', kind.at, `kind must be OS, not ${show(kind.raw)}`, mend);
   return meant;
 }
@@ -108,6 +108,11 @@ function reportApiVersion(os: Candidate, findings: Findings): void {
 }
 
 function reportNoSpec(os: Candidate, spec: Entry | undefined, strays: readonly Entry[], findings: Findings): void {
+  const misspelt = strays.find(({ name }) => likelyMeant(name, TOP_KEYS) === 'spec');
+  if (spec === undefined && misspelt !== undefined) {
+    reportStray(misspelt, findings);
+    return;
+  }
   const outside = strays.find(({ name }) => isSpecField(name));
   if (outside !== undefined) {
     const message = `${outside.name} and what follows must stand inside spec`;

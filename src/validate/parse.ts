@@ -8,8 +8,13 @@ export type YamlDocument = Document.Parsed;
 
 /** A real spec has some 200; `yaml` takes seconds for some inputs of many more. */
 const MOST_TOKENS = 20_000;
-/** What follows the first few is nearly always their consequence. */
 const MOST_SYNTAX_ERRORS = 3;
+/** Errors inside one value; after any other the parser guesses how the lines belong together. */
+const HARMLESS_TO_THE_REST: ReadonlySet<string> = new Set([
+  'BAD_SCALAR_START',
+  'BAD_DQ_ESCAPE',
+  'BLOCK_AS_IMPLICIT_KEY',
+]);
 /** So many known keys on one line that is no flow map are no accident. */
 const ENTRIES_OF_ONE_LINE = 3;
 /** No more fields than an OS has. */
@@ -43,6 +48,8 @@ function parse(text: string): YamlDocument[] {
 }
 
 function hasTooManyTokens(text: string): boolean {
+  // The lexer does not look into quotes, where each wrong escape costs the parser as much as a token.
+  if (text.split('\\', MOST_TOKENS).length === MOST_TOKENS) return true;
   const tokens = new Lexer().lex(text);
   for (let count = 0; count <= MOST_TOKENS; count += 1) if (tokens.next().done === true) return false;
   return true;
@@ -92,18 +99,24 @@ function parseSpaced(
 
 function reportSyntax(errors: readonly YAMLError[], findings: Findings): boolean {
   const lines = new Set<number>();
-  for (const error of errors.toSorted((one, other) => one.pos[0] - other.pos[0])) {
+  for (const error of errors.toSorted(byPosition)) {
     const line = findings.source.lineOf(error.pos[0]);
     if (lines.has(line)) continue;
     lines.add(line);
     if (lines.size > MOST_SYNTAX_ERRORS) break;
     const { message, mend } = syntaxMessage(error, findings.source);
     findings.error('yaml-syntax', error.pos, message, mend);
+    if (!HARMLESS_TO_THE_REST.has(error.code)) break;
   }
   return errors.length > 0;
 }
 
 const NAMED = new RegExp(String.raw`(?:^|\s)(?:${KNOWN_KEYS.join('|')}):(?=\s)`, 'g');
+
+/** Of two at one place, the one that tells more. */
+const byPosition = (one: YAMLError, other: YAMLError): number =>
+  one.pos[0] - other.pos[0] ||
+  Number(other.code === 'MULTILINE_IMPLICIT_KEY') - Number(one.code === 'MULTILINE_IMPLICIT_KEY');
 
 /** The usage instructions' samples as their page prints them: every line break became a space. */
 function reportOneLine(source: SourceText, findings: Findings): boolean {

@@ -21,10 +21,14 @@ function byCode({ code, message }: YAMLError, at: string): Said | undefined {
     case 'RESOURCE_EXHAUSTION':
       return { message: 'the file is nested far deeper than a spec', mend: 'check that -f names the right file' };
     case 'BLOCK_AS_IMPLICIT_KEY':
+      return {
+        message: 'a colon makes a key of this value',
+        mend: 'put the value in quotes, or each key on a line of its own, equally indented',
+      };
     case 'MULTILINE_IMPLICIT_KEY':
       return {
-        message: 'two keys run into each other',
-        mend: 'put each on a line of its own, equally indented; put a value with a colon and a space in quotes',
+        message: 'this value runs on into the next line',
+        mend: 'indent the next line like this one, and close quotes that are open',
       };
     case 'BAD_SCALAR_START':
       return { message: `a value may not begin with ${at.slice(0, 1)}`, mend: 'put the value in double quotes' };

@@ -1,5 +1,5 @@
 import { show } from './findings.ts';
-import type { SpecField } from './names.ts';
+import { likelyMeant, type SpecField } from './names.ts';
 import type { Entry } from './nodes.ts';
 import { FIELD_KINDS } from './schema.ts';
 
@@ -56,10 +56,12 @@ function textMessage(field: SpecField, { value, raw }: Entry): Said {
     return { message: `${field} must be text, not ${collection(value)}`, mend: `write: ${field}: ${exampleOf(field)}` };
   }
   const kind = typeof value === 'number' ? 'a number' : 'true or false';
-  const short = raw.length <= 80 ? raw : '…';
+  const quoted = raw.length <= 80 ? raw : '…';
+  const short = raw.length <= 20 ? raw : `${raw.slice(0, 20)}…`;
   const message = `${field} must be text, but ${short} without quotes is ${kind}`;
-  if (field !== 'osversion') return { message, mend: `put it in quotes: ${field}: "${short}"` };
-  return { message, mend: `put it in quotes, as the nodes report it: osversion: "KubeOS ${short}"` };
+  if (field !== 'osversion') return { message, mend: `put it in quotes: ${field}: "${quoted}"` };
+  const version = typeof value === 'number' ? `"KubeOS ${quoted}"` : exampleOf(field);
+  return { message, mend: `put it in quotes, as the nodes report it: osversion: ${version}` };
 }
 
 const MEANS_TRUE = /^(?:true|yes|on|y|1)$/i;
@@ -105,9 +107,14 @@ function choiceMessage(field: SpecField, { value, raw }: Entry): Said {
   const choices = CHOICES[field] ?? [];
   const list = `${choices.slice(0, -1).join(', ')} or ${choices.at(-1) ?? ''}`;
   const shown = typeof value === 'object' || raw === '' ? '' : `, not ${show(raw)}`;
-  const word = raw.trim().toLowerCase();
-  const meant = choices.find((choice) => choice === word || (word.length > 3 && choice.startsWith(word.slice(0, 4))));
-  return { message: `${field} must be ${list}${shown}`, mend: `write: ${field}: ${meant ?? choices[0] ?? ''}` };
+  const message = `${field} must be ${list}${shown}`;
+  // Only one of these is supported, so the other is no help.
+  if (field === 'executionmode') return { message, mend: 'write: executionmode: parallel' };
+  const meant = likelyMeant(raw, choices);
+  return {
+    message,
+    mend: `write${meant === undefined ? ', for example' : ''}: ${field}: ${meant ?? exampleOf(field)}`,
+  };
 }
 
 const collection = (value: object): string => (Array.isArray(value) ? 'a list' : 'a map');
