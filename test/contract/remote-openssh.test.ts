@@ -1,0 +1,4 @@
+import { opensshBed } from './remote-beds.ts';
+import { describeRemoteContract } from './remote-suite.ts';
+
+describeRemoteContract('SSH to OpenSSH’s server', opensshBed);
