@@ -21,7 +21,7 @@ export function logLines(node: string | undefined, logTail: readonly string[]): 
 }
 
 /** `TypeError: message`, for anything that can be thrown; one safe line. */
-export function describeThrown(error: unknown): string {
+function describeThrown(error: unknown): string {
   if (error instanceof Error) return cleanLine(`${error.name}: ${error.message}`);
   return cleanLine(
     typeof error === 'string'

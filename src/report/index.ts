@@ -1,6 +1,6 @@
 export { combineReports } from './combine.ts';
 export { formatData } from './data.ts';
-export { displayOptions, type Display, type DisplayOptions, type OutputStream } from './display.ts';
+export { displayOptions } from './display.ts';
 export { renderError } from './error-screen.ts';
 export { errorToJson, planToJson, resultToJson, statusToJson } from './json.ts';
 export { renderConfirm, renderPlan } from './plan-screen.ts';

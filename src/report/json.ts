@@ -9,7 +9,7 @@ import { stackLines } from './error-screen.ts';
 import type { StatusReport } from './status.ts';
 
 /** Grows when a field changes its meaning or goes away; added fields leave it alone. docs/json.md describes the fields. */
-export const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 1;
 
 /** `fellBack` -> `fell-back`: the stable name of an exit code, beside its number. */
 export function exitName(code: ExitCode): string {

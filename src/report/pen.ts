@@ -2,7 +2,7 @@ import { Chalk } from 'chalk';
 import type { Display } from './display.ts';
 import { cleanLine, cleanLines, toAscii } from './text.ts';
 
-export interface Symbols {
+interface Symbols {
   good: string;
   bad: string;
   warning: string;

@@ -36,7 +36,7 @@ export function countOutcomes(results: readonly NodeResult[]): [Outcome, string[
 }
 
 /** What a node's line says of its end: `fell back to KubeOS 1.0.0, slot B`. */
-export function outcomePhrase({ outcome, now, slot }: NodeResult): string {
+function outcomePhrase({ outcome, now, slot }: NodeResult): string {
   const where = slot === undefined ? '' : `, slot ${slot}`;
   if (now === undefined) return `${outcome}${where}`;
   if (outcome === 'fell back') return `fell back to ${now}${where}`;

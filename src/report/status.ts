@@ -12,7 +12,7 @@ import type { LockState } from '../rollout/ports.ts';
 import { defined } from './defined.ts';
 
 /** Where a node's running slot stands towards its bootloader. */
-export type SlotState =
+type SlotState =
   /** It boots this slot again. */
   | 'committed'
   /** It runs a slot that a run is trying; any reset returns to the other one. */
@@ -41,7 +41,7 @@ export interface SlotStatus {
 }
 
 /** A run's traces on a node: still at work, or left behind. */
-export interface RunOnNode extends NodeRecord {
+interface RunOnNode extends NodeRecord {
   /** That run holds the lock right now. */
   live: boolean;
 }

@@ -39,7 +39,7 @@ describe('reading a spec', () => {
 
   it('takes what a pipe holds', async () => {
     const path = join(root, 'pipe');
-    execFileSync('mkfifo', [path]);
+    execFileSync('sh', ['-c', 'mkfifo "$1"', 'sh', path]);
     const read = readSpecSource(path, stdin());
     execFileSync('sh', ['-c', 'printf "kind: OS" > "$1"', 'sh', path]);
     expect(text((await read).content)).toBe('kind: OS');

@@ -25,7 +25,7 @@ export const screenNames = (): string[] =>
 
 const V1 = 'KubeOS 1.0.0';
 const V2 = 'KubeOS 2.0.0';
-export const SHA256 = '9f2c40d15a0e6b7c8d9e0f1a2b3c4d5e6f708192a3b4c5d6e7f8091a7be841aa';
+const SHA256 = '9f2c40d15a0e6b7c8d9e0f1a2b3c4d5e6f708192a3b4c5d6e7f8091a7be841aa';
 export const RUN = '20261123-120344-7f3a9c';
 
 const noDrain = (pods: number): DrainForecast => ({ pods, obstacles: [] });
