@@ -3,7 +3,7 @@ import type { Core } from './core.ts';
 import { initialStatus, normalized, withDefaults } from './defaults.ts';
 import { apiVersionOf, type ResourceKind } from './kinds.ts';
 import { isObject, textAt, type Draft, type Json, type JsonObject, type KubeObject } from './objects.ts';
-import { alreadyExists, badRequest, conflict, invalid, notFound } from './status-errors.ts';
+import { ApiError, alreadyExists, badRequest, conflict, invalid, notFound } from './status-errors.ts';
 import { decodingProblem, validate } from './validation.ts';
 
 /** Which object a write is about. */
@@ -38,6 +38,10 @@ function drafted(kind: ResourceKind, namespace: string, sent: JsonObject): JsonO
   if (namespace !== '' && (textAt(metadata, 'namespace') || namespace) !== namespace) {
     throw badRequest('the namespace of the provided object does not match the namespace sent on the request');
   }
+  if (textAt(metadata, 'resourceVersion') !== '') {
+    // Seen on v1.34.4: a 500 without a reason.
+    throw new ApiError(500, '', 'resourceVersion should not be set on objects to be created');
+  }
   const name = textAt(metadata, 'name') || generatedName(textAt(metadata, 'generateName'));
   const object = normalized(kind, { ...sent, metadata: { ...own(metadata), ...place, name } });
   // A kubelet registers its node with its status; everything else gets one from the server.
@@ -60,7 +64,10 @@ export function updateObject(core: Core, target: Target, body: Json, options: Up
   const current = core.store.get(kind, namespace, name);
   if (current === undefined) {
     if (!kind.createOnUpdate || options.patched === true) throw notFound(kind, name);
-    return createObject(core, target, body, options.dryRun);
+    const uid = textAt(sent, 'metadata', 'uid');
+    if (uid !== '')
+      throw conflict(kind, name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: `);
+    return createObject(core, target, withoutVersion(sent), options.dryRun);
   }
   refuseOtherIdentity(target, current, sent, options.patched === true);
   const next = merged(kind, current, normalized(kind, sent), options.subresource === 'status');
@@ -70,6 +77,12 @@ export function updateObject(core: Core, target: Target, body: Json, options: Up
   if (options.dryRun === true) return next;
   const stored = core.store.replace(kind, next);
   return isGone(stored) ? (core.store.remove(kind, namespace, name) ?? stored) : stored;
+}
+
+function withoutVersion(sent: JsonObject): JsonObject {
+  const metadata: JsonObject = { ...(isObject(sent['metadata']) ? sent['metadata'] : {}) };
+  Reflect.deleteProperty(metadata, 'resourceVersion');
+  return { ...sent, metadata };
 }
 
 /** A deletion that only waited for its finalizers is over. */
