@@ -144,7 +144,11 @@ export class LeaseStore {
     }
   }
 
-  /** Makes the Lease where it has no resourceVersion yet, else replaces that very version of it. */
+  /**
+   * Makes the Lease where it has no resourceVersion yet, else replaces that very version of it. The Lease's uid goes
+   * along with all that was read: without it a PUT makes a deleted Lease anew (seen with 1.20 and 1.34), with it the
+   * answer is 409.
+   */
   write(lease: Lease, options: LeaseCallOptions = {}): Promise<Lease> {
     const isNew = lease.metadata.resourceVersion === undefined;
     return this.api.send({

@@ -50,15 +50,15 @@ export function describeLock({ bed, connect }: ClusterSetup): void {
       const cluster = await connect();
       let renewedAt = Date.now() - 3_600_000;
       await bed().writeLock(foreign({ durationSeconds: 5, renewedAt }));
-      let over = false;
+      const over = new AbortController();
       const renewing = (async () => {
-        while (!over) {
+        while (!over.signal.aborted) {
           renewedAt += 1000;
           await bed().writeLock(foreign({ durationSeconds: 5, renewedAt }));
         }
       })();
       await expect(cluster.acquireLock(REQUEST, never)).rejects.toThrow(LockHeldError);
-      over = true;
+      over.abort();
       await renewing;
       expect(await bed().readLock()).toMatchObject({ holder: 'bob@desk, pid 9', token: 5 });
     });

@@ -29,7 +29,8 @@ const BUDGET: Budget = {
   desiredHealthy: 3,
   expectedPods: 4,
 };
-const { controller: _, ...BARE } = POD;
+const BARE: Pod = { ...POD };
+delete BARE.controller;
 const daemon = { kind: 'DaemonSet', name: 'agent' };
 const orphan = { kind: 'DaemonSet', name: 'gone' };
 const FLAGS = { force: false, deleteEmptyDirData: false, disableEviction: false };
