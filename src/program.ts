@@ -184,6 +184,7 @@ function addImageFlags(command: Command): void {
         .default('before-drain'),
     )
     .option('--reinstall', 'also write nodes that run the version already, where the recorded image differs', false)
+    .option('--retry-failed-image', 'try an image once more that failed its trial on a node', false)
     .option('--allow-major', 'cross a major version', false);
 }
 

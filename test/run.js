@@ -14,7 +14,14 @@ process.env.PATH += `${delimiter}/usr/sbin${delimiter}/sbin`;
 const TIERS = {
   unit: {},
   sim: {},
-  scripts: { dash: 'dash', bash: 'bash', busybox: 'busybox', curl: 'curl', openssl: 'openssl', 'mkfs.ext4': 'e2fsprogs' },
+  scripts: {
+    dash: 'dash',
+    bash: 'bash',
+    busybox: 'busybox',
+    curl: 'curl',
+    openssl: 'openssl',
+    'mkfs.ext4': 'e2fsprogs',
+  },
   contract: {
     kubectl: 'kubernetes-client',
     sshd: 'openssh-server',
@@ -23,7 +30,13 @@ const TIERS = {
     'mkfs.ext4': 'e2fsprogs',
     openssl: 'openssl',
   },
-  lab: { kubectl: 'kubernetes-client', 'mkfs.ext4': 'e2fsprogs', curl: 'curl', openssl: 'openssl', ssh: 'openssh-client' },
+  lab: {
+    kubectl: 'kubernetes-client',
+    'mkfs.ext4': 'e2fsprogs',
+    curl: 'curl',
+    openssl: 'openssl',
+    ssh: 'openssh-client',
+  },
 };
 
 if (!existsSync('node_modules/.package-lock.json')) step('npm', ['ci', '--no-fund', '--no-audit']);

@@ -70,6 +70,7 @@ export interface ImageFlags {
   file: string;
   write: 'before-drain' | 'after-drain';
   reinstall: boolean;
+  retryFailedImage: boolean;
   allowMajor: boolean;
 }
 

@@ -25,7 +25,7 @@ export function requestOptions(
     },
     allowMajor: flags.allowMajor,
     reinstall: flags.reinstall === true,
-    retryFailedImage: false,
+    retryFailedImage: flags.retryFailedImage === true,
     rights,
   };
 }
