@@ -1,7 +1,7 @@
 import pLimit from 'p-limit';
 import { ConnectError, KubeosError, LockLostError } from '../errors.ts';
 import type { RolloutContext } from './context.ts';
-import { observeAll } from './gather.ts';
+import { despiteItsReboot, observeAll } from './gather.ts';
 import type { Plan } from './plan-types.ts';
 
 const CLAIMED_AT_ONCE = 64;
@@ -51,7 +51,9 @@ async function claimEach(
   const claimOne = async (name: string): Promise<void> => {
     if (early.aborted) return;
     try {
-      await ports.remote.claim(view.get(name), { run: options.run, token: lock.token });
+      const node = view.get(name);
+      const claim = (): Promise<void> => ports.remote.claim(node, { run: options.run, token: lock.token });
+      await despiteItsReboot(ports.remote, node, early, claim);
     } catch (error) {
       if (error instanceof LockLostError) refused.push(name);
       else if (error instanceof KubeosError) failures.set(name, error);

@@ -1,5 +1,5 @@
 import pLimit from 'p-limit';
-import { KubeosError } from '../errors.ts';
+import { ConnectError, KubeosError } from '../errors.ts';
 import { EXIT } from '../exit-codes.ts';
 import { assemblePlan, nodesToDrain } from './assemble-plan.ts';
 import type { ClusterNode, NodeObservation } from './facts.ts';
@@ -19,7 +19,7 @@ export async function gatherPlan(
   const nodes = await cluster.nodes(signal);
   const [osResources, observed] = await Promise.all([
     cluster.osResources(),
-    observeAll(remote, selectNodes(nodes, request.selection, request.goal.version).selected, signal),
+    observeAll(remote, selectNodes(nodes, request.selection, request.goal.version).selected, signal, 'wait for boots'),
   ]);
   const facts = { request, nodes, observed };
   const toDrain = nodesToDrain(facts);
@@ -30,14 +30,18 @@ export async function gatherPlan(
 /** More are never asked at once; the adapter has its own limit on new connections. */
 const OBSERVED_AT_ONCE = 64;
 
-/** Asks every node where it stands; one that cannot be asked is told by its error. */
+/**
+ * Asks every node where it stands; one that cannot be asked is told by its error.
+ * @param patience whether to wait for nodes that a run has just rebooted
+ */
 export async function observeAll(
   remote: Remote,
   nodes: readonly ClusterNode[],
   signal?: AbortSignal,
+  patience?: 'wait for boots',
 ): Promise<ReadonlyMap<string, NodeObservation | KubeosError>> {
   const limit = pLimit(OBSERVED_AT_ONCE);
-  const answers = await Promise.all(nodes.map((node) => limit(() => observeOne(remote, node, signal))));
+  const answers = await Promise.all(nodes.map((node) => limit(() => observeOne(remote, node, signal, patience))));
   signal?.throwIfAborted();
   return new Map(answers);
 }
@@ -46,11 +50,36 @@ async function observeOne(
   remote: Remote,
   node: ClusterNode,
   signal: AbortSignal | undefined,
+  patience: 'wait for boots' | undefined,
 ): Promise<[string, NodeObservation | KubeosError]> {
+  const ask = (): Promise<NodeObservation> => remote.observe(node, signal);
   try {
-    return [node.name, await remote.observe(node, signal)];
+    return [node.name, await (patience === undefined ? ask() : despiteItsReboot(remote, node, signal, ask))];
   } catch (error) {
     return [node.name, error instanceof KubeosError ? error : bug(error, node.name)];
+  }
+}
+
+const BOOT_PATIENCE_MS = 5 * 60_000;
+
+/**
+ * Asks a node something. Where it does not answer because a run that died has just rebooted it, its annotation says
+ * so: then its boot is waited for, a few minutes, and it is asked again.
+ */
+export async function despiteItsReboot<T>(
+  remote: Remote,
+  node: ClusterNode,
+  signal: AbortSignal | undefined,
+  ask: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (!(error instanceof ConnectError) || node.record?.step !== 'reboot') throw error;
+    const never = new AbortController().signal;
+    // No boot has the empty id, so any answer will do.
+    if ((await remote.awaitBoot(node, '', BOOT_PATIENCE_MS, signal ?? never)) === undefined) throw error;
+    return ask();
   }
 }
 

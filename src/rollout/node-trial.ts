@@ -35,10 +35,8 @@ export async function bootTrial(
   const armedBootId = provenArmed(trip, await ports.remote.observe(trip.node, late));
   let report: BootReport | undefined;
   await trip.do('reboot', late, async () => {
-    const orderedAt = trip.now;
     report = await reboot(trip, 'trial', armedBootId);
-    const came = report === undefined ? 'no answer' : `slot ${report.active}`;
-    return `${came} after ${formatDuration(trip.now - orderedAt)}`;
+    return cameUp(report);
   });
   return { armedBootId, report };
 }
@@ -156,7 +154,11 @@ async function sendBack(trip: Trip, trial: BootReport, reason: string): Promise<
   const { late } = trip.context;
   trip.notice(`${reason}: it is sent back to slot ${trip.assignment.from}`);
   if (!trip.drained) await drain(trip, late);
-  const report = await reboot(trip, 'send-back', trial.bootId);
+  let report: BootReport | undefined;
+  await trip.do('reboot', late, async () => {
+    report = await reboot(trip, 'send-back', trial.bootId);
+    return cameUp(report);
+  });
   if (report === undefined) return noAnswer(trip, `after it was sent back to slot ${trip.assignment.from} (${reason})`);
   if (report.active === trip.assignment.from) return endFellBack(trip, report, reason);
   return trouble(
@@ -171,7 +173,12 @@ async function sendBack(trip: Trip, trial: BootReport, reason: string): Promise<
   );
 }
 
+const cameUp = (report: BootReport | undefined): string =>
+  report === undefined ? 'no answer' : `slot ${report.active} came up`;
+
 async function noAnswer(trip: Trip, when: string): Promise<NodeResult> {
+  // Its boot was waited for: a later run need not wait for it once more before it does anything.
+  await trip.annotate('prove');
   return trouble(trip, 'needs hands', {
     what: `no answer over SSH for ${formatDuration(trip.context.options.rebootTimeoutMs)} ${when}`,
     reason: 'the node has not come up, or its network has not',

@@ -82,7 +82,7 @@ export class Trip {
     this.step = step;
     const startedAt = this.now;
     this.emit({ type: 'step-started', node: this.name, step, slot: this.assignment.target });
-    await this.#annotate(step);
+    await this.annotate(step);
     signal.throwIfAborted();
     const detail = await work();
     this.emit({ type: 'step-done', node: this.name, step, detail, tookMs: this.now - startedAt, skipped: false });
@@ -94,7 +94,7 @@ export class Trip {
   }
 
   /** The annotation tells people and later runs; nothing but a lost lock makes it worth stopping for. */
-  async #annotate(step: Step): Promise<void> {
+  async annotate(step: Step): Promise<void> {
     const record = { ...this.record, token: this.context.lock.token, step };
     try {
       await this.context.ports.cluster.record(this.name, record);
