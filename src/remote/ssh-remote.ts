@@ -69,7 +69,8 @@ export class SshRemote implements Remote {
 
   async begin(node: ClusterNode, by: Authority, assignment: Assignment): Promise<void> {
     this.#assignments.set(node.name, assignment);
-    await this.#change(node, 'begin', by, { ...assignment });
+    const { operation, version, replaced, sha256, from, target } = assignment;
+    await this.#change(node, 'begin', by, { operation, version, replaced, sha256, from, target });
   }
 
   async stage(
