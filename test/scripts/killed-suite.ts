@@ -21,6 +21,7 @@ export function describeKilled(shell: Shell, firmware: 'uefi' | 'bios'): void {
     let server: ImageServer;
     let image: SystemImage;
     let node: Node;
+    const seen = new Set<string>();
 
     beforeAll(async () => {
       yard = await makeYard();
@@ -70,7 +71,6 @@ export function describeKilled(shell: Shell, firmware: 'uefi' | 'bios'): void {
     }
 
     async function killEach(step: StepScript, mayBootNew: boolean, torn: boolean): Promise<void> {
-      const seen = new Set<string>();
       for (let at = 1; ; at++) {
         const copy = await copyNode(node, path.join(yard.dir, 'killed'));
         await killAt(copy, at, torn);

@@ -7,7 +7,7 @@ import { type Machine, type MachineOptions, createMachine } from '../../src/lab/
 import { type SystemImage, type SystemImageOptions, buildSystemImage } from '../../src/lab/system-image.ts';
 import { findTool } from '../../src/lab/tools.ts';
 import { type ScriptArguments, composeScript } from '../../src/remote/compose.ts';
-import { SCRIPT_EXITS, type ScriptExit } from '../../src/remote/script-exits.ts';
+import { SCRIPT_EXITS } from '../../src/remote/script-exits.ts';
 import { LIBRARY, STEP_SCRIPTS, type StepScript } from '../../src/remote/scripts/index.ts';
 import { runTool } from '../../src/lab/tools.ts';
 
@@ -20,7 +20,7 @@ export type Shell = (typeof SHELLS)[number];
 export interface Answer {
   code: number | null;
   /** The name of the exit code, `ok` for 0, else the code or the signal. */
-  ended: ScriptExit | 'ok' | string;
+  ended: string;
   stdout: string;
   stderr: string;
   /** The last value of each key. */
@@ -75,7 +75,7 @@ export class Node {
 
   /** Runs a script that changes nothing. */
   async ask(step: StepScript, args: ScriptArguments = {}): Promise<Answer> {
-    return this.#run(composeScript(LIBRARY, STEP_SCRIPTS[step], args));
+    return this.#run(composeScript(LIBRARY, STEP_SCRIPTS[step], args), step !== 'logs');
   }
 
   /** Runs a script that changes something, with the run and its token. */
@@ -97,7 +97,7 @@ export class Node {
   }
 
   /** Runs any text as a script. */
-  async #run(text: string): Promise<Answer> {
+  async #run(text: string, answersInPairs: boolean): Promise<Answer> {
     const { machine } = this;
     const child = spawn(path.join(this.bin, 'sh'), ['-s'], {
       env: machine.env(this.bin),
@@ -114,7 +114,7 @@ export class Node {
     return new Promise((resolve, reject) => {
       child.once('error', reject);
       child.once('close', (code, signal) => {
-        resolve({ code, ended: nameOf(code, signal), stdout, stderr, values: valuesOf(stdout) });
+        resolve({ code, ended: nameOf(code, signal), stdout, stderr, values: answersInPairs ? valuesOf(stdout) : {} });
       });
     });
   }

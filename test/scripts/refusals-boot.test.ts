@@ -1,0 +1,206 @@
+import { readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { sha256OfFile } from '../../src/lab/system-image.ts';
+import { MIB } from './node-bed.ts';
+import {
+  VERSION,
+  begin,
+  exec,
+  expectRefused,
+  fault,
+  image,
+  node,
+  nodeAt,
+  prepareStages,
+  put,
+  rooted,
+  toB,
+  use,
+} from './stages.ts';
+
+prepareStages();
+
+describe('the boot environment', () => {
+  const grubenv = 'boot/efi/EFI/openEuler/grubenv';
+  it.each<[string, () => Promise<unknown>, string]>([
+    ['missing', () => rm(rooted(grubenv)), 'is missing'],
+    ['too long', () => truncate(rooted(grubenv), 1025), 'is 1025 bytes; GRUB needs exactly 1024'],
+    ['empty', () => put(grubenv, ''), 'is 0 bytes'],
+    ['not GRUB’s', () => put(grubenv, 'x'.repeat(1024)), 'is not a GRUB environment'],
+    [
+      'on the root file system',
+      async () =>
+        put(
+          'proc/self/mountinfo',
+          (await readFile(rooted('proc/self/mountinfo'), 'utf8')).replace('/boot/efi', '/mnt/efi'),
+        ),
+      'lies on the root file system',
+    ],
+    [
+      'read-only for good',
+      async () => {
+        await fault('remount');
+        await put(
+          'proc/self/mountinfo',
+          (await readFile(rooted('proc/self/mountinfo'), 'utf8')).replace('/boot/efi rw', '/boot/efi ro'),
+        );
+      },
+      'is read-only and cannot be made writable',
+    ],
+    [
+      'not kept',
+      async () => {
+        // Something to change, whatever the step.
+        await node.machine.setGrubVariables({ prev_saved_entry: 'A' });
+        const dd = await exec('dd');
+        await use({ dd: `#!/bin/sh\ncase "$*" in *of=*grubenv*) exit 0 ;; esac\nexec ${dd} "$@"\n` });
+      },
+      'did not keep what was written',
+    ],
+  ])('%s: nothing is armed and no slot is written', async (what, arrange, words) => {
+    for (const [stage, step, args] of [
+      ['verified', 'arm', toB],
+      ['staged', 'write', { target: 'B' }],
+    ] as const) {
+      await nodeAt(stage);
+      const before = await sha256OfFile(node.machine.device('B'));
+      await arrange();
+      expectRefused(await node.run(step, args), 'boot-environment', words);
+      expect(await sha256OfFile(node.machine.device('B'))).toBe(before);
+      const seen = await node.observe();
+      if (what === 'missing') expect(seen).toMatchObject({ unsupported: 'no-boot-environment' });
+      else if (!what.startsWith('not kept') && what !== 'read-only for good')
+        expect(seen).toHaveProperty(['env.problem']);
+    }
+  });
+
+  it('that is read-only is made writable for the moment, and read-only again', async () => {
+    await nodeAt('verified');
+    const ro = (await readFile(rooted('proc/self/mountinfo'), 'utf8')).replace('/boot/efi rw', '/boot/efi ro');
+    await put('proc/self/mountinfo', ro);
+    await node.must('arm', toB);
+    expect(await readFile(path.join(node.machine.stateDir, 'mounts.log'), 'utf8')).toBe(
+      'remount rw /boot/efi\nremount ro /boot/efi\n',
+    );
+    expect(await readFile(rooted('proc/self/mountinfo'), 'utf8')).toContain('/boot/efi ro');
+  });
+
+  it('with an entry that nobody knows is a problem to see, and is put right by the next change', async () => {
+    await nodeAt('verified');
+    await node.machine.setGrubVariables({ saved_entry: 'Fedora', prev_saved_entry: 'B' });
+    expect(await node.observe()).toMatchObject({ 'env.problem': 'saved_entry is Fedora, which names no KubeOS slot' });
+    await node.must('arm', toB);
+    const variables = Object.fromEntries((await node.machine.grubVariables()) ?? []);
+    expect(variables).toMatchObject({ saved_entry: 'A', next_entry: 'B' });
+    expect(variables).not.toHaveProperty('prev_saved_entry');
+  });
+
+  it.each([
+    ['KubeOS-A', 'KubeOS-B'],
+    ['0', '1'],
+    ['A', 'B'],
+  ])('knows %s and %s', async (a, b) => {
+    await nodeAt('fresh');
+    await node.machine.setGrubVariables({ saved_entry: a, next_entry: b });
+    expect(await node.observe()).toMatchObject({ 'env.saved': 'A', 'env.next': 'B' });
+  });
+});
+
+describe('the proof', () => {
+  it('wants the target slot, its version and another boot', async () => {
+    await nodeAt('armed');
+    expectRefused(await node.run('prove', toB), 'not-proven', 'has not rebooted since it was armed');
+    await nodeAt('trial');
+    const other = await node.run('prove', { ...toB, version: 'KubeOS 1.1' });
+    expectRefused(other, 'not-proven', 'slot B runs KubeOS 1.1.0, wanted is KubeOS 1.1');
+    await node.machine.boot();
+    expectRefused(await node.run('prove', toB), 'not-proven', 'slot A runs, not slot B: the node fell back');
+  });
+
+  it('adopts a slot that was booted by hand', async () => {
+    await nodeAt('committed');
+    await node.machine.setGrubVariables({ next_entry: 'A' });
+    await node.machine.boot();
+    expect(await node.observe()).toMatchObject({ active: 'A', 'env.saved': 'B' });
+    await node.must(
+      'begin',
+      begin({ operation: 'rollback', sha256: '', from: 'B', target: 'A', version: 'KubeOS 1.0.0' }),
+    );
+    await node.must('prove', { target: 'A', version: 'KubeOS 1.0.0', adopt: true });
+    await node.must('commit', { target: 'A' });
+    expect(await node.machine.boot()).toMatchObject({ kind: 'up', slot: 'A', trial: false });
+  });
+});
+
+describe('the way back', () => {
+  it('from an unhealthy trial: sent back, remembered, closed', async () => {
+    await nodeAt('trial');
+    expect((await node.must('reboot', { purpose: 'send-back' })).values).toEqual({ accepted: 'yes' });
+    expect(await node.machine.boot()).toMatchObject({ kind: 'up', slot: 'A', trial: false });
+    const closed = await node.must('close', { outcome: 'fell-back', reason: 'kubelet not\nready' });
+    expect(closed.values).toMatchObject({ phase: 'fell-back', reason: 'kubelet not ready', version: VERSION });
+    expect(await node.must('close', { outcome: 'fell-back', reason: 'again' })).toMatchObject({
+      stdout: closed.stdout,
+    });
+    expect(await node.observe()).toMatchObject({ 'B.failed_trial': 'yes', 'A.failed_trial': 'no', 'env.saved': 'A' });
+    expect(await readFile(rooted('persist/kubeos/failed'), 'utf8')).toBe(`${image.sha256} ${VERSION}\n`);
+  });
+
+  it('from a trial that GRUB could not clear, and from a commit that was cut short', async () => {
+    await nodeAt('proven');
+    await node.machine.setGrubVariables({ saved_entry: 'B', next_entry: 'B' });
+    await node.must('reboot', { purpose: 'send-back' });
+    expect(await node.machine.boot()).toMatchObject({ kind: 'up', slot: 'A' });
+  });
+
+  it('by a rollback: on its content where nothing was recorded, on its digest where there is one', async () => {
+    const back = { operation: 'rollback', version: 'KubeOS 1.0.0', sha256: '' };
+    await nodeAt('committed');
+    await node.must('begin', begin({ ...back, replaced: VERSION, from: 'B', target: 'A' }));
+    const answer = await node.must('verify', { ...back, target: 'A' });
+    expect(answer.values).toEqual({ version: 'KubeOS 1.0.0', basis: 'content' });
+    await node.must('arm', { target: 'A', version: 'KubeOS 1.0.0' });
+    expect(await node.machine.boot()).toMatchObject({ kind: 'up', slot: 'A', trial: true });
+    await node.must('prove', { target: 'A', version: 'KubeOS 1.0.0' });
+    await node.must('commit', { target: 'A' });
+
+    const forth = { operation: 'rollback', version: VERSION, sha256: '' };
+    await node.must('begin', begin({ ...forth, replaced: 'KubeOS 1.0.0' }));
+    expect((await node.must('verify', { ...forth, target: 'B' })).values).toEqual({
+      version: VERSION,
+      basis: 'recorded-digest',
+    });
+    const slot = await readFile(node.machine.device('B'));
+    slot.writeUInt8(slot.readUInt8(MIB) ^ 1, MIB);
+    await writeFile(node.machine.device('B'), slot);
+    const changed = await node.run('verify', { ...forth, target: 'B' });
+    expectRefused(changed, 'read-back-mismatch', 'was changed since it was verified');
+  });
+
+  it('is refused to a slot that was being written', async () => {
+    await nodeAt('written');
+    const back = { operation: 'rollback', version: VERSION, sha256: '' };
+    await node.must('begin', begin(back));
+    expectRefused(await node.run('verify', { ...back, target: 'B' }), 'bad-content', 'nothing to go back to');
+  });
+});
+
+describe('the reboot', () => {
+  it('needs a boot environment that still leads to the trial', async () => {
+    await nodeAt('armed');
+    await node.machine.setGrubVariables({ next_entry: '' });
+    const answer = await node.run('reboot', { purpose: 'trial' });
+    expectRefused(answer, 'out-of-order', 'the boot environment does not lead to slot B');
+  });
+
+  it('is told where systemd refuses it, or where nothing can order it', async () => {
+    await nodeAt('armed');
+    await use({ systemctl: '', reboot: '' });
+    expectRefused(await node.run('reboot', { purpose: 'trial' }), 'reboot-failed', 'neither systemctl nor reboot');
+    await nodeAt('armed');
+    await fault('systemd');
+    await put('run/systemd/system/x', '');
+    expectRefused(await node.run('reboot', { purpose: 'trial' }), 'reboot-failed', 'Connection refused');
+  });
+});
