@@ -127,7 +127,7 @@ export class LabNode {
     this.#restarting = true;
     this.#options.log(`${this.name}: reboot`);
     void this.#queue(async () => {
-      await this.#powerOff(this.#options.timings.shutdownMs);
+      await this.#powerOff(this.#options.timings.shutdownMs, 'booting');
       await this.#powerOn(this.#options.timings.bootMs);
     }).finally(() => {
       this.#restarting = false;
@@ -138,7 +138,7 @@ export class LabNode {
   async setFault(kind: FaultKind): Promise<void> {
     this.faults.set(kind);
     this.#options.log(`${this.name}: fault ${kind}`);
-    if (kind === 'power-off') await this.#queue(() => this.#powerOff(0));
+    if (kind === 'power-off') await this.#queue(() => this.#powerOff(0, 'down'));
     if (kind === 'ssh-refused') await this.#queue(() => this.ssh.close());
   }
 
@@ -162,9 +162,9 @@ export class LabNode {
     return next;
   }
 
-  async #powerOff(afterMs: number): Promise<void> {
+  async #powerOff(afterMs: number, then: 'booting' | 'down'): Promise<void> {
     await sleep(afterMs);
-    this.#state = 'down';
+    this.#state = then;
     this.#boot = { kind: 'down', message: 'the power is off', attempts: [] };
     await this.ssh.close();
     this.#kubelet.lose();
@@ -173,8 +173,8 @@ export class LabNode {
   }
 
   async #powerOn(afterMs: number): Promise<void> {
-    if (this.faults.has('power-off')) return;
-    this.#state = 'booting';
+    this.#state = this.faults.has('power-off') ? 'down' : 'booting';
+    if (this.#state === 'down') return;
     const next = (await this.machine.grubVariables())?.get('next_entry') ?? '';
     const trial = next !== '';
     this.#boot = await this.machine.boot({

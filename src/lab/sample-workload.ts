@@ -19,7 +19,7 @@ const NAMESPACE = 'lab-faults';
 export function blockDrain(api: LabApi, node: string, forever: boolean): void {
   unblockDrain(api, node, forever);
   const name = budgetName(node, forever);
-  const shape = { kind: 'Deployment', namespace: NAMESPACE, replicas: 1, labels: { budget: name } } as const;
+  const shape = { kind: 'ReplicaSet', namespace: NAMESPACE, replicas: 1, labels: { budget: name } } as const;
   const nodeSelector = { 'kubernetes.io/hostname': node };
   api.addWorkload({ ...shape, name, nodeSelector });
   if (!forever) {
@@ -33,8 +33,8 @@ export function blockDrain(api: LabApi, node: string, forever: boolean): void {
 export function unblockDrain(api: LabApi, node: string, forever: boolean): void {
   const name = budgetName(node, forever);
   api.removeNow('poddisruptionbudgets', NAMESPACE, name);
-  api.removeNow('deployments', NAMESPACE, name);
-  api.removeNow('deployments', NAMESPACE, `${name}-sick`);
+  api.removeNow('replicasets', NAMESPACE, name);
+  api.removeNow('replicasets', NAMESPACE, `${name}-sick`);
 }
 
 const budgetName = (node: string, forever: boolean): string => `${forever ? 'never' : 'wait'}-${node}`;

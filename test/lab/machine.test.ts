@@ -5,7 +5,6 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { readExt4File, readSuperblock } from '../../src/lab/ext4.ts';
-import { makeGrubenv, readGrubenv } from '../../src/lab/grubenv.ts';
 import { type Machine, type MachineOptions, createMachine } from '../../src/lab/machine.ts';
 import { makeExt4 } from '../../src/lab/system-image.ts';
 import { type MissingPart, type SystemImage, buildSystemImage, sha256OfFile } from '../../src/lab/system-image.ts';
@@ -53,29 +52,6 @@ describe('a system image', () => {
     expect((await readExt4File(image.path, '/usr/lib/os-release'))?.toString()).toContain('PRETTY_NAME="KubeOS 3.2.1"');
     expect(await readExt4File(image.path, '/etc/os-release')).toBeUndefined();
     await exec('/usr/sbin/e2fsck', ['-fn', image.path]);
-  });
-});
-
-describe('the GRUB environment', () => {
-  it('is read alike by GRUB’s own tool', async () => {
-    const file = path.join(folder, 'grubenv');
-    await writeFile(
-      file,
-      makeGrubenv([
-        ['saved_entry', 'A'],
-        ['odd', 'a\\b\nc'],
-        ['next_entry', ''],
-      ]),
-    );
-    const { stdout } = await exec('grub-editenv', [file, 'list']);
-    expect(stdout).toBe('saved_entry=A\nodd=a\\b\nc\nnext_entry=\n');
-    await exec('grub-editenv', [file, 'set', 'saved_entry=B', 'more=x\\y']);
-    expect([...(readGrubenv(await readFile(file)) ?? [])]).toEqual([
-      ['saved_entry', 'B'],
-      ['odd', 'a\\b\nc'],
-      ['next_entry', ''],
-      ['more', 'x\\y'],
-    ]);
   });
 });
 

@@ -1,0 +1,166 @@
+import { execFile, spawn } from 'node:child_process';
+import { access, chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { labPaths } from '../../src/lab/lab-files.ts';
+import { processesOf } from '../../src/lab/processes.ts';
+import { validateSpec } from '../../src/validate/index.ts';
+import { type Finished, startKubeos, until } from './lab-bed.ts';
+
+let folder: string;
+let dir: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'kubeos-daemon-'));
+  await chmod(folder, 0o755);
+  dir = path.join(folder, 'lab');
+});
+
+afterEach(async () => {
+  await lab('stop');
+});
+
+afterAll(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** `kubeos lab …` with nothing in its environment but what it needs. */
+async function lab(...args: string[]): Promise<Finished> {
+  const env = { PATH: process.env['PATH'] ?? '', KUBEOS_LAB: dir };
+  return startKubeos(['lab', ...args], env, undefined).done;
+}
+
+const exists = (file: string): Promise<boolean> =>
+  access(file).then(
+    () => true,
+    () => false,
+  );
+
+const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+async function daemonPid(): Promise<number> {
+  return (JSON.parse(await readFile(labPaths(dir).record, 'utf8')) as { pid: number }).pid;
+}
+
+/** Leaves a process running on worker-1 that outlives its connection. */
+async function leaveProcess(): Promise<string> {
+  const command = 'setsid sleep 600 >/dev/null 2>&1 </dev/null &';
+  await new Promise((resolve) => {
+    execFile('ssh', ['-F', labPaths(dir).sshConfig, 'worker-1', command], resolve);
+  });
+  const node = path.join(labPaths(dir).nodes, 'worker-1');
+  expect(await processesOf(node)).toHaveLength(1);
+  return node;
+}
+
+describe('kubeos lab', () => {
+  it('starts in the background, says what to try, can be asked, and is gone after stop', async () => {
+    const started = await lab('start', '--nodes', '1');
+    expect(started).toMatchObject({ code: 0 });
+    expect(started.stdout).toContain(`. ${dir}/env`);
+    expect(started.stdout).toMatch(/^worker-1 +up +A +KubeOS 1\.0\.0 /m);
+    const pid = await daemonPid();
+    const node = await leaveProcess();
+
+    expect((await lab('fault', 'worker-1', 'disk-full')).code).toBe(0);
+    expect((await lab('status')).stdout).toMatch(/^worker-1 .* disk-full$/m);
+    expect((await lab('fault', 'worker-1', '--clear')).code).toBe(0);
+    expect((await lab('status')).stdout).not.toContain('disk-full');
+
+    const spec = validateSpec(await readFile(labPaths(dir).spec, 'utf8'), 'upgrade-disk.yaml');
+    expect(spec.diagnostics).toEqual([]);
+    expect(spec.spec).toMatchObject({ osversion: 'KubeOS 1.1.0', image: { cacert: 'ca.crt' } });
+
+    expect(await lab('stop')).toMatchObject({ code: 0, stdout: `The lab in ${dir} is gone.\n` });
+    expect(isAlive(pid)).toBe(false);
+    expect(await processesOf(node)).toEqual([]);
+    expect(await exists(dir)).toBe(false);
+  });
+
+  it('writes an env that a shell can read and that leads kubectl to the lab', async () => {
+    await lab('start', '--nodes', '1');
+    const script = `. ${dir}/env; kubectl get nodes -o name`;
+    const nodes = await new Promise((resolve) => {
+      execFile('sh', ['-c', script], { env: { PATH: process.env['PATH'] ?? '' } }, (_error, stdout) => resolve(stdout));
+    });
+    expect(nodes).toBe('node/cp-1\nnode/worker-1\n');
+  });
+
+  it('refuses a second start, and leaves the first lab alone', async () => {
+    await lab('start', '--nodes', '1');
+    const pid = await daemonPid();
+    const second = await lab('start');
+    expect(second.code).toBe(4);
+    expect(second.stderr).toContain(`a lab runs in ${dir} already`);
+    expect(isAlive(pid)).toBe(true);
+    expect((await lab('status')).code).toBe(0);
+  });
+
+  it.each(['stop', 'start'] as const)('cleans up at %s after its process was killed', async (how) => {
+    await lab('start', '--nodes', '1');
+    const node = await leaveProcess();
+    const pid = await daemonPid();
+    process.kill(pid, 'SIGKILL');
+    await until(() => !isAlive(pid));
+    expect((await lab('status')).stderr).toContain(`no lab runs in ${dir}`);
+    const next = await lab(how, ...(how === 'start' ? ['--nodes', '1'] : []));
+    expect(next.code).toBe(0);
+    expect(await processesOf(node)).toEqual([]);
+    expect(await exists(dir)).toBe(how === 'start');
+  });
+
+  it('ends by SIGTERM with everything that runs on its nodes', async () => {
+    await lab('start', '--nodes', '1');
+    const node = await leaveProcess();
+    const pid = await daemonPid();
+    process.kill(pid, 'SIGTERM');
+    await until(() => !isAlive(pid));
+    expect(await processesOf(node)).toEqual([]);
+  });
+
+  it('never removes a folder that is no lab', async () => {
+    await mkdir(dir);
+    await writeFile(path.join(dir, 'thesis.txt'), 'work of years');
+    for (const verb of ['start', 'stop']) {
+      const refused = await lab(verb);
+      expect([refused.code, refused.stderr]).toEqual([4, expect.stringContaining(`${dir} is no lab's folder`)]);
+    }
+    expect(await readFile(path.join(dir, 'thesis.txt'), 'utf8')).toBe('work of years');
+    await rm(dir, { recursive: true });
+  });
+
+  it('ends nothing by a record whose process number was given to another', async () => {
+    const stranger = spawn('sleep', ['600']);
+    await mkdir(dir);
+    await writeFile(labPaths(dir).record, JSON.stringify({ pid: stranger.pid, startTime: '1' }));
+    expect((await lab('stop')).code).toBe(0);
+    expect(stranger.exitCode).toBeNull();
+    expect(isAlive(stranger.pid ?? 0)).toBe(true);
+    stranger.kill();
+  });
+
+  it('says what it needs: a kind that exists, a node that exists, a lab that runs', async () => {
+    expect((await lab('fault')).stdout).toContain('boot-fails');
+    expect(await lab('fault', 'worker-1', 'earthquake')).toMatchObject({ code: 2 });
+    expect((await lab('status')).stderr).toContain('start one: kubeos lab start');
+    expect(await lab('stop')).toMatchObject({ code: 0, stdout: `There is no lab in ${dir}.\n` });
+    await lab('start', '--nodes', '1');
+    const unknown = await lab('fault', 'worker-9', 'unready');
+    expect(unknown.code).toBe(4);
+    expect(unknown.stderr).toContain('take one of these: cp-1, worker-1');
+  });
+
+  it('refuses a folder whose name is too long for its socket', async () => {
+    const refused = await lab('start', '--dir', path.join(folder, 'x'.repeat(100)));
+    expect(refused.code).toBe(4);
+    expect(refused.stderr).toContain('too long');
+  });
+});
