@@ -1,6 +1,7 @@
 #!/bin/sh
 # sync of a lab node: the host's page cache survives whatever the lab does to a node, so nothing is flushed.
 set -eu
+if [ "${1-}" = -f ] && [ "$#" -eq 2 ]; then shift; fi
 for path; do
 	case $path in
 	"$KUBEOS_ROOT"/*) if [ -e "$path" ]; then continue; fi ;;

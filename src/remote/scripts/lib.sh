@@ -180,6 +180,10 @@ sync_path() { # PATH: fsync of a file or folder; all file systems where sync tak
 	sync "$1" 2>/dev/null || sync
 }
 
+sync_file_system() { # PATH: the one that it lies on
+	sync -f "$1" 2>/dev/null || sync
+}
+
 # A reader, or a node that comes back after a power cut, sees the old file or the new one, never a part.
 put_file() { # FILE TEXT
 	printf '%s' "$2" | dd of="$1.new" conv=fsync 2>/dev/null || die state "cannot write $1.new"

@@ -66,7 +66,6 @@ set_label() {
 	if [ "$SB_LABEL" = "ROOT-$TARGET" ]; then return 0; fi
 	e2label "$(slot_path "$TARGET")" "ROOT-$TARGET" || die write-failed "slot $TARGET takes no label"
 	sync_path "$(slot_path "$TARGET")"
-	sync
 	SLOT_SUM=$(slot_sum) || die read-back-mismatch "slot $TARGET cannot be read back"
 	read_superblock "$(slot_path "$TARGET")"
 	if [ "$SB_LABEL" != "ROOT-$TARGET" ]; then die write-failed "slot $TARGET did not keep its label"; fi

@@ -97,5 +97,4 @@ copy_image() {
 	become_gentle dd if="$IMAGE" of="$device" bs=4M conv=notrunc,fsync ${flags:+"$flags"} 2>"$RUN/dd.err" &
 	note_dd "$!" 1
 	wait "$!" || die write-failed "writing /dev/$(slot_name "$TARGET") failed: $(grep -v records "$RUN/dd.err" | head -n 3)"
-	sync
 }

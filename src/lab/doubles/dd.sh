@@ -1,0 +1,22 @@
+#!/bin/sh
+# dd of a lab node: the real one; where the fault slow-write is set, a disk takes at most 1 MiB/s, in pieces of 256 KiB.
+set -eu
+real=${0%/*}/real/dd
+image='' device=''
+for argument; do
+	case $argument in
+	if="$KUBEOS_ROOT"/persist/*) image=${argument#if=} ;;
+	of="$KUBEOS_ROOT"/dev/vda*) device=${argument#of=} ;;
+	esac
+done
+if [ -z "$image" ] || [ -z "$device" ] || [ ! -e "$KUBEOS_LAB_NODE/state/faults/slow-write" ]; then
+	exec "$real" "$@"
+fi
+# The device is this process's own descriptor 1, whose position tells how far it is, as with the real one.
+exec <"$image" 1<>"$device"
+left=$(($(stat -c %s "$image") / 262144 + 1))
+while [ "$left" -gt 0 ]; do
+	"$real" bs=256K count=1 iflag=fullblock conv=fsync status=none
+	sleep 0.25
+	left=$((left - 1))
+done
