@@ -4,7 +4,7 @@ import { type LabBed, startBed } from './lab-bed.ts';
 let bed: LabBed;
 
 beforeAll(async () => {
-  bed = await startBed({ workers: 2 });
+  bed = await startBed({ workers: 2, sampleWorkload: false });
 });
 
 afterAll(async () => {
