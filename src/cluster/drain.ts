@@ -151,11 +151,11 @@ function tailOf(drain: GuardedProcess): () => readonly string[] {
   for (const stream of [drain.stdout, drain.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => (said = (said + text).slice(-8_000)));
   }
-  return () =>
-    said
-      .split('\n')
-      .filter((line) => line.trim() !== '')
-      .slice(-TAIL_LINES);
+  return () => {
+    const lines = said.split('\n').filter((line) => line.trim() !== '');
+    // It says the same every five seconds: the last time is enough.
+    return [...new Set(lines.reverse())].slice(0, TAIL_LINES).reverse();
+  };
 }
 
 function drainFailure(run: DrainRun, end: DrainEnd): KubeosError {

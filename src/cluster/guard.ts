@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import type { Readable } from 'node:stream';
+import { setTimeout as pause } from 'node:timers/promises';
 import guardScript from './guard.sh';
 
 /** A command that cannot outlive kubeos. */
@@ -27,6 +28,7 @@ export interface GuardOptions {
 const TICK_SECONDS = 15;
 const BEAT_MS = 5_000;
 const LAST_RESORT_MS = 5_000;
+const CLOSE_WITHIN_MS = 2_000;
 
 /**
  * Starts a command behind a small shell that ends it when kubeos's pipe closes or falls silent (guard.sh). It runs in a
@@ -52,6 +54,7 @@ export function startGuarded(command: string, args: readonly string[], options: 
     child.once('exit', ended);
     child.once('error', () => ended(null, null));
   });
+  const closed = new Promise((resolve) => child.once('close', resolve));
   return {
     pid: child.pid ?? 0,
     stdout: child.stdout,
@@ -63,6 +66,8 @@ export function startGuarded(command: string, args: readonly string[], options: 
       const lastResort = setTimeout(() => endGroup(child.pid, () => running), LAST_RESORT_MS);
       await exited;
       clearTimeout(lastResort);
+      // The guard may be gone a moment before the command, whose end closes its output.
+      await Promise.race([closed, pause(CLOSE_WITHIN_MS, undefined, { ref: false })]);
     },
   };
 }

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { ApiUnreachableError } from '../errors.ts';
 import type { ClusterNode, NodeRecord } from '../rollout/facts.ts';
 import type {
   Cluster,
@@ -65,7 +66,9 @@ export async function connectCluster(settings: ClusterSettings): Promise<Kubectl
     const { clock } = settings;
     const address = (): ReturnType<KubectlProxy['address']> => proxy.address();
     const api = new Api({ address, clock, retryForMs: settings.retryForMs ?? DEFAULT_RETRY_FOR_MS });
-    const policy = await findPolicyVersion(api, FIRST_RETRY_FOR_MS);
+    const policy = await findPolicyVersion(api, FIRST_RETRY_FOR_MS).catch((error: unknown) => {
+      throw error instanceof ApiUnreachableError ? loginNeedsTerminal(error) : error;
+    });
     const watch = new NodeWatch(api, address, clock);
     return new ProxiedCluster(settings, { api, kubectl, clock, policy }, versions, watch, proxy);
   } catch (error) {
@@ -73,6 +76,16 @@ export async function connectCluster(settings: ClusterSettings): Promise<Kubectl
     throw error;
   }
 }
+
+/** kubectl reached the API a moment ago with the terminal; the proxy, which has none, does not. */
+const loginNeedsTerminal = (error: ApiUnreachableError): ApiUnreachableError =>
+  new ApiUnreachableError("kubectl proxy does not reach the cluster's API, though kubectl just did", {
+    ...(error.reason === undefined ? {} : { reason: error.reason }),
+    next:
+      'a login plugin that has to ask cannot do so behind the proxy: sign in first, so that the plugin keeps the login ' +
+      '(see: kubectl get nodes </dev/null), then give the same command again',
+    cause: error,
+  });
 
 class ProxiedCluster implements KubectlCluster {
   readonly server: { version: string };

@@ -130,6 +130,31 @@ describe('the kubectl behind the cluster', () => {
     expect((error as ApiUnreachableError).exitCode).toBe(10);
   });
 
+  test('signs in through a login plugin, as long as that can answer without the terminal', async () => {
+    const plugin = join(folder, 'plugin');
+    const answer = {
+      apiVersion: 'client.authentication.k8s.io/v1',
+      kind: 'ExecCredential',
+      status: { token: 'admin-token' },
+    };
+    const answering = (condition: string): void =>
+      writeFileSync(plugin, `#!/bin/sh\n${condition} || exit 1\necho '${JSON.stringify(answer)}'\n`, { mode: 0o755 });
+    const exec = `exec: {apiVersion: client.authentication.k8s.io/v1, interactiveMode: IfAvailable, command: ${plugin}}`;
+    const kubeconfig = join(folder, 'kubeconfig');
+    writeFileSync(kubeconfig, readFileSync(bed!.kubeconfig, 'utf8').replace(/token: .*/, exec));
+    answering('true');
+    const connected = await connect({ kubeconfig });
+    expect(await connected.nodes()).toEqual([]);
+    await connected.disconnect();
+    // Asks once, and keeps nothing.
+    answering(`mkdir ${folder}/asked 2>/dev/null`);
+    const error = await connect({ kubeconfig }).catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(ApiUnreachableError);
+    expect((error as ApiUnreachableError).message).toContain('kubectl proxy does not reach');
+    expect((error as ApiUnreachableError).next).toContain('login plugin');
+    expect(alive(started('proxy'))).toEqual([]);
+  });
+
   test('tells the versions of both sides', async () => {
     const connected = await connect();
     expect(connected.server.version).toBe('v1.34.4');
