@@ -8,7 +8,7 @@ import { endReturned, endFellBack, release, success, trouble } from './node-ends
 import { prepare } from './node-prepare.ts';
 import { bootOf, bootTrial, finishTrial, judgeHealth, type TrialEnd } from './node-trial.ts';
 import type { PlanEntry } from './plan-types.ts';
-import { despiteCuts } from './patience.ts';
+import { despiteCuts, unlessAborted } from './patience.ts';
 import { deriveStanding, rebootAhead, type Standing, type Way } from './standing.ts';
 import { Trip } from './trip.ts';
 
@@ -22,7 +22,7 @@ export async function runNode(context: RolloutContext, entry: PlanEntry, record:
   trip.emit({ type: 'node-started', node: trip.name, slot: entry.assignment.target });
   let result: NodeResult;
   try {
-    result = await travel(trip);
+    result = await unlessAborted(travel(trip), context.signals.hard);
   } catch (error) {
     result = await endFailed(trip, error);
   }

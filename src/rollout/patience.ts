@@ -37,3 +37,20 @@ export async function despiteCuts<T>(clock: Clock, signal: AbortSignal, call: ()
     await clock.sleep(CONNECT_RETRY_MS, signal);
   }
 }
+
+/** Waits for the work, but not beyond the signal: then what is under way is left to itself, and its end is ignored. */
+export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  work.catch(() => undefined);
+  let forget = (): void => undefined;
+  const aborted = new Promise<never>((_resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason instanceof Error ? signal.reason : new Error('stopped'));
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    forget = () => signal.removeEventListener('abort', onAbort);
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    forget();
+  }
+}

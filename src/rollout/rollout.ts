@@ -9,7 +9,7 @@ import type { NodeResult, RolloutEvent, RolloutResult } from './events.ts';
 import type { NodeRecord } from './facts.ts';
 import { troubleOf } from './node-ends.ts';
 import { runNode } from './node-run.ts';
-import { untilApiAnswers } from './patience.ts';
+import { unlessAborted, untilApiAnswers } from './patience.ts';
 import type { Plan, PlanEntry } from './plan-types.ts';
 import type { HeldLock } from './ports.ts';
 import { exitForResults, notStarted, resultsOfPlan } from './result.ts';
@@ -88,7 +88,7 @@ class Rollout {
   async run(): Promise<readonly NodeResult[]> {
     const { plan, early } = this.#context;
     try {
-      await this.#runAll(await this.#begin());
+      await this.#runAll(await unlessAborted(this.#begin(), this.#context.signals.hard));
     } catch (error) {
       // Nothing was started. A run that was asked to stop tells so by its results; any other has nothing to tell.
       if (!early.aborted) {

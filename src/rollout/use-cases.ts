@@ -38,6 +38,8 @@ export async function executePlan(
   return runRollout(telling, plan, lock, options, signals);
 }
 
+const LAST_WORD_MS = 2000;
+
 /** Takes the lock, carries the plan out, gives the lock back whatever happens. */
 export async function carryOut(
   ports: RolloutPorts,
@@ -52,7 +54,9 @@ export async function carryOut(
   try {
     return await executePlan(ports, plan, lock, options, signals);
   } finally {
-    if (!signals.hard.aborted) await lock.release();
+    // A second signal stops at once: an API that is slow or away must not hold the process.
+    const patience = signals.hard.aborted ? [ports.clock.sleep(LAST_WORD_MS)] : [];
+    await Promise.race([lock.release(), ...patience]);
   }
 }
 

@@ -75,6 +75,8 @@ export async function start(world: SimWorld, command: Command = {}, name = 'run'
   const done = work(client, request, command, stop, ran);
   await Promise.race([done, killed]);
   ran.killed = client.dead;
+  // The process is over, one way or the other.
+  client.kill();
   if (!ran.killed) expect(world.broken).toEqual([]);
   return ran;
 }

@@ -61,7 +61,7 @@ export class SimCluster implements Cluster {
 
   async record(name: string, record: NodeRecord): Promise<void> {
     await this.#ask(`record ${name} ${record.step}`, () => {
-      const node = this.#found(name);
+      const node = this.#mayChange(name);
       refuseOlder(node, record.token);
       node.record = record;
       this.#world.changed();
@@ -70,7 +70,7 @@ export class SimCluster implements Cluster {
 
   async cordon(name: string, record: Omit<NodeRecord, 'cordon'>): Promise<NodeRecord> {
     return this.#ask(`cordon ${name}`, () => {
-      const node = this.#found(name);
+      const node = this.#mayChange(name);
       refuseOlder(node, record.token);
       const ours = node.cordoned && node.record?.cordon === 'ours';
       const full: NodeRecord = { ...record, cordon: node.cordoned && !ours ? 'found' : 'ours' };
@@ -83,7 +83,7 @@ export class SimCluster implements Cluster {
 
   async release(name: string, token: number): Promise<void> {
     await this.#ask(`release ${name}`, () => {
-      const node = this.#found(name);
+      const node = this.#mayChange(name);
       if (node.record === undefined) return;
       refuseOlder(node, token);
       const ours = node.record.cordon === 'ours';
@@ -152,6 +152,12 @@ export class SimCluster implements Cluster {
     return node;
   }
 
+  /** A run that knows its lock to be gone writes nothing more. */
+  #mayChange(name: string): SimNode {
+    if (this.#client.lockLost) throw new LockLostError('the lock is gone');
+    return this.#found(name);
+  }
+
   /** The request, what it does, and the answer: a run may die on either way. */
   async #ask<T>(doing: string, act: () => T): Promise<T> {
     await this.#client.breathe(doing);
@@ -214,6 +220,7 @@ class SimLock implements HeldLock {
     const ours = lease.token === this.token && lease.held;
     if (!ours && !this.#over) {
       this.#over = true;
+      this.#client.lockLost = true;
       this.#lost.abort(new LockLostError('another run took the lock'));
     }
     return ours;
