@@ -8,6 +8,7 @@ export const FAULTS = {
   'corrupt-download': { what: 'a byte of the next download is not what the server has', times: 1 },
   'download-cut': { what: 'the image server cuts the next downloads half-way', times: 2 },
   'slow-download': { what: 'the image server sends at most 1 MiB/s' },
+  'slow-write': { what: 'the disk takes at most 1 MiB/s of an image' },
   'disk-full': { what: 'no space is left in /persist' },
   'boot-fails': { what: 'the next trial boot panics; the node comes back in its old slot', times: 1 },
   'never-comes-back': { what: 'the next trial boot hangs until --clear cycles the power', times: 1 },

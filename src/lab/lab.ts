@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, copyFile, mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { type LabApi, startApi } from './api/index.ts';
+import { type Deny, type LabApi, startApi } from './api/index.ts';
 import { nodeOfClient } from './client-node.ts';
 import type { FaultKind } from './faults.ts';
 import { assertReachable, nodeIdentity } from './identity.ts';
@@ -30,6 +30,8 @@ export interface LabOptions {
   /** Pods, budgets and a DaemonSet to drain; true unless told. */
   sampleWorkload?: boolean;
   firmware?: MachineOptions['firmware'];
+  /** Which rights the API refuses; none unless told. */
+  deny?: Deny;
   /** Where a line about what happens in the lab goes. */
   log?: (line: string) => void;
 }
@@ -102,7 +104,12 @@ async function assemble(options: LabOptions, undo: (() => Promise<void>)[]): Pro
   undo.push(() => images.close());
   const token = randomBytes(24).toString('hex');
   const tls = { key: pki.server.key, cert: pki.server.cert, ca: pki.ca };
-  const api = await startApi({ host: '127.0.0.1', tls, tokens: new Map([[token, 'kubernetes-admin']]) });
+  const api = await startApi({
+    host: '127.0.0.1',
+    tls,
+    tokens: new Map([[token, 'kubernetes-admin']]),
+    ...(options.deny === undefined ? {} : { deny: options.deny }),
+  });
   undo.push(() => api.stop());
   const workers = options.workers ?? 5;
   const client = makeKeyPair('kubeos-lab');

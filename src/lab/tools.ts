@@ -3,7 +3,7 @@ import { access, chmod, constants, mkdir, symlink, writeFile } from 'node:fs/pro
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { PreflightError } from '../errors.ts';
-import { DOUBLES, REAL_TOOLS } from './doubles/index.ts';
+import { DOUBLES, HINDERED_TOOLS, REAL_TOOLS } from './doubles/index.ts';
 
 const run = promisify(execFile);
 
@@ -88,13 +88,14 @@ export async function runTool(name: string, args: readonly string[]): Promise<{ 
 
 /** Makes the folder that is a lab node's whole PATH: the doubles, and links to the named real tools. */
 export async function installNodeTools(binDir: string): Promise<void> {
-  await mkdir(binDir, { recursive: true });
-  for (const [name, text] of Object.entries(DOUBLES)) {
+  const real = path.join(binDir, 'real');
+  await mkdir(real, { recursive: true });
+  for (const [name, text] of Object.entries({ ...DOUBLES, ...HINDERED_TOOLS })) {
     await writeFile(path.join(binDir, name), text);
     await chmod(path.join(binDir, name), 0o755);
   }
   for (const name of REAL_TOOLS) {
     const tool = await findTool(name);
-    if (tool !== undefined) await symlink(tool, path.join(binDir, name));
+    if (tool !== undefined) await symlink(tool, path.join(name in HINDERED_TOOLS ? real : binDir, name));
   }
 }

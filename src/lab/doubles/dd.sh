@@ -1,5 +1,5 @@
 #!/bin/sh
-# dd of a lab node: the real one; where the fault slow-write is set, a disk takes at most 1 MiB/s, in pieces of 256 KiB.
+# dd of a lab node: the real one. Where the fault slow-write is set, a slot takes at most 1 MiB/s, in pieces of 256 KiB.
 set -eu
 real=${0%/*}/real/dd
 image='' device=''
