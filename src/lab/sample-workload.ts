@@ -4,8 +4,9 @@ import type { LabApi } from './api/index.ts';
 export function addSampleWorkload(api: LabApi, workers: number): void {
   api.addWorkload({ kind: 'DaemonSet', namespace: 'kube-system', name: 'network' });
   api.addWorkload({ kind: 'Deployment', namespace: 'shop', name: 'web', replicas: workers * 2 });
-  api.addBudget({ namespace: 'shop', name: 'web', maxUnavailable: Math.max(1, workers) });
+  // With one worker evicted pods have nowhere to go, and no budget would ever let a drain pass.
   if (workers < 2) return;
+  api.addBudget({ namespace: 'shop', name: 'web', maxUnavailable: workers });
   api.addWorkload({ kind: 'StatefulSet', namespace: 'shop', name: 'db', replicas: 2 });
   api.addBudget({ namespace: 'shop', name: 'db', maxUnavailable: 1 });
 }
