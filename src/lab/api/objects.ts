@@ -97,8 +97,3 @@ export const isReady = (object: KubeObject): boolean => conditionOf(object, 'Rea
 /** The reference by which a controller is found. */
 export const controllerOf = (object: KubeObject): OwnerReference | undefined =>
   object.metadata.ownerReferences?.find((owner) => owner.controller === true);
-
-export const fullName = (object: KubeObject): string =>
-  object.metadata.namespace === undefined
-    ? object.metadata.name
-    : `${object.metadata.namespace}/${object.metadata.name}`;

@@ -15,20 +15,28 @@ import { selectorMatcher } from './selectors.ts';
 
 /** Binds every pod that has no node to the emptiest one that may take it; says so on the pod where there is none. */
 export function schedulePods(core: Core): void {
-  const pods = core.catalog.byName('pods');
+  const kind = core.catalog.byName('pods');
+  const pods = core.store.list(kind);
+  const waiting = pods.filter((pod) => nodeOf(pod) === '' && pod.metadata.deletionTimestamp === undefined);
+  if (waiting.length === 0) return;
   const nodes = core.store.list(core.catalog.byName('nodes'));
-  for (const pod of core.store.list(pods)) {
-    if (textAt(pod, 'spec', 'nodeName') !== '' || pod.metadata.deletionTimestamp !== undefined) continue;
-    const bound = core.store.list(pods).filter((other) => textAt(other, 'spec', 'nodeName') !== '');
-    const node = emptiest(
-      pod,
-      nodes.filter((candidate) => mayTake(candidate, pod, bound)),
-      bound,
-    );
+  const bound = new Map(nodes.map((node): [string, KubeObject[]] => [node.metadata.name, []]));
+  for (const pod of pods) bound.get(nodeOf(pod))?.push(pod);
+  for (const pod of waiting) {
+    const podsOn = (node: KubeObject): readonly KubeObject[] => bound.get(node.metadata.name) ?? [];
+    const fitting = nodes.filter((node) => mayTake(node, pod, podsOn(node)));
+    const node = emptiest(pod, fitting, podsOn);
     if (node === undefined) markUnschedulable(core, pod, nodes.length);
-    else core.store.replace(pods, { ...pod, spec: { ...pod.spec, nodeName: node.metadata.name } });
+    else bound.get(node.metadata.name)?.push(core.store.replace(kind, boundTo(node, pod)));
   }
 }
+
+const nodeOf = (pod: KubeObject): string => textAt(pod, 'spec', 'nodeName');
+
+const boundTo = ({ metadata }: KubeObject, pod: KubeObject): KubeObject => ({
+  ...pod,
+  spec: { ...pod.spec, nodeName: metadata.name },
+});
 
 function markUnschedulable(core: Core, pod: KubeObject, nodes: number): void {
   const message = `0/${nodes} nodes are available`;
@@ -39,22 +47,26 @@ function markUnschedulable(core: Core, pod: KubeObject, nodes: number): void {
 }
 
 /** The node with the fewest pods of the same owner, then with the fewest pods. */
-function emptiest(pod: KubeObject, nodes: readonly KubeObject[], bound: readonly KubeObject[]): KubeObject | undefined {
+function emptiest(
+  pod: KubeObject,
+  nodes: readonly KubeObject[],
+  podsOn: (node: KubeObject) => readonly KubeObject[],
+): KubeObject | undefined {
   const owner = controllerOf(pod)?.uid;
-  const load = (node: KubeObject): number => {
-    const here = bound.filter((other) => textAt(other, 'spec', 'nodeName') === node.metadata.name);
-    const siblings = here.filter((other) => owner !== undefined && controllerOf(other)?.uid === owner);
-    return siblings.length * 1000 + here.length;
-  };
-  return [...nodes].sort((a, b) => load(a) - load(b))[0];
+  const loads = nodes.map((node) => {
+    const here = podsOn(node);
+    const siblings = owner === undefined ? 0 : here.filter((other) => controllerOf(other)?.uid === owner).length;
+    return { node, load: siblings * 1000 + here.length };
+  });
+  return loads.sort((a, b) => a.load - b.load)[0]?.node;
 }
 
-function mayTake(node: KubeObject, pod: KubeObject, bound: readonly KubeObject[]): boolean {
+function mayTake(node: KubeObject, pod: KubeObject, here: readonly KubeObject[]): boolean {
   if (!isReady(node) || at(node, 'spec', 'unschedulable') === true) return false;
   const wanted = at(pod, 'spec', 'nodeSelector');
   if (isObject(wanted) && !selectorMatcher({ matchLabels: wanted })(node)) return false;
   const taints = listAt(node, 'spec', 'taints').filter((taint) => textAt(taint, 'effect') !== 'PreferNoSchedule');
-  return taints.every((taint) => tolerates(pod, taint)) && !standsApart(pod, node, bound);
+  return taints.every((taint) => tolerates(pod, taint)) && !isKeptApart(pod, here);
 }
 
 /** The rule of a taint and a toleration: key, operator, value, effect. */
@@ -72,16 +84,11 @@ function tolerates(pod: KubeObject, taint: unknown): boolean {
 }
 
 /** Required anti-affinity by host name: a pod that it names is on this node already. */
-function standsApart(pod: KubeObject, node: KubeObject, bound: readonly KubeObject[]): boolean {
+function isKeptApart(pod: KubeObject, here: readonly KubeObject[]): boolean {
   const path = ['spec', 'affinity', 'podAntiAffinity', 'requiredDuringSchedulingIgnoredDuringExecution'];
   return listAt(pod, ...path).some((term) => {
     if (textAt(term, 'topologyKey') !== 'kubernetes.io/hostname') return false;
     const matches = selectorMatcher(at(term, 'labelSelector'));
-    return bound.some(
-      (other) =>
-        textAt(other, 'spec', 'nodeName') === node.metadata.name &&
-        other.metadata.namespace === pod.metadata.namespace &&
-        matches(other),
-    );
+    return here.some((other) => other.metadata.namespace === pod.metadata.namespace && matches(other));
   });
 }

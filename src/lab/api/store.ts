@@ -21,6 +21,7 @@ export class Store {
   readonly #clock: ApiClock;
   readonly #historyLimit: number;
   readonly #objects = new Map<string, Map<string, KubeObject>>();
+  readonly #sorted = new WeakMap<Map<string, KubeObject>, readonly string[]>();
   readonly #listeners = new Set<(event: StoreEvent) => void>();
   #history: StoreEvent[] = [];
   /** Changes up to this resourceVersion are no longer remembered. */
@@ -39,9 +40,12 @@ export class Store {
 
   /** All objects of a kind, or those of one namespace, sorted by namespace and name. */
   list(kind: ResourceKind, namespace = ''): KubeObject[] {
-    const all = [...this.#of(kind).entries()];
-    const wanted = namespace === '' ? all : all.filter(([, object]) => object.metadata.namespace === namespace);
-    return wanted.sort(([a], [b]) => (a < b ? -1 : 1)).map(([, object]) => object);
+    const objects = this.#of(kind);
+    // Sorting is dear and names change seldom: the order is kept until one comes or goes.
+    let keys = this.#sorted.get(objects);
+    if (keys === undefined) this.#sorted.set(objects, (keys = [...objects.keys()].sort()));
+    const wanted = namespace === '' ? keys : keys.filter((key) => key.startsWith(`${namespace}/`));
+    return wanted.flatMap((key) => objects.get(key) ?? []);
   }
 
   get(kind: ResourceKind, namespace: string, name: string): KubeObject | undefined {
@@ -52,6 +56,7 @@ export class Store {
   create(kind: ResourceKind, draft: Draft): KubeObject {
     const object = this.asCreated(kind, draft);
     this.#of(kind).set(keyOf(object.metadata.namespace ?? '', object.metadata.name), object);
+    this.#sorted.delete(this.#of(kind));
     this.#emit({ type: 'ADDED', kind, object, resourceVersion: this.#version });
     return object;
   }
@@ -88,6 +93,7 @@ export class Store {
     const previous = this.get(kind, namespace, name);
     if (previous === undefined) return undefined;
     this.#of(kind).delete(keyOf(namespace, name));
+    this.#sorted.delete(this.#of(kind));
     const object = { ...previous, metadata: { ...previous.metadata, resourceVersion: String(++this.#version) } };
     this.#emit({ type: 'DELETED', kind, object, previous, resourceVersion: this.#version });
     return object;
