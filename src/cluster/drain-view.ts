@@ -2,7 +2,15 @@ import type { Clock, DrainForecast, DrainOptions, DrainProgress } from '../rollo
 import type { Api } from './api.ts';
 import { budgetsOf, forecastDrain, isDrained, ownerKey, podKey, refusals } from './forecast.ts';
 import { shortTime } from './short-time.ts';
-import { findDaemonSets, listBudgets, listPods, type Budget, type Pod, type PolicyVersion } from './workloads.ts';
+import {
+  findDaemonSets,
+  listBudgets,
+  listPods,
+  type Budget,
+  type Patience,
+  type Pod,
+  type PolicyVersion,
+} from './workloads.ts';
 
 /** What the cluster says about one node's drain; kubectl's own words are not read. */
 export class DrainView {
@@ -34,13 +42,13 @@ export class DrainView {
   }
 
   /** Reads pods and budgets anew. */
-  async look(signal: AbortSignal): Promise<DrainProgress> {
+  async look(patience: Patience): Promise<DrainProgress> {
     const selector = this.options.podSelector;
     const [pods, budgets] = await Promise.all([
-      listPods(this.api, { node: this.node, ...(selector === undefined ? {} : { podSelector: selector }) }, signal),
-      this.options.disableEviction ? [] : listBudgets(this.api, this.policy, signal),
+      listPods(this.api, { node: this.node, ...(selector === undefined ? {} : { podSelector: selector }) }, patience),
+      this.options.disableEviction ? [] : listBudgets(this.api, this.policy, patience),
     ]);
-    await this.learnDaemonSets(pods, signal);
+    await this.learnDaemonSets(pods, patience);
     this.budgets = budgets;
     this.left = pods.filter((pod) => isDrained(pod, this.daemonSets));
     for (const pod of this.left) {
@@ -62,10 +70,10 @@ export class DrainView {
     return pod === undefined ? undefined : podKey(pod);
   }
 
-  private async learnDaemonSets(pods: readonly Pod[], signal: AbortSignal): Promise<void> {
+  private async learnDaemonSets(pods: readonly Pod[], patience: Patience): Promise<void> {
     const unknown = pods.filter((pod) => pod.controller?.kind === 'DaemonSet' && !this.asked.has(ownerKey(pod)));
     const names = new Set(unknown.map(ownerKey));
-    for (const name of await findDaemonSets(this.api, names, signal)) this.daemonSets.add(name);
+    for (const name of await findDaemonSets(this.api, names, patience)) this.daemonSets.add(name);
     for (const name of names) this.asked.add(name);
   }
 

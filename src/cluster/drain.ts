@@ -44,12 +44,12 @@ export async function drainNode(
     await outwaitRefusedPods(run);
     const end = await runKubectlDrain(run);
     if (end.code === 0) {
-      onProgress(await view.look(signal));
+      onProgress(await view.look({ signal }));
       return { evicted: view.gone };
     }
     if (!end.apiWasAway) unexplained++;
     // Waits for an API server that is away, as long as every request does.
-    onProgress(await view.look(signal));
+    onProgress(await view.look({ signal }));
     const refused = view.forecast().obstacles.some((found) => found.verdict === 'certain');
     if (refused || unexplained >= MOST_UNEXPLAINED || clock.now() >= deadline) throw drainFailure(run, end);
     await clock.sleep(AGAIN_AFTER_MS, signal);
@@ -88,7 +88,7 @@ async function requireCordoned({ api, node, signal }: DrainRun): Promise<void> {
 async function outwaitRefusedPods(run: DrainRun): Promise<void> {
   const { view, clock, signal } = run;
   for (;;) {
-    run.onProgress(await view.look(signal));
+    run.onProgress(await view.look({ signal }));
     if (view.goingButRefused() === undefined || clock.now() >= run.deadline) return;
     await clock.sleep(LOOK_EVERY_MS, signal);
   }
@@ -105,7 +105,7 @@ async function runKubectlDrain(run: DrainRun): Promise<DrainEnd> {
       await untilExitOr(drain, clock, signal);
       if (drain.ended()) break;
       if (clock.now() > run.deadline + OVERTIME_MS) await drain.end();
-      await view.look(signal).then(run.onProgress, (error: unknown) => {
+      await view.look({ signal, retryForMs: 0 }).then(run.onProgress, (error: unknown) => {
         signal.throwIfAborted();
         if (!(error instanceof KubeosError)) throw error;
         apiWasAway = true;

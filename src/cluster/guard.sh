@@ -13,26 +13,26 @@ exec 3<&0
 child=$!
 
 {
-  {
-    while sleep "$tick"; do echo tick; done 3<&- &
-    while read -r _; do echo beat; done <&3
-    echo gone
-  } | {
-    silent=0
-    while read -r sign; do
-      case $sign in
-        beat) silent=0 ;;
-        tick) silent=$((silent + 1)) ;;
-        *) break ;;
-      esac
-      [ "$silent" -lt 3 ] || break
-    done
-    if [ -n "$folder" ]; then
-      rm -f "$folder/s"
-      rmdir "$folder"
-    fi
-    kill -KILL 0
-  }
+	{
+		while sleep "$tick"; do echo tick; done 3<&- &
+		while read -r _; do echo beat; done <&3
+		echo gone
+	} | {
+		silent=0
+		while read -r sign; do
+			case $sign in
+			beat) silent=0 ;;
+			tick) silent=$((silent + 1)) ;;
+			*) break ;;
+			esac
+			[ "$silent" -lt 3 ] || break
+		done
+		if [ -n "$folder" ]; then
+			rm -f "$folder/s"
+			rmdir "$folder"
+		fi
+		kill -KILL 0
+	}
 } >/dev/null 2>&1 &
 
 wait "$child"

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import type { Api } from './api.ts';
+import type { Api, Request } from './api.ts';
 import { isNotFound } from './api-error.ts';
 import { isEmptySelector, selectorSchema, type LabelSelector } from './label-selector.ts';
 import { nodeName } from './names.ts';
@@ -97,11 +97,14 @@ export interface Budget {
   expectedPods: number;
 }
 
+/** How long a read may go on: until it is aborted, or instead of the usual time that failures are retried. */
+export type Patience = Pick<Request<unknown>, 'signal' | 'retryForMs'>;
+
 /** Pods on a node (or, without one, on all), as far as the label selector allows. */
 export async function listPods(
   api: Api,
   where: { node?: string; podSelector?: string },
-  signal?: AbortSignal,
+  patience: Patience = {},
 ): Promise<readonly Pod[]> {
   const { items } = await api.list({
     doing: where.node === undefined ? 'read the pods' : `read the pods of node ${where.node}`,
@@ -111,18 +114,22 @@ export async function listPods(
       ...(where.podSelector === undefined ? {} : { labelSelector: where.podSelector }),
     },
     item: podSchema,
-    ...(signal === undefined ? {} : { signal }),
+    ...patience,
   });
   return items.map(toPod);
 }
 
 /** All budgets, in the version of the policy API that the server has. */
-export async function listBudgets(api: Api, version: PolicyVersion, signal?: AbortSignal): Promise<readonly Budget[]> {
+export async function listBudgets(
+  api: Api,
+  version: PolicyVersion,
+  patience: Patience = {},
+): Promise<readonly Budget[]> {
   const { items } = await api.list({
     doing: 'read the PodDisruptionBudgets',
     path: `/apis/policy/${version}/poddisruptionbudgets`,
     item: budgetSchema,
-    ...(signal === undefined ? {} : { signal }),
+    ...patience,
   });
   return items.map((item) => toBudget(item, version));
 }
@@ -146,7 +153,7 @@ export async function findPolicyVersion(api: Api, retryForMs: number): Promise<P
 export async function findDaemonSets(
   api: Api,
   names: ReadonlySet<string>,
-  signal?: AbortSignal,
+  patience: Patience = {},
 ): Promise<ReadonlySet<string>> {
   const found = await Promise.all(
     [...names].map(async (full) => {
@@ -154,7 +161,7 @@ export async function findDaemonSets(
       const path = `/apis/apps/v1/namespaces/${encodeURIComponent(namespace)}/daemonsets/${encodeURIComponent(name)}`;
       const request = { doing: `read the DaemonSet ${full}`, path, answer: z.unknown() };
       try {
-        await api.send(signal === undefined ? request : { ...request, signal });
+        await api.send({ ...request, ...patience });
         return full;
       } catch (error) {
         if (isNotFound(error)) return undefined;
