@@ -5,7 +5,7 @@ import type { ScriptArguments } from '../../src/remote/compose.ts';
 import type { StepScript } from '../../src/remote/scripts/index.ts';
 import { type ImageServer, file, serve } from './image-server.ts';
 import { changesMade, copyNode, killAt, makeKillingBin, remains, stopKilling } from './kill.ts';
-import { type Node, type Shell, makeImage, makeNode, makeYard } from './node-bed.ts';
+import { MIB, type Node, type Shell, makeImage, makeNode, makeYard } from './node-bed.ts';
 
 const OLD = 'KubeOS 1.0.0';
 const NEW = 'KubeOS 1.1.0';
@@ -25,10 +25,11 @@ export function describeKilled(shell: Shell, firmware: 'uefi' | 'bios'): void {
 
     beforeAll(async () => {
       yard = await makeYard();
-      image = await makeImage(yard.dir, NEW);
+      const small = { sizeBytes: 2 * MIB, paddingBytes: MIB / 4 };
+      image = await makeImage(yard.dir, NEW, small);
       server = await serve(file(image.path));
       const bin = await makeKillingBin(path.join(yard.dir, 'bin'), shell);
-      node = await makeNode(yard.dir, bin, await makeImage(yard.dir, OLD), { firmware });
+      node = await makeNode(yard.dir, bin, await makeImage(yard.dir, OLD, small), { firmware, slotBytes: 3 * MIB });
     });
 
     afterAll(async () => {
