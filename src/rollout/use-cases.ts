@@ -4,7 +4,7 @@ import type { RolloutResult } from './events.ts';
 import { exitForPlan } from './plan-exit.ts';
 import type { Plan } from './plan-types.ts';
 import type { HeldLock, LockRequest } from './ports.ts';
-import { resultsOfPlan } from './result.ts';
+import { notStarted, resultsOfPlan } from './result.ts';
 import { runRollout } from './rollout.ts';
 
 /** What the lock says of a run that carries out this plan: `upgrade to KubeOS 2.0.0`. */
@@ -67,12 +67,16 @@ export const hasWork = (plan: Plan): boolean => plan.refusals.length === 0 && pl
 export function resultWithoutWork(plan: Plan, run: string): RolloutResult {
   const exitCode = exitForPlan(plan, false);
   const refused = plan.refusals.map(({ what }) => what).join('; ');
+  // Only a refusal of the whole run leaves nodes that could be started.
+  const next = plan.refusals.find((refusal) => refusal.next !== undefined)?.next;
+  const finding = { what: 'the run is refused', reason: refused, ...(next === undefined ? {} : { next }) };
+  const held = plan.entries.map((entry) => notStarted(entry.node, entry.now, [finding], false));
   return {
     run,
     operation: plan.operation,
     version: plan.version,
     exitCode,
-    results: resultsOfPlan(plan),
+    results: [...held, ...resultsOfPlan(plan)],
     ...(exitCode === EXIT.refused && refused !== '' ? { stopped: refused } : {}),
     tookMs: 0,
   };
