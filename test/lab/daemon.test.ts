@@ -37,14 +37,11 @@ const exists = (file: string): Promise<boolean> =>
     () => false,
   );
 
-const isAlive = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-};
+/** A zombie that nobody has collected yet does not live any more. */
+async function isAlive(pid: number): Promise<boolean> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '');
+  return /^\d+ \(.*\) [^Z]/s.test(stat);
+}
 
 async function daemonPid(): Promise<number> {
   return (JSON.parse(await readFile(labPaths(dir).record, 'utf8')) as { pid: number }).pid;
@@ -80,7 +77,7 @@ describe('kubeos lab', () => {
     expect(spec.spec).toMatchObject({ osversion: 'KubeOS 1.1.0', image: { cacert: 'ca.crt' } });
 
     expect(await lab('stop')).toMatchObject({ code: 0, stdout: `The lab in ${dir} is gone.\n` });
-    expect(isAlive(pid)).toBe(false);
+    expect(await isAlive(pid)).toBe(false);
     expect(await processesOf(node)).toEqual([]);
     expect(await exists(dir)).toBe(false);
   });
@@ -100,7 +97,7 @@ describe('kubeos lab', () => {
     const second = await lab('start');
     expect(second.code).toBe(4);
     expect(second.stderr).toContain(`a lab runs in ${dir} already`);
-    expect(isAlive(pid)).toBe(true);
+    expect(await isAlive(pid)).toBe(true);
     expect((await lab('status')).code).toBe(0);
   });
 
@@ -109,7 +106,7 @@ describe('kubeos lab', () => {
     const node = await leaveProcess();
     const pid = await daemonPid();
     process.kill(pid, 'SIGKILL');
-    await until(() => !isAlive(pid));
+    await until(async () => !(await isAlive(pid)));
     expect((await lab('status')).stderr).toContain(`no lab runs in ${dir}`);
     const next = await lab(how, ...(how === 'start' ? ['--nodes', '1'] : []));
     expect(next.code).toBe(0);
@@ -122,7 +119,7 @@ describe('kubeos lab', () => {
     const node = await leaveProcess();
     const pid = await daemonPid();
     process.kill(pid, 'SIGTERM');
-    await until(() => !isAlive(pid));
+    await until(async () => !(await isAlive(pid)));
     expect(await processesOf(node)).toEqual([]);
   });
 
@@ -143,7 +140,7 @@ describe('kubeos lab', () => {
     await writeFile(labPaths(dir).record, JSON.stringify({ pid: stranger.pid, startTime: '1' }));
     expect((await lab('stop')).code).toBe(0);
     expect(stranger.exitCode).toBeNull();
-    expect(isAlive(stranger.pid ?? 0)).toBe(true);
+    expect(await isAlive(stranger.pid ?? 0)).toBe(true);
     stranger.kill();
   });
 
