@@ -67,7 +67,6 @@ function judge(layout: Layout): Standing {
   const { open } = layout;
   if (open !== undefined && open.armedBootId !== '' && open.target === layout.active) return judgeTrial(layout, open);
   if (open?.phase === 'armed' || open?.phase === 'proven') {
-    // A slot that was booted by hand is proven without ever having been armed.
     return open.target === layout.active ? judgeTrial(layout, open) : judgeArmed(layout, open);
   }
   const standing = judgeFellBack(layout) ?? judgeUnarmed(layout);
@@ -100,10 +99,13 @@ function judgeTrial(layout: Layout, journal: NodeJournal): Standing {
     );
   }
   const assignment = assignmentOf(journal);
+  // A slot that was booted by hand is proven without ever having been armed.
+  const adopt = journal.armedBootId === '';
   if (isMine(journal, goal) || (journal.version === goal.version && !mustReinstall(layout))) {
-    return { kind: 'way', firstStep: 'prove', assignment, adopt: false, notes: [`on trial in slot ${active}`] };
+    const notes = [adopt ? `slot ${active} was booted by hand` : `on trial in slot ${active}`];
+    return { kind: 'way', firstStep: 'prove', assignment, adopt, notes };
   }
-  return afterSettling(layout, assignment, false);
+  return afterSettling(layout, assignment, adopt);
 }
 
 /** It runs the slot that it was armed in: either the reboot is still to come, or the trial ended here. */

@@ -19,9 +19,6 @@ const POLL_MS = 4000;
 const BOOT_POLL_MS = 3000;
 const BYTES = 10 ** 9;
 
-const outOfOrder = (why: string): KubeosError =>
-  new KubeosError('a step that must come first has not been done', EXIT.incomplete, { reason: why });
-
 /** The port `Remote` over simulated machines: it refuses whatever the node scripts refuse. */
 export class SimRemote implements Remote {
   readonly #client: SimClient;
@@ -32,7 +29,8 @@ export class SimRemote implements Remote {
     this.#world = client.world;
   }
 
-  async observe(node: ClusterNode): Promise<NodeObservation> {
+  async observe(node: ClusterNode, signal?: AbortSignal): Promise<NodeObservation> {
+    signal?.throwIfAborted();
     return this.#call(node, 'observe', (machine) => machine.observe());
   }
 
@@ -64,11 +62,16 @@ export class SimRemote implements Remote {
   ): Promise<{ bytes: number }> {
     await this.#job(node, by, 'stage', artifact.sha256, onProgress, signal, {
       done: (machine) => machine.artifact?.sha256 === artifact.sha256,
-      begin: (machine) => needOpen(machine),
+      begin: (machine) => {
+        needOpen(machine);
+        if (!artifact.url.startsWith('http://') || artifact.flagSafe) return;
+        this.#world.logs.push({ node: machine.name, message: 'the image address is insecure' });
+        throw new Refusal('the image address is insecure', 'http without flagSafe: true');
+      },
       end: (machine) => {
         const image = this.#world.images.get(artifact.sha256);
         if (image === undefined || this.#world.fault(machine.name).corruptDownload === true) {
-          throw new KubeosError('the image is not the one that the spec names', EXIT.incomplete);
+          throw new Refusal('the image is not the one that the spec names', 'its SHA-256 is another one');
         }
         machine.artifact = { ...image, ...this.#world.behaviour.get(machine.name) };
       },
@@ -97,7 +100,7 @@ export class SimRemote implements Remote {
       },
       end: (machine) => {
         if (this.#world.fault(machine.name).writeFails === true) {
-          throw new KubeosError('the disk did not take the image', EXIT.incomplete);
+          throw new Refusal('the disk did not take the image', 'I/O error');
         }
         machine.slots[target] = { ...machine.slots[target], content: machine.artifact! };
       },
@@ -150,9 +153,14 @@ export class SimRemote implements Remote {
     await this.#change(node, by, `reboot ${purpose}`, (machine) => {
       const { journal } = machine;
       if (purpose === 'trial') {
-        if (journal?.phase !== 'armed' || journal.armedBootId !== machine.bootId) throw outOfOrder('arm comes first');
-      } else if (journal === undefined || journal.armedBootId === '' || journal.target !== machine.active) {
-        throw outOfOrder('this boot is not a trial');
+        const { next } = machine.env;
+        const armed = journal?.phase === 'armed' && journal.armedBootId === machine.bootId && next === journal.target;
+        if (!armed || machine.permanent !== machine.active) throw outOfOrder('arm comes first');
+      } else {
+        const trial = journal !== undefined && isOpen(journal) && journal.armedBootId !== '';
+        if (!trial || journal.armedBootId === machine.bootId || journal.target !== machine.active) {
+          throw outOfOrder('this boot is not a trial');
+        }
       }
       this.#world.rebootByRun(machine);
     });
@@ -187,6 +195,7 @@ export class SimRemote implements Remote {
       if (journal?.target !== expected.slot || journal.phase === 'fell-back' || journal.phase === 'aborted') {
         throw outOfOrder('the journal does not lead here');
       }
+      if (!expected.adopt && journal.armedBootId === '') throw outOfOrder('no trial was armed');
       if (!expected.adopt && journal.armedBootId === machine.bootId) throw notProven('it has not rebooted');
       if (machine.active !== expected.slot) throw notProven(`slot ${machine.active} runs`);
       if (machine.running.version !== expected.version) throw notProven(`it runs ${machine.running.version}`);
@@ -202,7 +211,7 @@ export class SimRemote implements Remote {
         throw outOfOrder('prove comes first');
       }
       if (this.#world.fault(machine.name).commitFails === true) {
-        throw new KubeosError('the boot environment did not keep what was written', EXIT.incomplete);
+        throw new Refusal('the boot environment of GRUB is not usable', 'it did not keep what was written');
       }
       this.#world.setEnv(machine, slot, undefined);
       machine.journal = { ...journal, phase: 'committed' };
@@ -225,7 +234,7 @@ export class SimRemote implements Remote {
         if (journal.sha256 !== '') machine.failed.add(journal.sha256);
       }
       this.#world.setEnv(machine, machine.permanent, undefined);
-      machine.journal = { ...journal, phase: outcome, reason };
+      machine.journal = { ...journal, phase: outcome, reason: reason.replaceAll('\n', '; ') };
       return machine.journal;
     });
   }
@@ -234,8 +243,11 @@ export class SimRemote implements Remote {
     await this.#call(node, 'log', () => void this.#world.logs.push({ node: node.name, message }));
   }
 
-  async logTail(node: ClusterNode): Promise<readonly string[]> {
-    return this.#call(node, 'logs', () => [`kubeos: last line of ${node.name}`]);
+  async logTail(node: ClusterNode, lines: number): Promise<readonly string[]> {
+    return this.#call(node, 'logs', ({ name }) => {
+      const own = this.#world.logs.filter((line) => line.node === name).map(({ message }) => `kubeos: ${message}`);
+      return own.slice(-lines);
+    });
   }
 
   // --------------------------------------------------------------------------------------------- the way there
@@ -245,28 +257,33 @@ export class SimRemote implements Remote {
   }
 
   async #call<T>(node: ClusterNode, doing: string, act: (machine: SimMachine) => T): Promise<T> {
-    const machine = this.#world.machine(node.name);
     await this.#client.breathe(`${doing} ${node.name}`);
-    this.#needConnection(machine);
-    const answer = act(machine);
-    await this.#client.breathe(`${doing} ${node.name}, answered`);
-    this.#needConnection(machine);
-    return answer;
+    const machine = this.#connect(node.name);
+    try {
+      const answer = act(machine);
+      await this.#client.breathe(`${doing} ${node.name}, answered`);
+      this.#connect(node.name);
+      return answer;
+    } catch (error) {
+      throw explain(error, node.name, doing.replace(/^(launch|poll) /, '').replace(/ .*$/, ''));
+    }
   }
 
-  #needConnection(machine: SimMachine): void {
-    if (!this.#reachable(machine))
-      throw new ConnectError('the node does not answer', 'timeout', { node: machine.name });
+  #connect(name: string): SimMachine {
+    const machine = this.#world.nodes.get(name)?.machine;
+    if (machine !== undefined && this.#reachable(machine)) return machine;
+    throw new ConnectError('the node does not answer', 'unreachable', { node: name, next: 'see whether it is up' });
   }
 
   async #change<T>(node: ClusterNode, by: Authority, doing: string, act: (machine: SimMachine) => T): Promise<T> {
     return this.#call(node, doing, (machine) => {
-      if (by.token < machine.token)
-        throw new LockLostError('another run has taken over this node', { node: node.name });
+      if (by.token < machine.token) throw takenOver(node.name);
       machine.token = by.token;
       if (machine.job !== undefined && machine.job.token < by.token && doing === 'claim') endJob(machine);
       this.#world.actedBy(node.name, by.token);
-      return act(machine);
+      const answer = act(machine);
+      if (doing !== 'end-job') this.#world.logs.push({ node: node.name, message: doing });
+      return answer;
     });
   }
 
@@ -299,9 +316,12 @@ export class SimRemote implements Remote {
         await this.#change(node, by, 'end-job', endJob).catch(() => undefined);
         throw signal.reason as Error;
       }
-      const job = await this.#call(node, `poll ${step}`, (machine) => machine.job);
-      if (job !== launched) throw outOfOrder(`${step} vanished on the node`);
-      if (job.state === 'failed') throw job.error!;
+      const job = await this.#call(node, `poll ${step}`, (machine) => {
+        if (machine.token > by.token) throw takenOver(node.name);
+        if (machine.job !== launched) throw outOfOrder(`${step} vanished on the node`);
+        if (machine.job.state === 'failed') throw machine.job.error!;
+        return machine.job;
+      });
       if (job.state === 'done') return;
       const share = (this.#world.clock.now() - job.startedAt) / job.ms;
       onProgress({ doneBytes: Math.floor(share * BYTES), totalBytes: BYTES });
@@ -333,6 +353,9 @@ export class SimRemote implements Remote {
   }
 }
 
+const takenOver = (node: string): LockLostError =>
+  new LockLostError('another run of kubeos has taken over this node', { node });
+
 const isOpen = ({ phase }: NodeJournal): boolean =>
   phase !== 'committed' && phase !== 'fell-back' && phase !== 'aborted';
 
@@ -345,7 +368,29 @@ function endJob(machine: SimMachine): void {
   machine.job = undefined;
 }
 
-const badContent = (reason: string): KubeosError =>
-  new KubeosError('the slot holds no system that this node can boot', EXIT.incomplete, { reason });
-const notProven = (reason: string): KubeosError =>
-  new KubeosError('the node does not run what was expected', EXIT.incomplete, { reason });
+/** What a script refuses, with its reason; the call adds where that was. */
+class Refusal extends Error {
+  readonly reason: string;
+  constructor(what: string, reason: string) {
+    super(what);
+    this.reason = reason;
+  }
+}
+
+const outOfOrder = (why: string): Refusal => new Refusal('a step that must come first has not been done', why);
+const badContent = (why: string): Refusal => new Refusal('the slot holds no system that this node can boot', why);
+const notProven = (why: string): Refusal => new Refusal('the node does not run what was expected', why);
+
+/** As the real adapter tells a script's refusal: node, step, reason, what next, and the script's own words. */
+function explain(error: unknown, node: string, step: string): unknown {
+  if (!(error instanceof Refusal)) return error;
+  const { message, reason } = error;
+  return new KubeosError(message, EXIT.incomplete, {
+    node,
+    step,
+    reason,
+    next: 'give the same command again',
+    logTail: [`kubeos: ${reason}`],
+    cause: error,
+  });
+}

@@ -329,7 +329,7 @@ const CASES: Record<string, Record<string, Case>> = {
         journal: journal({ ...back, operation: 'rollback', from: 'B', target: 'A', phase: 'proven' }),
       },
       goal: ROLLBACK,
-      expected: way('prove', { assignment: back }),
+      expected: { kind: 'way', firstStep: 'prove', adopt: true, assignment: back },
     },
     'is begun to be proven by a run that died': {
       seen: {
