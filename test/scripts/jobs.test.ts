@@ -160,6 +160,25 @@ describe.each(WAYS)('a detached step, sh is %s, by %s', (shell, way) => {
   });
 });
 
+describe('a download', () => {
+  it('that gets its final name while it is looked at is still told as running', async () => {
+    node = nodes.get('dash')!;
+    node.by = { run: 'run-8', token: 800 };
+    await node.run('launch', { job: 'job-1', step: 'stage', payload: FOR_LONG });
+    const { bin } = node;
+    // The file is gone by the time that stat looks.
+    node.bin = await makeBin(path.join(yard.dir, 'bin-late'), 'dash', { stat: '#!/bin/sh\nexit 1\n' });
+    try {
+      const part = path.join(node.machine.root, 'persist/KubeOS-Update/update.img.part');
+      await mkdir(path.dirname(part), { recursive: true });
+      await writeFile(part, 'half');
+      expect(await poll('job-1')).toMatchObject({ code: 0, values: { state: 'running' } });
+    } finally {
+      node.bin = bin;
+    }
+  });
+});
+
 describe('a process number that was given out again', () => {
   it('is not taken for the job, and its process is left alone', async () => {
     node = nodes.get('dash')!;

@@ -84,7 +84,8 @@ note_dd() { # PID FD: where to see how far it is
 
 done_bytes() { # nothing where it is not known
 	if [ "$(first_line "$JOB/step")" = stage ]; then
-		if [ -f "$IMAGE.part" ]; then file_bytes "$IMAGE.part"; fi
+		# Between two looks the step may have given the finished file its name.
+		stat -c %s -- "$IMAGE.part" 2>/dev/null || :
 		return 0
 	fi
 	pid='' fd=''
