@@ -17,13 +17,14 @@ import { isNotFound } from './api-error.ts';
 import { drainNode, type DrainTools } from './drain.ts';
 import { forecastDrain, ownerKey } from './forecast.ts';
 import { Kubectl, type Versions } from './kubectl.ts';
-import { LeaseStore, leaseSchema, lockState } from './lease.ts';
+import { LeaseStore, leaseSchema, lockState, processOf } from './lease.ts';
 import { acquireLock } from './lock.ts';
 import { leasePath, nodeName } from './names.ts';
 import { nodeSchema, toClusterNode } from './node-facts.ts';
 import { NodeMarks } from './node-marks.ts';
 import { NodeWatch } from './node-watch.ts';
 import { listOsResources } from './os-resources.ts';
+import { fateOf } from './process-mark.ts';
 import { KubectlProxy } from './proxy.ts';
 import { findMissingRights } from './rights.ts';
 import {
@@ -184,7 +185,9 @@ class ProxiedCluster implements KubectlCluster {
 
   async lockState(): Promise<LockState | undefined> {
     const lease = await this.store.read();
-    return lease === undefined ? undefined : lockState(lease);
+    if (lease === undefined) return undefined;
+    const state = lockState(lease);
+    return state.held && fateOf(processOf(lease)) === 'dead' ? { ...state, dead: true } : state;
   }
 
   acquireLock(request: LockRequest, signal: AbortSignal): Promise<HeldLock> {

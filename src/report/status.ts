@@ -136,7 +136,7 @@ function statusRow(
 
 function clusterFacts(node: ClusterNode, lock: LockState | undefined): Omit<StatusRow, 'state' | 'problems'> {
   const { record } = node;
-  const live = record !== undefined && lock?.held === true && lock.run === record.run;
+  const live = record !== undefined && lock !== undefined && isHeld(lock) && lock.run === record.run;
   return {
     node: node.name,
     controlPlane: node.controlPlane,
@@ -222,10 +222,13 @@ function problems(node: ClusterNode, answer: NodeObservation | KubeosError | und
   return found;
 }
 
+const isHeld = ({ held, dead }: LockState): boolean => held && dead !== true;
+
 function describeLastRun(lock: LockState, rows: readonly StatusRow[]): LastRun {
   const left = rows.filter((row) => row.run !== undefined || isUnfinished(row.journal));
   const [first] = left;
-  const { run, what, holder, held, acquiredAt, renewedAt } = lock;
+  const { run, what, holder, acquiredAt, renewedAt } = lock;
+  const held = isHeld(lock);
   return {
     run,
     what,

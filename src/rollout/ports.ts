@@ -85,6 +85,8 @@ export interface HeldLock {
 /** What `kubeos status` shows of the lock. */
 export interface LockState {
   held: boolean;
+  /** It is held by a process that has ended without giving it back: known only on the holder's own machine. */
+  dead?: boolean;
   holder: string;
   what: string;
   run: string;
