@@ -76,10 +76,13 @@ export class BudgetGate {
     await this.#take(node, this.#admitted, signal);
   }
 
-  /** Waits until one more node may become unavailable; throws like admit. */
-  async hold(node: string, signal: AbortSignal): Promise<void> {
+  /**
+   * Waits until one more node may become unavailable; throws like admit.
+   * @param onQueued is told once, where others of this run use the budget up for now
+   */
+  async hold(node: string, signal: AbortSignal, onQueued?: () => void): Promise<void> {
     if (this.#held.has(node)) return;
-    await this.#take(node, this.#held, signal);
+    await this.#take(node, this.#held, signal, onQueued);
   }
 
   /** The node has ended; one that stays unavailable by our doing goes on being counted. */
@@ -102,9 +105,10 @@ export class BudgetGate {
     });
   }
 
-  async #take(node: string, taken: Set<string>, signal: AbortSignal): Promise<void> {
+  async #take(node: string, taken: Set<string>, signal: AbortSignal, onQueued?: () => void): Promise<void> {
     const { clock, waitMs } = this.#options;
     let since: number | undefined;
+    let queued = false;
     for (;;) {
       signal.throwIfAborted();
       if (this.#hasRoomFor(node, taken)) {
@@ -114,6 +118,8 @@ export class BudgetGate {
       }
       const inFlight = [...taken].some((name) => name !== node && this.#admitted.has(name));
       if (inFlight) {
+        if (!queued) onQueued?.();
+        queued = true;
         since = undefined;
       } else {
         if (since === undefined) this.#options.onWaiting(this.eatenBy());

@@ -83,14 +83,13 @@ export async function endReturned(trip: Trip, report: BootReport, reason: string
     timeoutMs: options.healthTimeoutMs,
   };
   const health = await waitHealthy(check, { ...ports, view }, (because) => trip.waiting(because), late);
-  const what = `fell back to ${report.osVersion} (slot ${report.active})`;
   if (health.verdict !== 'healthy') {
     const because = health.verdict === 'unhealthy' ? health.because : 'it rebooted once more';
     return trouble(
       trip,
       'needs hands',
       {
-        what: `${what}, and is not healthy there either: ${because}`,
+        what: `fell back to ${report.osVersion} (slot ${report.active}), and is not healthy there either: ${because}`,
         reason,
         next: `see why its kubelet is not Ready; ${leftCordoned(trip)}`,
       },
@@ -105,7 +104,7 @@ export async function endReturned(trip: Trip, report: BootReport, reason: string
     trip,
     'fell back',
     {
-      what: `${what}, healthy and in service again`,
+      what: 'healthy and in service again',
       reason,
       next: 'mend the image or the node, then give the same command again; the same image needs --retry-failed-image',
     },

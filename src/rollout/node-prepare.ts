@@ -30,7 +30,7 @@ export async function prepare(trip: Trip, firstStep: Step): Promise<void> {
 export async function drain(trip: Trip, signal: AbortSignal): Promise<void> {
   const { ports, budget, plan, lock } = trip.context;
   await trip.do('drain', signal, async () => {
-    await budget.hold(trip.name, signal);
+    await budget.hold(trip.name, signal, () => trip.waiting('a place in the budget: other nodes use it up'));
     signal.throwIfAborted();
     const { run, operation, version } = trip.record;
     const record = { run, token: lock.token, operation, version, step: 'drain' as const };

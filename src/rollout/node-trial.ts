@@ -126,14 +126,14 @@ async function prove(trip: Trip, report: BootReport): Promise<'proven' | Exclude
   await trip.do('prove', late, async () => {
     if (report.osVersion !== version) {
       verdict = { unhealthy: `slot ${target} booted, but it holds ${report.osVersion}, not ${version}` };
-      return verdict.unhealthy;
+      return NOT_PROVEN;
     }
     const health = await judgeHealth(trip, report, version);
     if (health.verdict === 'rebooted') return 'it rebooted once more';
     if (health.verdict === 'unhealthy') {
       const waited = formatDuration(options.healthTimeoutMs);
       verdict = { unhealthy: `slot ${target} booted, but it was not healthy within ${waited}: ${health.because}` };
-      return verdict.unhealthy;
+      return NOT_PROVEN;
     }
     await ports.remote.prove(trip.node, trip.authority, { slot: target, version, adopt: false });
     verdict = 'proven';
@@ -141,6 +141,9 @@ async function prove(trip: Trip, report: BootReport): Promise<'proven' | Exclude
   });
   return verdict;
 }
+
+/** Why stands in the notice that the node is sent back. */
+const NOT_PROVEN = 'not proven';
 
 /** Waits for the health of this boot. */
 export function judgeHealth(trip: Trip, report: BootReport, version: string): Promise<Health> {
@@ -159,6 +162,8 @@ async function sendBack(trip: Trip, trial: BootReport, reason: string): Promise<
     report = await reboot(trip, 'send-back', trial.bootId);
     return cameUp(report);
   });
+  // What failed is the proof; the way back is no step of its own.
+  trip.step = 'prove';
   if (report === undefined) return noAnswer(trip, `after it was sent back to slot ${trip.assignment.from} (${reason})`);
   if (report.active === trip.assignment.from) return endFellBack(trip, report, reason);
   return trouble(

@@ -132,9 +132,20 @@ describe('what cannot be started', () => {
     ]);
     const made = plan({ a: [{}], b: [{}] }, {}, { forecasts });
     expect(made.notStarted).toMatchObject([
-      { node: 'a', findings: [{ what: 'its drain is certain to fail: bare pod', next: '--force' }] },
+      { node: 'a', findings: [{ what: 'its drain is certain to fail: bare pod', reason: 'pod x/y', next: '--force' }] },
     ]);
     expect(made.entries.map(({ node }) => node)).toEqual(['b']);
+  });
+
+  test('pods that the same keeps from being evicted are one finding, which names them', () => {
+    const guarded = [1, 2, 3, 4, 5, 6, 7].map((number) => ({ ...pods, pod: `x/y-${number}`, owner: 'ReplicaSet x/y' }));
+    const forecasts = new Map([['a', { pods: 7, obstacles: guarded }]]);
+    const [blocked] = plan({ a: [{}] }, {}, { forecasts }).notStarted;
+    expect(blocked?.findings).toHaveLength(1);
+    expect(blocked?.findings[0]?.reason?.split('\n')).toEqual([
+      ...[1, 2, 3, 4, 5].map((number) => `pod x/y-${number} of ReplicaSet x/y`),
+      'and 2 more',
+    ]);
   });
 
   test('the node that kubeos itself runs on', () => {
