@@ -30,7 +30,9 @@ export async function prepare(trip: Trip, firstStep: Step): Promise<void> {
 export async function drain(trip: Trip, signal: AbortSignal): Promise<void> {
   const { ports, budget, plan, lock } = trip.context;
   await trip.do('drain', signal, async () => {
-    await budget.hold(trip.name, signal, () => trip.waiting('a place in the budget: other nodes use it up'));
+    await budget.hold(trip.name, signal, () => {
+      trip.waiting(waitForPlace(budget.eatenBy()));
+    });
     signal.throwIfAborted();
     const { run, operation, version } = trip.record;
     const record = { run, token: lock.token, operation, version, step: 'drain' as const };
@@ -101,6 +103,9 @@ const progressOf =
   (trip: Trip, step: Step) =>
   (progress: StepProgress): void =>
     trip.emit({ type: 'step-progress', node: trip.name, step, ...progress });
+
+const waitForPlace = (eatenBy: readonly string[]): string =>
+  `a place in the budget${eatenBy.length === 0 ? '' : `, which ${eatenBy.join(', ')} also uses up`}`;
 
 function inWords({ podsLeft, podsAtStart, waitingFor, because }: DrainProgress): string {
   if (waitingFor === undefined) return `${podsLeft} of ${podsAtStart} pods left`;

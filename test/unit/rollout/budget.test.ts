@@ -104,6 +104,19 @@ describe('the budget gate', () => {
     expect(gate.holds('a')).toBe(true);
   });
 
+  test('a node that queues behind others of its run for its drain says so once', async () => {
+    const { clock, gate, set } = setUp(2);
+    await clock.run(Promise.all([gate.admit('a', signal), gate.admit('b', signal)]));
+    await clock.run(gate.hold('a', signal));
+    set('d', { ready: false });
+    let queued = 0;
+    const holding = gate.hold('b', signal, () => queued++);
+    await clock.pass(30_000);
+    expect([queued, gate.holds('b')]).toEqual([1, false]);
+    gate.leave('a', false);
+    await clock.run(holding);
+  });
+
   test('a node that is left unavailable goes on being counted', async () => {
     const { clock, gate } = setUp(1);
     await clock.run(gate.admit('a', signal));
