@@ -1,11 +1,11 @@
-export { parseMaxUnavailable, isDown, type MaxUnavailable } from './budget.ts';
+export { parseMaxUnavailable, type MaxUnavailable } from './budget.ts';
 export type { RolloutPorts, RunOptions, RunSignals } from './context.ts';
 export type { NodeResult, RolloutEvent, RolloutResult } from './events.ts';
-export { gatherPlan, observeAll } from './gather.ts';
+export { gatherPlan } from './gather.ts';
 export type { RolloutRequest } from './goal.ts';
 export { reportInsecure, type InsecureReport } from './insecure.ts';
 export { exitForPlan } from './plan-exit.ts';
 export type { Finding, Plan, PlanEntry } from './plan-types.ts';
 export { artifactOf, requestForRollback, requestForSpec, type RequestOptions } from './requests.ts';
-export { selectNodes, type Selection, type SelectionOptions } from './selection.ts';
-export { carryOut, executePlan, hasWork, whatOf } from './use-cases.ts';
+export type { Selection, SelectionOptions } from './selection.ts';
+export { carryOut, hasWork, resultWithoutWork } from './use-cases.ts';

@@ -57,6 +57,9 @@ export interface Kubelet {
   mark: string;
 }
 
+/** How big every image is. */
+export const BYTES = 10 ** 9;
+
 const BOOT_MS = 20_000;
 const PANIC_MS = 8000;
 const REGISTER_MS = 6000;
@@ -183,7 +186,7 @@ export class SimMachine {
       slots: { A: facts('A'), B: facts('B') },
       bootEnv: { path: '/boot/efi/EFI/openEuler/grubenv', ...this.env },
       ...(this.journal === undefined ? {} : { journal: this.journal }),
-      ...(this.artifact === undefined ? {} : { artifact: { sha256: this.artifact.sha256, bytes: 10 ** 9 } }),
+      ...(this.artifact === undefined ? {} : { artifact: { sha256: this.artifact.sha256, bytes: BYTES } }),
       ...(this.job === undefined
         ? {}
         : { detached: { step: this.job.step, job: this.job.mark, running: this.job.state === 'running' } }),

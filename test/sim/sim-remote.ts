@@ -1,5 +1,3 @@
-import { ConnectError, KubeosError, LockLostError } from '../../src/errors.ts';
-import { EXIT } from '../../src/exit-codes.ts';
 import type { ClusterNode, NodeJournal, NodeObservation, Slot } from '../../src/rollout/facts.ts';
 import type {
   Assignment,
@@ -11,35 +9,39 @@ import type {
   Verified,
 } from '../../src/rollout/ports.ts';
 import type { SimClient } from './client.ts';
-import type { SimJob, SimMachine } from './machine.ts';
+import { BYTES } from './machine.ts';
+import { badContent, endJob, isOpen, needOpen, notProven, outOfOrder, Refusal } from './refusals.ts';
+import { SimCalls } from './sim-calls.ts';
+import { SimJobs } from './sim-jobs.ts';
 import type { SimWorld } from './world.ts';
 
-const JOB_MS = { stage: 12_000, write: 15_000, verify: 9000 } as const;
-const POLL_MS = 4000;
 const BOOT_POLL_MS = 3000;
-const BYTES = 10 ** 9;
 
 /** The port `Remote` over simulated machines: it refuses whatever the node scripts refuse. */
 export class SimRemote implements Remote {
   readonly #client: SimClient;
   readonly #world: SimWorld;
+  readonly #calls: SimCalls;
+  readonly #jobs: SimJobs;
 
   constructor(client: SimClient) {
     this.#client = client;
     this.#world = client.world;
+    this.#calls = new SimCalls(client);
+    this.#jobs = new SimJobs(client, this.#calls);
   }
 
   async observe(node: ClusterNode, signal?: AbortSignal): Promise<NodeObservation> {
     signal?.throwIfAborted();
-    return this.#call(node, 'observe', (machine) => machine.observe());
+    return this.#calls.call(node, 'observe', (machine) => machine.observe());
   }
 
   async claim(node: ClusterNode, by: Authority): Promise<void> {
-    await this.#change(node, by, 'claim', () => undefined);
+    await this.#calls.change(node, by, 'claim', () => undefined);
   }
 
   async begin(node: ClusterNode, by: Authority, assignment: Assignment): Promise<void> {
-    await this.#change(node, by, 'begin', (machine) => {
+    await this.#calls.change(node, by, 'begin', (machine) => {
       const { journal } = machine;
       const keys = ['operation', 'version', 'sha256', 'from', 'target'] as const;
       const same = journal !== undefined && isOpen(journal) && keys.every((key) => journal[key] === assignment[key]);
@@ -60,8 +62,9 @@ export class SimRemote implements Remote {
     onProgress: (progress: StepProgress) => void,
     signal: AbortSignal,
   ): Promise<{ bytes: number }> {
-    await this.#job(node, by, 'stage', artifact.sha256, onProgress, signal, {
+    await this.#jobs.run(node, by, 'stage', artifact.sha256, onProgress, signal, {
       done: (machine) => machine.artifact?.sha256 === artifact.sha256,
+      stands: this.#world.stands.get(artifact.url),
       begin: (machine) => {
         needOpen(machine);
         if (!artifact.url.startsWith('http://') || artifact.flagSafe) return;
@@ -86,7 +89,7 @@ export class SimRemote implements Remote {
     onProgress: (progress: StepProgress) => void,
     signal: AbortSignal,
   ): Promise<{ bytes: number }> {
-    await this.#job(node, by, 'write', target, onProgress, signal, {
+    await this.#jobs.run(node, by, 'write', target, onProgress, signal, {
       done: () => false,
       begin: (machine) => {
         needOpen(machine);
@@ -116,7 +119,7 @@ export class SimRemote implements Remote {
     signal: AbortSignal,
   ): Promise<Verified> {
     let basis: Verified['basis'] = 'bytes';
-    await this.#job(node, by, 'verify', assignment.target, onProgress, signal, {
+    await this.#jobs.run(node, by, 'verify', assignment.target, onProgress, signal, {
       done: () => false,
       begin: (machine) => needOpen(machine),
       end: (machine) => {
@@ -137,7 +140,7 @@ export class SimRemote implements Remote {
   }
 
   async arm(node: ClusterNode, by: Authority, target: Slot): Promise<void> {
-    await this.#change(node, by, 'arm', (machine) => {
+    await this.#calls.change(node, by, 'arm', (machine) => {
       const { journal } = machine;
       if (journal?.target !== target || (journal.phase !== 'verified' && journal.phase !== 'armed')) {
         throw outOfOrder('verify comes first');
@@ -150,7 +153,7 @@ export class SimRemote implements Remote {
   }
 
   async reboot(node: ClusterNode, by: Authority, purpose: 'trial' | 'send-back'): Promise<void> {
-    await this.#change(node, by, `reboot ${purpose}`, (machine) => {
+    await this.#calls.change(node, by, `reboot ${purpose}`, (machine) => {
       const { journal } = machine;
       if (purpose === 'trial') {
         const { next } = machine.env;
@@ -177,7 +180,7 @@ export class SimRemote implements Remote {
     for (;;) {
       signal.throwIfAborted();
       await this.#client.breathe(`boot-report ${node.name}`);
-      if (this.#reachable(machine) && machine.bootId !== previousBootId) {
+      if (this.#calls.reachable(machine) && machine.bootId !== previousBootId) {
         return { bootId: machine.bootId, active: machine.active, osVersion: machine.running.version };
       }
       if (this.#client.clock.now() >= end) return undefined;
@@ -190,7 +193,7 @@ export class SimRemote implements Remote {
     by: Authority,
     expected: { slot: Slot; version: string; adopt: boolean },
   ): Promise<void> {
-    await this.#change(node, by, 'prove', (machine) => {
+    await this.#calls.change(node, by, 'prove', (machine) => {
       const { journal } = machine;
       if (journal?.target !== expected.slot || journal.phase === 'fell-back' || journal.phase === 'aborted') {
         throw outOfOrder('the journal does not lead here');
@@ -204,7 +207,7 @@ export class SimRemote implements Remote {
   }
 
   async commit(node: ClusterNode, by: Authority, slot: Slot): Promise<void> {
-    await this.#change(node, by, 'commit', (machine) => {
+    await this.#calls.change(node, by, 'commit', (machine) => {
       const { journal } = machine;
       if (journal?.phase === 'committed' && journal.target === slot) return;
       if (journal?.phase !== 'proven' || journal.target !== slot || journal.provenBoot !== machine.bootId) {
@@ -225,7 +228,7 @@ export class SimRemote implements Remote {
     outcome: 'aborted' | 'fell-back',
     reason: string,
   ): Promise<NodeJournal> {
-    return this.#change(node, by, `close ${outcome}`, (machine) => {
+    return this.#calls.change(node, by, `close ${outcome}`, (machine) => {
       const { journal } = machine;
       if (journal === undefined || journal.phase === 'committed') throw outOfOrder('there is nothing to close');
       endJob(machine);
@@ -240,157 +243,13 @@ export class SimRemote implements Remote {
   }
 
   async log(node: ClusterNode, message: string): Promise<void> {
-    await this.#call(node, 'log', () => void this.#world.logs.push({ node: node.name, message }));
+    await this.#calls.call(node, 'log', () => void this.#world.logs.push({ node: node.name, message }));
   }
 
   async logTail(node: ClusterNode, lines: number): Promise<readonly string[]> {
-    return this.#call(node, 'logs', ({ name }) => {
+    return this.#calls.call(node, 'logs', ({ name }) => {
       const own = this.#world.logs.filter((line) => line.node === name).map(({ message }) => `kubeos: ${message}`);
       return own.slice(-lines);
     });
   }
-
-  // --------------------------------------------------------------------------------------------- the way there
-
-  #reachable(machine: SimMachine): boolean {
-    return machine.answersSsh && this.#world.fault(machine.name).refusesSsh !== true;
-  }
-
-  async #call<T>(node: ClusterNode, doing: string, act: (machine: SimMachine) => T): Promise<T> {
-    await this.#client.breathe(`${doing} ${node.name}`);
-    const machine = this.#connect(node.name);
-    try {
-      const answer = act(machine);
-      await this.#client.breathe(`${doing} ${node.name}, answered`);
-      this.#connect(node.name);
-      return answer;
-    } catch (error) {
-      throw explain(error, node.name, doing.replace(/^(launch|poll) /, '').replace(/ .*$/, ''));
-    }
-  }
-
-  #connect(name: string): SimMachine {
-    const machine = this.#world.nodes.get(name)?.machine;
-    if (machine !== undefined && this.#reachable(machine)) return machine;
-    throw new ConnectError('the node does not answer', 'unreachable', { node: name, next: 'see whether it is up' });
-  }
-
-  async #change<T>(node: ClusterNode, by: Authority, doing: string, act: (machine: SimMachine) => T): Promise<T> {
-    return this.#call(node, doing, (machine) => {
-      if (by.token < machine.token) throw takenOver(node.name);
-      machine.token = by.token;
-      if (machine.job !== undefined && machine.job.token < by.token && doing === 'claim') endJob(machine);
-      this.#world.actedBy(node.name, by.token);
-      const answer = act(machine);
-      if (doing !== 'end-job') this.#world.logs.push({ node: node.name, message: doing });
-      return answer;
-    });
-  }
-
-  /** A detached step: started or adopted, then polled; it goes on without us. */
-  async #job(
-    node: ClusterNode,
-    by: Authority,
-    step: SimJob['step'],
-    mark: string,
-    onProgress: (progress: StepProgress) => void,
-    signal: AbortSignal,
-    work: {
-      done: (machine: SimMachine) => boolean;
-      begin: (machine: SimMachine) => void;
-      end: (machine: SimMachine) => void;
-    },
-  ): Promise<void> {
-    signal.throwIfAborted();
-    const launched = await this.#change(node, by, `launch ${step}`, (machine) => {
-      if (machine.job?.mark === `${step} ${mark}` && machine.job.state === 'running') return machine.job;
-      if (work.done(machine)) return undefined;
-      endJob(machine);
-      work.begin(machine);
-      machine.job = this.#launch(machine, { step, mark: `${step} ${mark}`, token: by.token }, work.end);
-      return machine.job;
-    });
-    if (launched === undefined) return;
-    for (;;) {
-      if (signal.aborted) {
-        await this.#change(node, by, 'end-job', endJob).catch(() => undefined);
-        throw signal.reason as Error;
-      }
-      const job = await this.#call(node, `poll ${step}`, (machine) => {
-        if (machine.token > by.token) throw takenOver(node.name);
-        if (machine.job !== launched) throw outOfOrder(`${step} vanished on the node`);
-        if (machine.job.state === 'failed') throw machine.job.error!;
-        return machine.job;
-      });
-      if (job.state === 'done') return;
-      const share = (this.#world.clock.now() - job.startedAt) / job.ms;
-      onProgress({ doneBytes: Math.floor(share * BYTES), totalBytes: BYTES });
-      await this.#client.clock.sleep(POLL_MS, signal).catch(() => undefined);
-    }
-  }
-
-  #launch(
-    machine: SimMachine,
-    job: Pick<SimJob, 'step' | 'mark' | 'token'>,
-    end: (machine: SimMachine) => void,
-  ): SimJob {
-    const running: SimJob = {
-      ...job,
-      startedAt: this.#world.clock.now(),
-      ms: JOB_MS[job.step],
-      state: 'running',
-      cancel: this.#world.clock.after(JOB_MS[job.step], () => {
-        try {
-          end(machine);
-          running.state = 'done';
-        } catch (error) {
-          running.state = 'failed';
-          running.error = error as Error;
-        }
-      }),
-    };
-    return running;
-  }
-}
-
-const takenOver = (node: string): LockLostError =>
-  new LockLostError('another run of kubeos has taken over this node', { node });
-
-const isOpen = ({ phase }: NodeJournal): boolean =>
-  phase !== 'committed' && phase !== 'fell-back' && phase !== 'aborted';
-
-function needOpen({ journal }: SimMachine): void {
-  if (journal === undefined || !isOpen(journal)) throw outOfOrder('begin comes first');
-}
-
-function endJob(machine: SimMachine): void {
-  machine.job?.cancel();
-  machine.job = undefined;
-}
-
-/** What a script refuses, with its reason; the call adds where that was. */
-class Refusal extends Error {
-  readonly reason: string;
-  constructor(what: string, reason: string) {
-    super(what);
-    this.reason = reason;
-  }
-}
-
-const outOfOrder = (why: string): Refusal => new Refusal('a step that must come first has not been done', why);
-const badContent = (why: string): Refusal => new Refusal('the slot holds no system that this node can boot', why);
-const notProven = (why: string): Refusal => new Refusal('the node does not run what was expected', why);
-
-/** As the real adapter tells a script's refusal: node, step, reason, what next, and the script's own words. */
-function explain(error: unknown, node: string, step: string): unknown {
-  if (!(error instanceof Refusal)) return error;
-  const { message, reason } = error;
-  return new KubeosError(message, EXIT.incomplete, {
-    node,
-    step,
-    reason,
-    next: 'give the same command again',
-    logTail: [`kubeos: ${reason}`],
-    cause: error,
-  });
 }

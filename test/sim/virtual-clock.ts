@@ -62,6 +62,18 @@ export class VirtualClock {
     this.#now = end;
   }
 
+  /** Lets time pass all the while, for work that knows nothing of this clock; returns the way to stop it. */
+  runAlways(): () => void {
+    const state = { over: false };
+    void (async () => {
+      while (!state.over) {
+        await settled();
+        this.#step(Infinity);
+      }
+    })();
+    return () => void (state.over = true);
+  }
+
   #step(end: number): boolean {
     const next = this.#timers[0];
     if (next === undefined || next.at > end) return false;

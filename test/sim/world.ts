@@ -54,6 +54,8 @@ export class SimWorld {
   readonly behaviour = new Map<string, Partial<SimSystem>>();
   readonly broken: string[] = [];
   readonly logs: { node: string; message: string }[] = [];
+  /** Downloads that stand still, by address, until their promise is over. */
+  readonly stands = new Map<string, Promise<void>>();
   osResources: OsResource[] = [];
   lease: SimLease = { holder: '', what: '', run: '', held: false, token: 0, renewals: 0 };
   apiAway = false;

@@ -1,0 +1,57 @@
+import { ConnectError } from '../../src/errors.ts';
+import type { ClusterNode } from '../../src/rollout/facts.ts';
+import type { Authority } from '../../src/rollout/ports.ts';
+import type { SimClient } from './client.ts';
+import type { SimMachine } from './machine.ts';
+import { endJob, explain, takenOver } from './refusals.ts';
+import type { SimWorld } from './world.ts';
+
+/** The way to a node and back; a run may die, and a connection break, on either. */
+export class SimCalls {
+  readonly #client: SimClient;
+  readonly #world: SimWorld;
+
+  constructor(client: SimClient) {
+    this.#client = client;
+    this.#world = client.world;
+  }
+
+  reachable(machine: SimMachine): boolean {
+    return machine.answersSsh && this.#world.fault(machine.name).refusesSsh !== true;
+  }
+
+  async call<T>(node: ClusterNode, doing: string, act: (machine: SimMachine) => T): Promise<T> {
+    await this.#client.breathe(`${doing} ${node.name}`);
+    const machine = this.#connect(node.name);
+    try {
+      const answer = act(machine);
+      await this.#client.breathe(`${doing} ${node.name}, answered`);
+      this.#connect(node.name);
+      return answer;
+    } catch (error) {
+      throw explain(error, node.name, doing.replace(/^(launch|poll) /, '').replace(/ .*$/, ''));
+    }
+  }
+
+  #connect(name: string): SimMachine {
+    const machine = this.#world.nodes.get(name)?.machine;
+    if (machine !== undefined && this.reachable(machine)) return machine;
+    throw this.away(name);
+  }
+
+  away(name: string): ConnectError {
+    return new ConnectError('the node does not answer', 'unreachable', { node: name, next: 'see whether it is up' });
+  }
+
+  async change<T>(node: ClusterNode, by: Authority, doing: string, act: (machine: SimMachine) => T): Promise<T> {
+    return this.call(node, doing, (machine) => {
+      if (by.token < machine.token) throw takenOver(node.name);
+      machine.token = by.token;
+      if (machine.job !== undefined && machine.job.token < by.token && doing === 'claim') endJob(machine);
+      this.#world.actedBy(node.name, by.token);
+      const answer = act(machine);
+      if (doing !== 'end-job') this.#world.logs.push({ node: node.name, message: doing });
+      return answer;
+    });
+  }
+}
