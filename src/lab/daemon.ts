@@ -51,7 +51,6 @@ export async function startInBackground(options: BackgroundOptions): Promise<rea
 
 /** The lab's own process: starts it, tells its parent, serves until it is asked to stop. */
 export async function runLab(options: LabOptions & { dir: string }): Promise<void> {
-  const paths = labPaths(options.dir);
   // As root the nodes run as another uid, which must get at their tools whatever the user's umask is.
   process.umask(0o022);
   // A closed terminal is no reason to end a lab in the background.
@@ -60,6 +59,15 @@ export async function runLab(options: LabOptions & { dir: string }): Promise<voi
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve());
     whenParentDiesEarly(resolve);
   });
+  try {
+    await serveLab(options, asked);
+  } finally {
+    // An open channel to the parent would keep a lab that failed from ending.
+    if (process.connected) process.disconnect();
+  }
+}
+
+async function serveLab(options: LabOptions & { dir: string }, asked: Promise<void>): Promise<void> {
   await mkdir(options.dir, { recursive: true });
   await recordLab(options.dir);
   const lab = await startLab(options);
@@ -67,7 +75,7 @@ export async function runLab(options: LabOptions & { dir: string }): Promise<voi
   const told = new Promise<void>((resolve) => {
     finish = resolve;
   });
-  const control = await serveControl(paths.control, lab, async () => {
+  const control = await serveControl(labPaths(options.dir).control, lab, async () => {
     await lab.stop();
     finish();
   });

@@ -121,8 +121,13 @@ export class NodeSsh {
 
 /** Makes a key pair as ssh-keygen would, and the line that authorized_keys and known_hosts carry. */
 export function makeKeyPair(comment: string): { privateKey: string; publicLine: string } {
-  const pair = ssh2.utils.generateKeyPairSync('ed25519', { comment });
-  return { privateKey: pair.private, publicLine: pair.public };
+  for (;;) {
+    const pair = ssh2.utils.generateKeyPairSync('ed25519', { comment });
+    // A few keys in a thousand that ssh2 1.17 makes it cannot read again itself.
+    if (!(ssh2.utils.parseKey(pair.private) instanceof Error)) {
+      return { privateKey: pair.private, publicLine: pair.public };
+    }
+  }
 }
 
 function parseKey(line: string): ParsedKey {

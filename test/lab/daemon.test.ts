@@ -155,6 +155,20 @@ describe('kubeos lab', () => {
     expect(unknown.stderr).toContain('take one of these: cp-1, worker-1');
   });
 
+  it('says why it could not start, and leaves nothing behind', async () => {
+    const tools = path.join(folder, 'tools');
+    await mkdir(tools);
+    await writeFile(path.join(tools, 'openssl'), '#!/bin/sh\necho "openssl: out of luck" >&2\nexit 1\n', {
+      mode: 0o755,
+    });
+    const env = { PATH: `${tools}:${process.env['PATH'] ?? ''}`, KUBEOS_LAB: dir };
+    const failed = await startKubeos(['lab', 'start', '--nodes', '1'], env, undefined).done;
+    expect(failed.code).toBe(4);
+    expect(failed.stderr).toContain('the lab did not start');
+    expect(failed.stderr).toContain('out of luck');
+    expect(await exists(dir)).toBe(false);
+  });
+
   it('refuses a folder whose name is too long for its socket', async () => {
     const refused = await lab('start', '--dir', path.join(folder, 'x'.repeat(100)));
     expect(refused.code).toBe(4);

@@ -225,3 +225,13 @@ describe('a node that is down', () => {
     expect((await run('echo back')).stdout.toString()).toBe('back\n');
   });
 });
+
+describe('a key pair', () => {
+  it('can be read again, every time', () => {
+    for (let i = 0; i < 1000; i++) {
+      const { privateKey, publicLine } = makeKeyPair('x');
+      expect(ssh2.utils.parseKey(privateKey)).not.toBeInstanceOf(Error);
+      expect(ssh2.utils.parseKey(publicLine)).not.toBeInstanceOf(Error);
+    }
+  });
+});
