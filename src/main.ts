@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { CommanderError, type Command } from 'commander';
 import type { Deps, Io } from './commands/deps.ts';
+import { commandPath, findCommand, usageError } from './commands/usage.ts';
 import { KubeosError, UsageError } from './errors.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { systemClock } from './local/clock.ts';
@@ -13,23 +14,22 @@ import { createProgram } from './program.ts';
 export async function main(argv: readonly string[], io: Io = processIo()): Promise<ExitCode> {
   const version = packageVersion();
   let code: ExitCode = EXIT.done;
-  let called: Command | undefined;
-  const program = createProgram(createDeps(io, version), version, (finished) => (code = finished));
-  program.hook('preAction', (_program, command) => {
-    called = command;
-  });
+  const program = createProgram(createDeps(argv, io, version), version, (finished) => (code = finished));
   try {
     await program.parseAsync([...argv], { from: 'user' });
     return code;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
-    return await fail(error, called, io, version);
+    const called = findCommand(program, argv);
+    if (!(error instanceof CommanderError)) return await fail(error, called, io, version);
+    if (SHOWN_HELP.has(error.code)) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
+    return await fail(usageError(error, called), called, io, version);
   }
 }
 
-function createDeps(io: Io, version: string): Deps {
+function createDeps(argv: readonly string[], io: Io, version: string): Deps {
   return {
     io,
+    argv,
     version,
     clock: systemClock,
     connectCluster: async (settings) => (await import('./cluster/index.ts')).connectCluster(settings),
@@ -37,18 +37,24 @@ function createDeps(io: Io, version: string): Deps {
   };
 }
 
-async function fail(error: unknown, command: Command | undefined, io: Io, version: string): Promise<ExitCode> {
+/** What commander has printed already: what was asked for, or the help where no command was given. */
+const SHOWN_HELP: ReadonlySet<string> = new Set(['commander.helpDisplayed', 'commander.version', 'commander.help']);
+
+async function fail(error: unknown, command: Command, io: Io, version: string): Promise<ExitCode> {
   const { errorToJson, renderError } = await import('./report/index.ts');
   const { displayOptions } = await import('./report/display.ts');
-  const flags: { output?: unknown; ascii?: unknown } = command?.opts() ?? {};
+  const flags: { output?: unknown; ascii?: unknown } = command.opts();
   const code = error instanceof KubeosError ? error.exitCode : EXIT.bug;
   if (flags.output === 'json') io.stdout.write(`${JSON.stringify(errorToJson(error, code, version), null, 2)}\n`);
   const display = displayOptions(io.env, io.stderr, { ascii: flags.ascii === true });
   for (const line of renderError(error, display, version)) io.stderr.write(`${line}\n`);
-  if (error instanceof UsageError)
-    io.stderr.write(`(kubeos ${command?.name() ?? ''} --help shows the flags)\n`.replace('  ', ' '));
+  if (error instanceof UsageError && error.next === undefined)
+    io.stderr.write(`(${commandPath(command)} --help shows the flags)\n`);
   return code;
 }
+
+/** Pipes and terminals without a reader; a stream that Node.js has given up on since. */
+const GONE: ReadonlySet<string> = new Set(['EPIPE', 'EIO', 'ERR_STREAM_DESTROYED', 'ERR_STREAM_WRITE_AFTER_END']);
 
 function packageVersion(): string {
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
@@ -58,10 +64,11 @@ function packageVersion(): string {
 }
 
 function processIo(): Io {
-  // A reader that went away, as in `kubeos status | head`, is no failure of ours.
+  // A reader that went away, as in `kubeos status | head`, is no failure of ours; nor is a terminal that was closed, as
+  // by a lost login: its nodes are still on their way.
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error;
+      if (!GONE.has(error.code ?? '')) throw error;
     });
   }
   return { stdin: process.stdin, stdout: process.stdout, stderr: process.stderr, env: process.env };

@@ -21,6 +21,8 @@ export interface OutputStream {
 /** What the commands are given by the composition root. */
 export interface Deps {
   io: Io;
+  /** The command line after the program's name, for the screens that tell how to carry on. */
+  argv: readonly string[];
   version: string;
   clock: Clock;
   connectCluster(settings: ClusterSettings): Promise<KubectlCluster>;

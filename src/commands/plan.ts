@@ -1,10 +1,10 @@
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { displayOptions, formatData, planToJson, renderPlan } from '../report/index.ts';
 import { exitForPlan, gatherPlan, requestForSpec } from '../rollout/index.ts';
-import { withConnections } from './connect.ts';
 import type { Deps } from './deps.ts';
-import { noticeOn } from './notices.ts';
+import { givenCommand } from './given-command.ts';
 import type { PlanFlags } from './option-types.ts';
+import { withReading } from './reading.ts';
 import { requestOptions, withOwnNode } from './request.ts';
 import { printInvalid, takeSpec, upgradeSpec } from './spec.ts';
 
@@ -14,7 +14,7 @@ export async function plan(deps: Deps, flags: PlanFlags): Promise<ExitCode> {
   if (inHand.kind === 'insecure') await printInvalid(deps, flags, inHand.result);
   if (inHand.kind !== 'valid') return EXIT.usage;
   const request = requestForSpec(upgradeSpec(inHand.spec, flags.file), requestOptions(flags, 'read'));
-  const planned = await withConnections(deps, flags, { notice: noticeOn(deps) }, async (ports) =>
+  const planned = await withReading(deps, flags, async (ports) =>
     gatherPlan(ports, await withOwnNode(deps, ports.cluster, request)),
   );
   const exitCode = exitForPlan(planned, flags.detailedExitcode);
@@ -23,7 +23,8 @@ export async function plan(deps: Deps, flags: PlanFlags): Promise<ExitCode> {
     return exitCode;
   }
   const display = displayOptions(deps.io.env, deps.io.stdout, { ascii: flags.ascii });
-  const lines = renderPlan(planned, display, { dryRun: true, command: `kubeos upgrade -f ${flags.file}` });
+  const command = givenCommand(deps.argv, { verb: 'upgrade', without: ['--detailed-exitcode'] });
+  const lines = renderPlan(planned, display, { dryRun: true, command });
   deps.io.stdout.write(`${lines.join('\n')}\n`);
   return exitCode;
 }

@@ -31,7 +31,8 @@ import {
 } from '../rollout/index.ts';
 import { resultWithoutWork } from '../rollout/use-cases.ts';
 import { withConnections, type Connections } from './connect.ts';
-import type { Deps } from './deps.ts';
+import type { Deps, OutputStream } from './deps.ts';
+import { givenCommand } from './given-command.ts';
 import type { RunFlags } from './option-types.ts';
 import { withOwnNode } from './request.ts';
 
@@ -40,27 +41,20 @@ interface Run {
   deps: Deps;
   flags: RunFlags;
   request: RolloutRequest;
-  /** The command that was given, for the screens that say how to carry on. */
-  command: string;
   id: string;
   signals: StopSignals;
   progress: ProgressReport;
 }
 
 /** Plans a rollout, shows the plan, asks where there is someone to ask, carries it out and prints the result. */
-export async function rollOut(
-  deps: Deps,
-  flags: RunFlags,
-  request: RolloutRequest,
-  command: string,
-): Promise<ExitCode> {
+export async function rollOut(deps: Deps, flags: RunFlags, request: RolloutRequest): Promise<ExitCode> {
   const { colour, ascii, mode } = displayOptions(deps.io.env, deps.io.stderr, { ascii: flags.ascii });
   const progress = await createReport({ stream: deps.io.stderr, clock: deps.clock, colour, ascii, mode });
   const signals = listenForSignals((_signal, count) => {
     const message = count === 1 ? STOPPING : 'stopping at once, where things stand';
     progress.event({ at: deps.clock.now(), type: 'notice', message });
   });
-  const run: Run = { deps, flags, request, command, id: newRunId(deps.clock.now()), signals, progress };
+  const run: Run = { deps, flags, request, id: newRunId(deps.clock.now()), signals, progress };
   try {
     const notice = (message: string, node?: string) =>
       progress.event({ at: deps.clock.now(), type: 'notice', message, ...(node === undefined ? {} : { node }) });
@@ -81,8 +75,8 @@ async function inSteps(run: Run, connections: Connections): Promise<ExitCode> {
   const own = await withOwnNode(deps, connections.cluster, request);
   const plan = await gatherPlan(connections, own, AbortSignal.any([signals.graceful, signals.hard]));
   progress.activity(undefined);
-  showPlan(run, plan);
-  if (!hasWork(plan)) return printResult(run, resultWithoutWork(plan, run.id), undefined);
+  if (!hasWork(plan)) return printIdle(run, plan);
+  showPlan(run, plan, deps.io.stderr);
   if (!(await agreed(run, plan))) {
     deps.io.stderr.write('Nothing was changed.\n');
     return EXIT.refused;
@@ -97,7 +91,7 @@ async function inSteps(run: Run, connections: Connections): Promise<ExitCode> {
   };
   const result = await carryOut(ports, plan, holder, runOptions(run), signals);
   progress.stop();
-  return printResult(run, result, logs.dir);
+  return printResult(run, result, logs.problem === undefined ? { logDir: logs.dir } : {});
 }
 
 function runOptions({ id, flags, request }: Run): RunOptions {
@@ -111,27 +105,39 @@ function runOptions({ id, flags, request }: Run): RunOptions {
   };
 }
 
-function showPlan({ deps, flags, command }: Run, plan: Plan): void {
-  const display = displayOptions(deps.io.env, deps.io.stderr, { ascii: flags.ascii });
-  const lines = renderPlan(plan, display, { dryRun: false, command });
-  deps.io.stderr.write(`${lines.join('\n')}\n\n`);
+function showPlan({ deps, flags }: Run, plan: Plan, stream: OutputStream): void {
+  const display = displayOptions(deps.io.env, stream, { ascii: flags.ascii });
+  stream.write(`${renderPlan(plan, display, { dryRun: false }).join('\n')}\n`);
+}
+
+/** A plan that starts no node is the result already: its words are not said a second time. */
+async function printIdle(run: Run, plan: Plan): Promise<ExitCode> {
+  const { deps, flags } = run;
+  const result = resultWithoutWork(plan, run.id);
+  if (flags.output === 'json') deps.io.stdout.write(await formatData(resultToJson(result), 'json'));
+  showPlan(run, plan, flags.output === 'json' ? deps.io.stderr : deps.io.stdout);
+  return result.exitCode;
 }
 
 /** Without a terminal nobody is asked: a pipeline that gives the command means it. */
 async function agreed({ deps, flags, signals }: Run, plan: Plan): Promise<boolean> {
   const prompter = createPrompter({ stdin: deps.io.stdin, stderr: deps.io.stderr });
+  deps.io.stderr.write('\n');
   if (flags.yes || !prompter.canAsk) return true;
-  return prompter.confirm(renderConfirm(plan), AbortSignal.any([signals.graceful, signals.hard]));
+  const yes = await prompter.confirm(renderConfirm(plan), AbortSignal.any([signals.graceful, signals.hard]));
+  if (yes) deps.io.stderr.write('\n');
+  return yes;
 }
 
-async function printResult(run: Run, result: RolloutResult, logDir: string | undefined): Promise<ExitCode> {
-  const { deps, flags, command } = run;
-  const logs = logDir === undefined ? {} : { logDir };
+async function printResult(run: Run, result: RolloutResult, logs: { logDir?: string }): Promise<ExitCode> {
+  const { deps, flags } = run;
   if (flags.output === 'json') {
-    deps.io.stdout.write(await formatData(resultToJson(result, logDir), 'json'));
+    deps.io.stdout.write(await formatData(resultToJson(result, logs.logDir), 'json'));
     return result.exitCode;
   }
   const display = displayOptions(deps.io.env, deps.io.stdout, { ascii: flags.ascii });
-  deps.io.stdout.write(`${renderResult(result, display, { command, ...logs }).join('\n')}\n`);
+  const lines = renderResult(result, display, { command: givenCommand(deps.argv), ...logs });
+  deps.io.stderr.write('\n');
+  deps.io.stdout.write(`${lines.join('\n')}\n`);
   return result.exitCode;
 }

@@ -2,6 +2,7 @@ import { UsageError } from '../errors.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { requestForRollback, requestForSpec, type RolloutRequest } from '../rollout/index.ts';
 import type { Deps } from './deps.ts';
+import { fileWord } from './given-command.ts';
 import type { RollbackFlags } from './option-types.ts';
 import { requestOptions } from './request.ts';
 import { rollOut } from './roll-out.ts';
@@ -17,10 +18,10 @@ export async function rollback(deps: Deps, flags: RollbackFlags): Promise<ExitCo
   }
   if (flags.file === undefined) {
     const request = requestForRollback(requestOptions(flags, 'rollout'), flags.toOtherSlot);
-    return rollOut(deps, flags, request, `kubeos rollback ${flags.toOtherSlot ? '--to-other-slot' : '--to-previous'}`);
+    return rollOut(deps, flags, request);
   }
   const request = await requestFromSpec(deps, flags, flags.file);
-  return request === undefined ? EXIT.usage : rollOut(deps, flags, request, `kubeos rollback -f ${flags.file}`);
+  return request === undefined ? EXIT.usage : rollOut(deps, flags, request);
 }
 
 async function requestFromSpec(deps: Deps, flags: RollbackFlags, file: string): Promise<RolloutRequest | undefined> {
@@ -28,7 +29,7 @@ async function requestFromSpec(deps: Deps, flags: RollbackFlags, file: string): 
   if (inHand.kind === 'invalid') return undefined;
   if (inHand.spec.opstype === 'upgrade') {
     throw new UsageError('this spec is an upgrade (opstype: upgrade)', {
-      next: `kubeos upgrade -f ${file}\nor set opstype: rollback`,
+      next: `kubeos upgrade -f ${fileWord(file)}\nor set opstype: rollback`,
     });
   }
   return requestForSpec(inHand.spec, requestOptions(flags, 'rollout'));

@@ -3,6 +3,7 @@ import { EXIT } from '../exit-codes.ts';
 import { formatData } from '../report/index.ts';
 import type { OSSpec, UpgradeSpec, ValidationResult } from '../validate/index.ts';
 import type { Deps } from './deps.ts';
+import { fileWord } from './given-command.ts';
 import type { DisplayFlags, OutputFormat } from './option-types.ts';
 import { readSpec, showDiagnostics, validationData } from './validate.ts';
 
@@ -33,7 +34,7 @@ export async function takeSpec(
 export function upgradeSpec(spec: OSSpec, file: string): UpgradeSpec {
   if (spec.opstype === 'upgrade') return spec;
   throw new UsageError('this spec is a rollback (opstype: rollback)', {
-    next: `kubeos rollback -f ${file}\nor set opstype: upgrade`,
+    next: `kubeos rollback -f ${fileWord(file)}\nor set opstype: upgrade`,
   });
 }
 

@@ -5,16 +5,13 @@ import { observeAll } from '../rollout/gather.ts';
 import { parseLabelSelector } from '../rollout/label-selector.ts';
 import type { Cluster, Remote } from '../rollout/ports.ts';
 import { isKubeOS, refuseUnknownNames } from '../rollout/selection.ts';
-import { withConnections } from './connect.ts';
 import type { Deps } from './deps.ts';
-import { noticeOn } from './notices.ts';
 import type { StatusFlags } from './option-types.ts';
+import { withReading } from './reading.ts';
 
 /** `kubeos status`: every node, and what a run does or left behind. Changes nothing; exit 0 once shown. */
 export async function status(deps: Deps, flags: StatusFlags): Promise<ExitCode> {
-  const report = await withConnections(deps, flags, { notice: noticeOn(deps) }, ({ cluster, remote }) =>
-    readStatus(deps, flags, cluster, remote),
-  );
+  const report = await withReading(deps, flags, ({ cluster, remote }) => readStatus(deps, flags, cluster, remote));
   if (flags.output === 'json' || flags.output === 'yaml') {
     deps.io.stdout.write(await formatData(statusToJson(report), flags.output));
     return EXIT.done;

@@ -16,7 +16,7 @@ export async function upgrade(deps: Deps, flags: UpgradeFlags): Promise<ExitCode
   if (inHand.kind === 'invalid') return EXIT.usage;
   if (inHand.kind === 'insecure') return tellNodes(deps, flags, inHand.spec);
   const request = requestForSpec(upgradeSpec(inHand.spec, flags.file), requestOptions(flags, 'rollout'));
-  return rollOut(deps, flags, request, `kubeos upgrade -f ${flags.file}`);
+  return rollOut(deps, flags, request);
 }
 
 /**

@@ -8,9 +8,9 @@ export interface TerminalInput {
   readonly isTTY?: boolean;
   setRawMode?(raw: boolean): unknown;
   on(event: 'data', listener: (chunk: Uint8Array | string) => void): unknown;
-  on(event: 'end', listener: () => void): unknown;
+  on(event: 'end' | 'error', listener: () => void): unknown;
   off(event: 'data', listener: (chunk: Uint8Array | string) => void): unknown;
-  off(event: 'end', listener: () => void): unknown;
+  off(event: 'end' | 'error', listener: () => void): unknown;
   resume(): unknown;
   pause(): unknown;
 }
@@ -156,7 +156,10 @@ const KEYS: ReadonlyMap<string, string> = new Map([
 
 type OnText<T> = (text: string | undefined, finish: (value: T) => void, fail: (error: Error) => void) => void;
 
-/** Reads until `onText` has finished; undefined is the end of input. Leaves the input paused, without listeners. */
+/**
+ * Reads until `onText` has finished; undefined is the end of input, or a terminal that was closed (reading it fails with
+ * EIO). Leaves the input paused, without listeners.
+ */
 async function reading<T>(
   input: TerminalInput,
   signal: AbortSignal | undefined,
@@ -175,6 +178,7 @@ async function reading<T>(
   };
   input.on('data', onData);
   input.on('end', onEnd);
+  input.on('error', onEnd);
   signal?.addEventListener('abort', onAbort, { once: true });
   input.resume();
   try {
@@ -182,6 +186,7 @@ async function reading<T>(
   } finally {
     input.off('data', onData);
     input.off('end', onEnd);
+    input.off('error', onEnd);
     signal?.removeEventListener('abort', onAbort);
     input.pause();
   }

@@ -2,6 +2,7 @@ import { inspect } from 'node:util';
 import { KubeosError } from '../errors.ts';
 import type { Display } from './display.ts';
 import { field, fields, hanging } from './layout.ts';
+import { logLines } from './log-tail.ts';
 import { penFor } from './pen.ts';
 import { cleanLine } from './text.ts';
 
@@ -12,12 +13,6 @@ import { cleanLine } from './text.ts';
  */
 export function renderError(error: unknown, display: Display, version: string): string[] {
   return error instanceof KubeosError ? expected(error, display) : bug(error, display, version);
-}
-
-/** The last lines of a log, with how to see all of it; for the field `log`. */
-export function logLines(node: string | undefined, logTail: readonly string[]): string[] {
-  if (logTail.length === 0) return [];
-  return [...logTail, ...(node === undefined ? [] : [`(all of it: kubeos logs ${node})`])];
 }
 
 /** `TypeError: message`, for anything that can be thrown; one safe line. */
@@ -48,7 +43,7 @@ function expected(error: KubeosError, display: Display): string[] {
       [
         field('step', error.step),
         field('cause', error.reason),
-        field('log', logLines(error.node, error.logTail)),
+        field('log', logLines(error.node, error.logTail, [error.message, error.reason])),
         field('next', error.next),
       ],
       4,

@@ -8,6 +8,9 @@ import { duration } from './units.ts';
 /** What the spinner and the space behind it take of the first line. */
 export const SPINNER_COLUMNS = 2;
 
+/** How long a shorter wait has lasted is of no interest. */
+const WAIT_WORTH_MS = 3000;
+
 /** `uncordon`, `verify B`, `commit A`. */
 const STEP_COLUMNS = 8;
 
@@ -83,7 +86,10 @@ function nodeLine(node: NodeProgress, name: string, now: number, columns: number
 }
 
 function detail(node: NodeProgress, now: number): string {
-  if (node.waiting !== undefined) return `waits ${duration(now - node.waiting.since)}: ${node.waiting.for}`;
+  if (node.waiting !== undefined) {
+    const waited = now - node.waiting.since;
+    return `waits${waited < WAIT_WORTH_MS ? '' : ` ${duration(waited)}`}: ${node.waiting.for}`;
+  }
   const counted = bytesText(node, now);
   return counted === '' ? duration(now - node.stepStartedAt) : counted;
 }

@@ -32,6 +32,22 @@ export function hanging(prefix: string, text: string | readonly string[], pen: P
   return wrapped.map((line, index) => (index === 0 ? prefix : indent) + line).map((line) => line.trimEnd());
 }
 
+const CONTINUED = '  ';
+
+/** One line of text; where it is wrapped, the following lines are a little indented. */
+export function paragraph(text: string, pen: Pen): string[] {
+  const [first = '', ...rest] = wrap(pen.line(text), pen.columns);
+  const others = rest.length === 0 ? [] : wrap(rest.join(' '), pen.columns - CONTINUED.length);
+  return [first, ...others.map((line) => CONTINUED + line)];
+}
+
+/** A command to be copied, behind what leads to it: on a line of its own, never broken, where both do not fit on one. */
+export function commandLines(lead: string, command: string, pen: Pen): string[] {
+  const safe = pen.line(command);
+  const together = `${lead} ${safe}`;
+  return width(together) <= pen.columns ? [together] : [lead, CONTINUED + safe];
+}
+
 /** `label  text` lines, one below the other, indented; fields without text are left out. */
 export function fields(entries: readonly (Field | undefined)[], indent: number, pen: Pen): string[] {
   const present = entries.filter((entry) => entry !== undefined).filter((entry) => entry.text.length > 0);

@@ -1,7 +1,7 @@
 import type { NodeResult, RolloutEvent } from '../rollout/events.ts';
 import type { Report } from '../rollout/ports.ts';
 import type { Pen } from './pen.ts';
-import { Progress, waitKey } from './progress.ts';
+import { Progress, waitKey, type NodeProgress } from './progress.ts';
 import { bytesText, isGood } from './progress-text.ts';
 import { countOutcomes } from './result-screen.ts';
 import { padEnd, plural, width } from './text.ts';
@@ -9,8 +9,10 @@ import { dayAndZone, duration, roughDuration, timeOfDay } from './units.ts';
 
 /** A step of many bytes says so this often, and no oftener. */
 const PROGRESS_EVERY_MS = 30_000;
-/** A wait that goes on is said again after this long: some pipelines end a job that is silent. */
-const WAIT_EVERY_MS = 60_000;
+/** A wait that is over sooner is no news. */
+const WAIT_WORTH_MS = 10_000;
+/** What goes on without news is said again after this long: some pipelines end a job that is silent. */
+const AGAIN_EVERY_MS = 60_000;
 const LONGEST_STEP = 'uncordon'.length;
 const WIDEST_NAME = 40;
 const RUN = 'rollout';
@@ -24,8 +26,10 @@ export class PlainReport implements Report {
   readonly #pen: Pen;
   readonly #progress = new Progress();
   readonly #settled = new Set<string>();
-  /** When a node's step last had a line, and the wait that it told. */
-  readonly #said = new Map<string, { at: number; wait?: string }>();
+  /** When a node last had a line, or began a step. */
+  readonly #said = new Map<string, number>();
+  readonly #waits = new Map<string, Wait>();
+  #budgetWait: { text: string; toldAt: number } | undefined;
   #nameColumns = RUN.length;
 
   constructor(write: (line: string) => void, pen: Pen) {
@@ -43,15 +47,17 @@ export class PlainReport implements Report {
         this.#line(event.at, event.node, `begins, towards slot ${event.slot}`);
         break;
       case 'step-started':
-        this.#said.set(event.node, { at: event.at });
+        this.#waits.delete(event.node);
+        this.#said.set(event.node, event.at);
         break;
       case 'step-progress':
         this.#tellBytes(event);
         break;
       case 'step-waiting':
-        this.#tellWait(event);
+        this.#wait(event);
         break;
       case 'step-done':
+        this.#waits.delete(event.node);
         this.#line(event.at, event.node, stepLine(event.step, stepEnd(event)));
         break;
       case 'notice':
@@ -70,6 +76,12 @@ export class PlainReport implements Report {
     this.#line(at, RUN, text);
   }
 
+  /** Tells what has gone on for long without news; to be called every second or so. */
+  tick(at: number): void {
+    for (const node of this.#progress.inFlight) this.#tellPatience(node, at);
+    if (this.#progress.budgetEatenBy.length > 0 && this.#budgetWait !== undefined) this.#repeatBudget(at);
+  }
+
   #begin({ at, run, plan }: Extract<RolloutEvent, { type: 'rollout-started' }>): void {
     const names = plan.entries.map((entry) => entry.node);
     this.#nameColumns = Math.min(WIDEST_NAME, Math.max(RUN.length, ...names.map(width)));
@@ -80,28 +92,42 @@ export class PlainReport implements Report {
   }
 
   #tellBytes({ at, node, step }: Extract<RolloutEvent, { type: 'step-progress' }>): void {
+    this.#waits.delete(node);
     const said = this.#said.get(node);
-    if (said !== undefined && at - said.at < PROGRESS_EVERY_MS) return;
-    this.#said.set(node, { at });
+    if (said !== undefined && at - said < PROGRESS_EVERY_MS) return;
+    this.#said.set(node, at);
     const known = this.#progress.node(node);
     if (said !== undefined && known !== undefined) this.#line(at, node, stepLine(step, bytesText(known, at)));
   }
 
-  #tellWait({ at, node, step, for: what }: Extract<RolloutEvent, { type: 'step-waiting' }>): void {
-    const said = this.#said.get(node);
-    const wait = waitKey(`${step} ${what}`);
-    const again = said?.wait === wait;
-    if (again && at - said.at < WAIT_EVERY_MS) return;
-    this.#said.set(node, { at, wait });
-    const since = this.#progress.node(node)?.waiting?.since ?? at;
-    const words = again ? `still waits, since ${roughDuration(at - since)}:` : 'waits:';
-    this.#line(at, node, stepLine(step, `${words} ${what}`));
+  #wait({ at, node, step, for: text }: Extract<RolloutEvent, { type: 'step-waiting' }>): void {
+    const key = `${step} ${waitKey(text)}`.replace(/\b\d+ of \d+\b/g, '#');
+    const before = this.#waits.get(node);
+    this.#waits.set(node, before?.key === key ? { ...before, text } : { key, text, since: at });
+    const known = this.#progress.node(node);
+    if (known !== undefined) this.#tellPatience(known, at);
+  }
+
+  #tellPatience(node: NodeProgress, at: number): void {
+    const wait = this.#waits.get(node.node);
+    if (wait === undefined) {
+      if (at - (this.#said.get(node.node) ?? node.stepStartedAt) < AGAIN_EVERY_MS) return;
+      const counted = bytesText(node, at);
+      const text = counted === '' ? `goes on, since ${roughDuration(at - node.stepStartedAt)}` : counted;
+      this.#line(at, node.node, stepLine(node.step ?? 'start', text));
+      return;
+    }
+    if (at - (wait.toldAt ?? wait.since) < (wait.toldAt === undefined ? WAIT_WORTH_MS : AGAIN_EVERY_MS)) return;
+    const words = wait.toldAt === undefined ? 'waits:' : `still waits, since ${roughDuration(at - wait.since)}:`;
+    this.#line(at, node.node, stepLine(node.step ?? 'start', `${words} ${wait.text}`));
+    this.#waits.set(node.node, { ...wait, toldAt: at });
   }
 
   #finish(at: number, result: NodeResult): void {
+    this.#waits.delete(result.node);
+    const told = result.outcome === 'already there' || (result.outcome === 'not started' && this.#isTold(result));
+    if (!told) this.#line(at, result.node, finished(result), isGood(result) ? this.#pen.good : this.#pen.bad);
     this.#said.delete(result.node);
-    if (result.outcome === 'already there' || (result.outcome === 'not started' && this.#isTold(result))) return;
-    this.#line(at, result.node, finished(result), isGood(result) ? this.#pen.good : this.#pen.bad);
   }
 
   /** The plan or the stop said it already. */
@@ -120,18 +146,31 @@ export class PlainReport implements Report {
   }
 
   #tellBudget({ at, eatenBy, timeoutMs }: Extract<RolloutEvent, { type: 'budget-waiting' }>): void {
-    const said = this.#said.get('');
-    const wait = eatenBy.join(', ');
-    if (said?.wait === wait && at - said.at < WAIT_EVERY_MS) return;
-    this.#said.set('', { at, wait });
     const atMost = timeoutMs === 0 ? '' : `, at most ${roughDuration(timeoutMs)}`;
-    this.#line(at, RUN, `waits for the budget${atMost}: unavailable already: ${wait}`);
+    const text = `waits for the budget${atMost}: unavailable already: ${eatenBy.join(', ')}`;
+    if (this.#budgetWait?.text !== text) this.#budgetWait = { text, toldAt: -Infinity };
+    this.#repeatBudget(at);
+  }
+
+  #repeatBudget(at: number): void {
+    if (this.#budgetWait === undefined || at - this.#budgetWait.toldAt < AGAIN_EVERY_MS) return;
+    this.#budgetWait.toldAt = at;
+    this.#line(at, RUN, this.#budgetWait.text);
   }
 
   #line(at: number, who: string, text: string, paint: (text: string) => string = (plain) => plain): void {
+    if (who !== RUN) this.#said.set(who, at);
     const name = padEnd(this.#pen.line(who), this.#nameColumns);
     this.#write(`${timeOfDay(at)} ${name}  ${paint(this.#pen.line(text))}`);
   }
+}
+
+interface Wait {
+  /** The same as long as only a time or a count in the text has changed. */
+  key: string;
+  text: string;
+  since: number;
+  toldAt?: number;
 }
 
 const stepLine = (step: string, text: string): string => `${padEnd(step, LONGEST_STEP)} ${text}`;

@@ -1,13 +1,16 @@
+import { EXIT, EXIT_MEANINGS } from '../exit-codes.ts';
+import { exitForPlan } from '../rollout/plan-exit.ts';
 import type { Finding, Plan, PlanEntry } from '../rollout/plan-types.ts';
-import type { DrainObstacle } from '../rollout/ports.ts';
 import type { Display } from './display.ts';
-import { field, fields, hanging, table, type Cell, type Field } from './layout.ts';
+import { groupBy, someNames } from './groups.ts';
+import { commandLines, field, fields, hanging, paragraph, table, type Cell, type Field } from './layout.ts';
+import { drainText, footnoteLines, footnotes, type Footnote } from './obstacles.ts';
 import { penFor, type Pen } from './pen.ts';
 import { plural } from './text.ts';
 import { shortDigest } from './units.ts';
 
 export interface PlanScreenOptions {
-  /** `kubeos plan`: nothing was changed, and this is said. */
+  /** `kubeos plan`: nothing is changed, and this is said. */
   dryRun: boolean;
   /** The command that would do it: `kubeos upgrade -f upgrade.yaml`. */
   command?: string;
@@ -16,17 +19,15 @@ export interface PlanScreenOptions {
 /** The plan as lines: what refuses it first, then what will happen to which node, then what stands in a node's way. */
 export function renderPlan(plan: Plan, display: Display, options: PlanScreenOptions): string[] {
   const pen = penFor(display);
-  const obstacles = numberedObstacles(plan.entries);
+  const notes = footnotes(plan.entries);
   const sections = [
     ...plan.refusals.map((refusal) => finding(refusal, `${pen.symbols.bad} Refused: `, pen.bad, pen)),
     [...headline(plan, pen), ...(plan.entries.length > 0 ? conditions(plan, pen) : [])],
-    plan.entries.length > 0 ? entryTable(plan, obstacles, pen) : [],
+    plan.entries.length > 0 ? entryTable(plan, notes, pen) : [],
     nodeNotes(plan, pen),
     others(plan, pen),
-    obstacles.flatMap((obstacle) => obstacleLines(obstacle, pen)),
-    ...plan.notStarted.flatMap(({ node, findings }) =>
-      findings.map((one) => finding(one, `${pen.symbols.bad} ${node} cannot be started: `, pen.bad, pen)),
-    ),
+    notes.flatMap((note) => footnoteLines(note, pen)),
+    ...notStarted(plan, pen),
     ...plan.notes.map((note) => finding(note, `${pen.symbols.warning} `, pen.warn, pen)),
     closing(plan, options, pen),
   ];
@@ -48,12 +49,6 @@ export function joinSections(sections: readonly (readonly string[])[]): string[]
   return sections
     .filter((section) => section.length > 0)
     .flatMap((section, index) => (index === 0 ? section : ['', ...section]));
-}
-
-interface NumberedObstacle {
-  number: number;
-  node: string;
-  obstacle: DrainObstacle;
 }
 
 const VERBS = { upgrade: 'Upgrade', downgrade: 'Downgrade', reinstall: 'Reinstall', rollback: 'Roll back' } as const;
@@ -103,13 +98,7 @@ function losses(entries: readonly PlanEntry[]): string[] {
   );
 }
 
-function numberedObstacles(entries: readonly PlanEntry[]): NumberedObstacle[] {
-  return entries
-    .flatMap((entry) => entry.drain.obstacles.map((obstacle) => ({ node: entry.node, obstacle })))
-    .map((one, index) => ({ ...one, number: index + 1 }));
-}
-
-function entryTable(plan: Plan, obstacles: readonly NumberedObstacle[], pen: Pen): string[] {
+function entryTable(plan: Plan, notes: readonly Footnote[], pen: Pen): string[] {
   const columns = [
     { header: '#', align: 'end' as const },
     ...['NODE', 'RUNS', 'SLOT', 'DRAIN', 'NOTE'].map((header) => ({ header })),
@@ -119,7 +108,7 @@ function entryTable(plan: Plan, obstacles: readonly NumberedObstacle[], pen: Pen
     { text: entry.node, paint: pen.bold },
     { text: entry.now },
     { text: slots(entry) },
-    drainCell(entry, obstacles, pen),
+    drainCell(entry, notes, pen),
     { text: entryMarks(plan, entry).join(', ') },
   ]);
   return table(columns, rows, pen, 2);
@@ -128,11 +117,9 @@ function entryTable(plan: Plan, obstacles: readonly NumberedObstacle[], pen: Pen
 const slots = ({ assignment: { from, target } }: PlanEntry): string =>
   from === target ? target : `${from} -> ${target}`;
 
-function drainCell(entry: PlanEntry, obstacles: readonly NumberedObstacle[], pen: Pen): Cell {
-  const own = obstacles.filter((one) => one.node === entry.node);
-  const met = own.map((one) => `${one.obstacle.pod} (${one.number})`);
-  const text = [plural(entry.drain.pods, 'pod'), ...met].join(', ');
-  return own.length > 0 ? { text, paint: pen.warn } : { text };
+function drainCell(entry: PlanEntry, notes: readonly Footnote[], pen: Pen): Cell {
+  const text = drainText(entry, notes);
+  return entry.drain.obstacles.length > 0 ? { text, paint: pen.warn } : { text };
 }
 
 function entryMarks(plan: Plan, entry: PlanEntry): string[] {
@@ -157,30 +144,45 @@ function nodeNotes(plan: Plan, pen: Pen): string[] {
 }
 
 function others(plan: Plan, pen: Pen): string[] {
-  const byReason = new Map<string, string[]>();
-  for (const { node, because } of plan.leftOut) byReason.set(because, [...(byReason.get(because) ?? []), node]);
-  const leftOut = [...byReason].map(([because, nodes]) => `${nodes.join(', ')}: ${because}`);
-  const already = plan.already.map(({ node }) => node).join(', ');
+  const leftOut = groupBy(plan.leftOut, ({ because }) => because).map((group) => {
+    const names = group.map(({ node }) => node);
+    return `${someNames(names, pen)}: ${group[0].because}`;
+  });
+  const already = someNames(
+    plan.already.map(({ node }) => node),
+    pen,
+  );
   return fields([field(`already ${plan.version}`, already), field('left out', leftOut)], 2, pen);
 }
 
-function obstacleLines({ number, node, obstacle }: NumberedObstacle, pen: Pen): string[] {
-  const owner = obstacle.owner === undefined ? '' : ` of ${obstacle.owner}`;
-  return [
-    ...hanging(`(${number}) `, `${node}: pod ${obstacle.pod}${owner}`, pen),
-    ...fields([field('cause', obstacle.message), field('next', obstacle.remedy)], 6, pen),
-  ];
+/** Nodes that the same keeps from being started share a block. */
+function notStarted(plan: Plan, pen: Pen): string[][] {
+  const found = plan.notStarted.flatMap(({ node, findings }) => findings.map((one) => ({ node, one })));
+  return groupBy(found, ({ one }) => JSON.stringify([one.what, one.reason, one.next])).map((group) => {
+    const [{ one }] = group;
+    const nodes = [...new Set(group.map(({ node }) => node))];
+    return finding(one, `${pen.symbols.bad} ${someNames(nodes, pen)} cannot be started: `, pen.bad, pen);
+  });
 }
 
 function finding({ what, reason, next }: Finding, prefix: string, paint: Pen['bad'], pen: Pen): string[] {
   return [
-    ...hanging('', `${prefix}${what}`, pen).map(paint),
+    ...paragraph(`${prefix}${what}`, pen).map(paint),
     ...fields([field('cause', reason), field('next', next)], 4, pen),
   ];
 }
 
+/** How the command ends where no node is started; for a mere plan, that nothing was changed and how to do it. */
 function closing(plan: Plan, { dryRun, command }: PlanScreenOptions, pen: Pen): string[] {
-  if (!dryRun && plan.refusals.length === 0) return [];
-  const doable = dryRun && command !== undefined && plan.entries.length > 0 && plan.refusals.length === 0;
-  return doable ? hanging('', `Nothing was changed. To do it: ${command}`, pen) : ['Nothing was changed.'];
+  if (!startsNode(plan)) {
+    const exitCode = exitForPlan(plan, false);
+    const meaning = EXIT_MEANINGS.get(exitCode) ?? '';
+    return exitCode === EXIT.done ? [] : paragraph(`Exit ${exitCode}: ${meaning}.`, pen).map(pen.bold);
+  }
+  if (!dryRun) return [];
+  return command === undefined
+    ? ['Nothing was changed.']
+    : commandLines('Nothing was changed. To do it:', command, pen);
 }
+
+const startsNode = (plan: Plan): boolean => plan.entries.length > 0 && plan.refusals.length === 0;

@@ -20,6 +20,9 @@ export interface ProgressReport extends Report {
   stop(): void;
 }
 
+/** How often lines are due to be looked for that no event brings. */
+const TICK_MS = 1000;
+
 /** Makes the report that suits where it is going; what a terminal needs is loaded only for one. */
 export async function createReport(options: ReportOptions): Promise<ProgressReport> {
   if (options.mode === 'none') return SILENT;
@@ -40,13 +43,14 @@ function plainReport({ stream, clock, colour, ascii }: ReportOptions): ProgressR
     (line) => quietly(() => stream.write(`${line}\n`)),
     penFor({ colour, ascii, columns: Infinity }),
   );
+  const timer = setInterval(() => plain.tick(clock.now()), TICK_MS).unref();
   return {
     event: (event) => plain.event(event),
     activity: (text) => {
       if (text !== undefined) plain.activity(clock.now(), text);
     },
     paused: (task) => task(),
-    stop: () => undefined,
+    stop: () => clearInterval(timer),
   };
 }
 

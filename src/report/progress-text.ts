@@ -30,13 +30,15 @@ export function bytesText({ bytes: counted }: NodeProgress, now: number): string
 
 /** The line that a finished node leaves behind. */
 export function finishedText(result: NodeResult, pen: Pen): string {
-  const { outcome, tookMs, unavailableMs, slot, what } = result;
+  const { outcome, tookMs, unavailableMs, slot, what, reason } = result;
+  // Why it fell back says more than that its old slot is in service again.
+  const why = outcome === 'fell back' ? (reason ?? what) : what;
   const parts = [
     padEnd(outcome, LONGEST_OUTCOME),
     ...(tookMs > 0 ? [duration(tookMs)] : []),
     ...(unavailableMs === undefined ? [] : [`unavailable ${duration(unavailableMs)}`]),
     ...(slot === undefined ? [] : [`slot ${slot}`]),
-    ...(isGood(result) || what === undefined ? [] : [what]),
+    ...(isGood(result) || why === undefined ? [] : [why]),
   ];
   return pen.line(parts.join('  '));
 }

@@ -2,8 +2,9 @@ import { EXIT, EXIT_MEANINGS } from '../exit-codes.ts';
 import type { NodeResult, RolloutResult } from '../rollout/events.ts';
 import type { Outcome } from '../rollout/steps.ts';
 import type { Display } from './display.ts';
-import { logLines } from './error-screen.ts';
-import { field, fields, hanging } from './layout.ts';
+import { groupBy, someNames } from './groups.ts';
+import { commandLines, field, fields, hanging } from './layout.ts';
+import { logLines } from './log-tail.ts';
 import { penFor, type Pen } from './pen.ts';
 import { joinSections } from './plan-screen.ts';
 import { padEnd, padStart, plural } from './text.ts';
@@ -22,7 +23,10 @@ export function renderResult(result: RolloutResult, display: Display, options: R
   const { results, stopped } = result;
   return joinSections([
     ...URGENCY.flatMap((outcome) => failures(results, outcome, pen)),
-    ...notStarted(results, pen),
+    ...notStarted(
+      results.filter((one) => !isStoppedFirst(one, stopped)),
+      pen,
+    ),
     stopped === undefined ? [] : hanging('', `Stopped early: ${stopped}.`, pen),
     counts(results, pen),
     verdict(result, options, pen),
@@ -45,9 +49,17 @@ function outcomePhrase({ outcome, now, slot }: NodeResult): string {
 
 const URGENCY = ['needs hands', 'failed', 'fell back'] as const satisfies readonly Outcome[];
 const SUMMARY_ORDER = [...URGENCY, 'not started', 'upgraded', 'rolled back', 'already there'] as const;
-const MOST_NAMES = 20;
-/** After these the same command has something left to do. */
-const CARRIES_ON: ReadonlySet<number> = new Set([EXIT.incomplete, EXIT.fellBack, EXIT.needsHands, EXIT.interrupted]);
+const UNFINISHED: ReadonlySet<Outcome> = new Set(['needs hands', 'failed', 'not started'] as const);
+const SOMETHING_LEFT: ReadonlySet<number> = new Set([
+  EXIT.incomplete,
+  EXIT.fellBack,
+  EXIT.needsHands,
+  EXIT.interrupted,
+]);
+
+/** The same command has something left to do; a node that fell back must be mended first, and says so itself. */
+const canCarryOn = ({ exitCode, results }: RolloutResult): boolean =>
+  SOMETHING_LEFT.has(exitCode) && results.some(({ outcome }) => UNFINISHED.has(outcome));
 
 const namesOf = (results: readonly NodeResult[], outcome: Outcome): string[] =>
   results.filter((result) => result.outcome === outcome).map((result) => result.node);
@@ -64,7 +76,7 @@ function failure(result: NodeResult, pen: Pen): string[] {
         field('step', result.step),
         field('what', result.what),
         field('cause', result.reason),
-        field('log', logLines(result.node, result.logTail)),
+        field('log', logLines(result.node, result.logTail, [result.what, result.reason])),
         field('next', result.next),
       ],
       4,
@@ -73,21 +85,17 @@ function failure(result: NodeResult, pen: Pen): string[] {
   ];
 }
 
+/** The run stopped before its turn: the line that says why says it for all of them. */
+const isStoppedFirst = ({ what, reason }: NodeResult, stopped: string | undefined): boolean =>
+  stopped !== undefined && reason === undefined && what?.includes(stopped) === true;
+
 /** Nodes that were not started for the same reason share a block: after a stop there can be hundreds. */
 function notStarted(results: readonly NodeResult[], pen: Pen): string[][] {
-  const groups = new Map<string, [NodeResult, ...NodeResult[]]>();
-  for (const result of results.filter(({ outcome }) => outcome === 'not started')) {
-    const key = JSON.stringify([result.what, result.reason, result.next]);
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [result]);
-    else group.push(result);
-  }
-  return [...groups.values()].map((group) => {
+  const idle = results.filter(({ outcome }) => outcome === 'not started');
+  const groups = groupBy(idle, ({ what, reason, next }) => JSON.stringify([what, reason, next]));
+  return groups.map((group) => {
     const [first] = group;
-    const names = someNames(
-      group.map((result) => result.node),
-      pen,
-    );
+    const names = someNames(namesOf(group, 'not started'), pen);
     const entries = [field('what', first.what), field('cause', first.reason), field('next', first.next)];
     return [...hanging(`${pen.symbols.neutral} `, `${names}  not started`, pen), ...fields(entries, 4, pen)];
   });
@@ -106,12 +114,6 @@ function counts(results: readonly NodeResult[], pen: Pen): string[] {
   );
 }
 
-function someNames(names: readonly string[], pen: Pen): string {
-  if (names.length <= MOST_NAMES) return names.join(', ');
-  const shown = names.slice(0, MOST_NAMES - 1);
-  return `${shown.join(', ')} ${pen.symbols.ellipsis} and ${names.length - shown.length} more`;
-}
-
 function verdict(result: RolloutResult, { command, logDir }: ResultScreenOptions, pen: Pen): string[] {
   const { results, version, exitCode, tookMs } = result;
   const there = results.filter(({ outcome }) => ['upgraded', 'rolled back', 'already there'].includes(outcome)).length;
@@ -123,13 +125,13 @@ function verdict(result: RolloutResult, { command, logDir }: ResultScreenOptions
   return [
     ...hanging('', line, pen),
     ...hanging('', `Exit ${exitCode}: ${EXIT_MEANINGS.get(exitCode) ?? ''}.`, pen).map(pen.bold),
-    ...(CARRIES_ON.has(exitCode) ? hanging('To carry on: ', command, pen) : []),
+    ...(canCarryOn(result) ? commandLines('To carry on:', command, pen) : []),
     ...logs,
   ];
 }
 
 function shareOf(there: number, all: number): string {
   if (all === 0) return 'no node was to be changed';
-  if (there < all) return `${there} of ${plural(all, 'node')} run it`;
+  if (there < all) return `${there} of ${plural(all, 'node')} ${there === 1 ? 'runs' : 'run'} it`;
   return all === 1 ? 'the node runs it' : `all ${all} nodes run it`;
 }

@@ -1,5 +1,6 @@
 import type { Display } from './display.ts';
-import { field, fields, hanging, table, type Cell } from './layout.ts';
+import { groupBy, someNames } from './groups.ts';
+import { field, fields, hanging, paragraph, table, type Cell } from './layout.ts';
 import { penFor, type Pen } from './pen.ts';
 import { joinSections } from './plan-screen.ts';
 import type { LastRun, SlotStatus, StatusReport, StatusRow } from './status.ts';
@@ -21,8 +22,8 @@ export function renderStatus(report: StatusReport, display: Display, options: St
   return joinSections([
     statusTable(report, options, pen),
     [...marks(report.nodes), ...(options.ssh ? [] : ['? not asked for: --no-ssh'])],
-    report.nodes.flatMap((row) => details(row, now, notes)),
-    ...report.nodes.map((row) => problemLines(row, notes)),
+    detailLines(report.nodes, now, options, notes),
+    ...problemLines(report.nodes, notes),
     report.lastRun === undefined ? [] : lastRunLines(report.lastRun, now, notes),
   ]);
 }
@@ -68,9 +69,13 @@ function otherSlotText(slot: SlotStatus | undefined): string {
   if (slot === undefined) return '?';
   if (slot.content === 'dirty') return 'half written';
   if (slot.failedTrial) return `${slot.version ?? 'unknown'}!`;
-  if (slot.content === 'unbootable') return slot.version === undefined ? 'nothing' : `${slot.version}*`;
-  return slot.version ?? 'unknown';
+  if (isEmpty(slot)) return 'nothing';
+  return slot.content === 'unbootable' ? `${slot.version ?? 'unknown'}*` : (slot.version ?? 'unknown');
 }
+
+/** As a fresh install leaves it: no system in it, so that there is nothing to explain. */
+const isEmpty = ({ content, version, failedTrial }: SlotStatus): boolean =>
+  content === 'unbootable' && version === undefined && !failedTrial;
 
 function marks(rows: readonly StatusRow[]): string[] {
   const texts = rows.map((row) => otherSlotText(row.otherSlot));
@@ -104,19 +109,39 @@ const UNSETTLED: ReadonlySet<StatusRow['state']> = new Set(['trial', 'armed', 'b
 const present = (texts: readonly (readonly [boolean, string])[]): string[] =>
   texts.flatMap(([holds, text]) => (holds ? [text] : []));
 
-function details(row: StatusRow, now: number, pen: Pen): string[] {
-  const sentences = sentencesOf(row, now).map((sentence) => sentence.replace(/\.$/, ''));
-  return sentences.length > 0 ? hanging(`${row.node}: `, sentences.join('; '), pen) : [];
+/** What needs more words than the table has room for; nodes of which the same is to be said share a line. */
+function detailLines(rows: readonly StatusRow[], now: number, options: StatusScreenOptions, pen: Pen): string[] {
+  const details = rows
+    .map((row) => ({ node: row.node, text: sentencesOf(row, now, options).map(withoutStop).join('; ') }))
+    .filter(({ text }) => text !== '');
+  return groupBy(details, ({ text }) => text).flatMap((group) => {
+    const [{ node, text }] = group;
+    return group.length === 1 ? hanging(`${node}: `, text, pen) : paragraph(`${namesOf(group, pen)}: ${text}`, pen);
+  });
 }
 
-function problemLines({ node, problems }: StatusRow, pen: Pen): string[] {
-  return problems.flatMap(({ what, reason, next }) => [
-    ...hanging('', what.includes(node) ? what : `${node}: ${what}`, pen),
-    ...fields([field('cause', reason), field('next', next)], 4, pen),
-  ]);
+const withoutStop = (sentence: string): string => sentence.replace(/\.$/, '');
+
+const namesOf = (group: readonly { node: string }[], pen: Pen): string =>
+  someNames(
+    group.map(({ node }) => node),
+    pen,
+  );
+
+function problemLines(rows: readonly StatusRow[], pen: Pen): string[][] {
+  const found = rows.flatMap(({ node, problems }) => problems.map((problem) => ({ node, ...problem })));
+  const groups = groupBy(found, ({ what, reason, next }) => JSON.stringify([what, reason, next]));
+  return groups.map((group) => {
+    const [{ node, what, reason, next }] = group;
+    const named = group.length === 1 && what.includes(node);
+    return [
+      ...paragraph(named ? what : `${namesOf(group, pen)}: ${what}`, pen),
+      ...fields([field('cause', reason), field('next', next)], 4, pen),
+    ];
+  });
 }
 
-function sentencesOf(row: StatusRow, now: number): string[] {
+function sentencesOf(row: StatusRow, now: number, { wide }: StatusScreenOptions): string[] {
   const { run, journal, otherSlot: other, detached, notReadyBecause, bootProblem } = row;
   const sentences = [
     row.ready ? undefined : labelled('not Ready', notReadyBecause),
@@ -124,7 +149,7 @@ function sentencesOf(row: StatusRow, now: number): string[] {
     run && runSentence(run),
     journal && fallBackSentence(journal, now),
     detached && `its detached step ${detached.step} ${detached.running ? 'runs' : 'has ended'}`,
-    other && labelled(`slot ${other.slot}`, other.problem),
+    other && (wide || !isEmpty(other)) ? labelled(`slot ${other.slot}`, other.problem) : undefined,
     row.unsupported,
     labelled('boot environment', bootProblem),
     row.operatorUpgrading ? "KubeOS's own operator is upgrading it" : undefined,

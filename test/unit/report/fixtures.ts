@@ -75,6 +75,20 @@ export function plan(changes: Partial<Plan> = {}): Plan {
   };
 }
 
+/** A drain that meets the same budget with each of these pods. */
+const waitsForDb = (pods: number, held: readonly string[]): DrainForecast => ({
+  pods,
+  obstacles: held.map((pod) => ({
+    kind: 'budget-now',
+    verdict: 'waits',
+    pod: `shop/${pod}`,
+    owner: 'StatefulSet shop/db',
+    budget: 'shop/db',
+    message: 'budget shop/db allows no eviction now: 3 of its 4 pods are healthy, 3 are needed',
+    remedy: 'it is waited for (--drain-timeout)',
+  })),
+});
+
 /** The plan that docs/screens.md opens with. */
 export function samplePlan(): Plan {
   const loses = 'KubeOS 0.9.1';
@@ -82,29 +96,12 @@ export function samplePlan(): Plan {
   return plan({
     entries: [
       entry('worker-1', 7, { canary: true, loses }),
-      entry('worker-2', 5, { loses }),
-      entry('worker-3', 4, {
-        assignment: toA,
-        loses,
-        drain: {
-          pods: 4,
-          obstacles: [
-            {
-              kind: 'budget-now',
-              verdict: 'waits',
-              pod: 'shop/db-1',
-              owner: 'StatefulSet shop/db',
-              budget: 'shop/db',
-              message: 'budget shop/db allows no eviction now: 3 of its 4 pods are healthy, 3 are needed',
-              remedy: 'it is waited for, at most 10m (--drain-timeout)',
-            },
-          ],
-        },
-      }),
+      entry('worker-2', 5, { loses, drain: waitsForDb(5, ['db-0']) }),
+      entry('worker-3', 4, { assignment: toA, loses, drain: waitsForDb(4, ['db-1', 'db-3']) }),
       entry('worker-4', 6, { firstStep: 'drain' }),
     ],
     already: [{ node: 'worker-5', now: V2, notes: [] }],
-    leftOut: [{ node: 'cp-1', because: 'control plane (--include-control-plane)' }],
+    leftOut: [{ node: 'cp-1', because: 'control plane; --include-control-plane' }],
     notStarted: [
       {
         node: 'worker-6',

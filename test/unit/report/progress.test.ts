@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { frame } from '../../../src/report/frame.ts';
 import { penFor } from '../../../src/report/pen.ts';
-import { createReport } from '../../../src/report/progress-report.ts';
+import { PlainReport } from '../../../src/report/plain-report.ts';
 import { Progress, waitKey } from '../../../src/report/progress.ts';
 import type { RolloutEvent } from '../../../src/rollout/events.ts';
 import {
@@ -26,13 +26,17 @@ beforeAll(() => {
 });
 
 describe('plain lines', () => {
-  async function plainLines(events: readonly RolloutEvent[], ascii = false): Promise<string[]> {
-    let written = '';
-    const stream = { write: (text: string) => ((written += text), true) };
-    const report = await createReport({ stream, clock: { now: () => 0 }, mode: 'plain', colour: false, ascii });
-    for (const one of events) report.event(one);
-    report.stop();
-    return written.split('\n').slice(0, -1);
+  /** The lines of these events, with every second between them ticked away. */
+  function plainLines(events: readonly RolloutEvent[], ascii = false): string[] {
+    const lines: string[] = [];
+    const report = new PlainReport((line) => lines.push(line), penFor({ ...DISPLAY, ascii, columns: Infinity }));
+    let now = events[0]?.at ?? 0;
+    for (const one of events) {
+      for (now += 1000; now < one.at; now += 1000) report.tick(now);
+      now = one.at;
+      report.event(one);
+    }
+    return lines;
   }
 
   const started = event('12:03:44', 'rollout-started', {
@@ -51,11 +55,18 @@ describe('plain lines', () => {
     tookMs: number,
   ) => event(time, 'step-done', { node: 'worker-1', step: name, detail, tookMs, skipped: false });
 
-  it('tell a rollout one change at a time', async () => {
+  const second = (from: string, to: string, name: 'drain' | 'reboot' | 'prove', detail: string): RolloutEvent[] => [
+    event(from, 'step-started', { node: 'worker-2', step: name }),
+    event(to, 'step-done', { node: 'worker-2', step: name, detail, tookMs: 0, skipped: false }),
+  ];
+
+  it('tell a rollout one change at a time', () => {
+    const unhealthy = 'slot B booted, but it was not healthy within 2m: kubelet not Ready';
     const fellBack = nodeResult('worker-2', 'fell back', {
       now: 'KubeOS 1.0.0',
       slot: 'A',
-      what: 'slot B booted, kubelet not Ready for 10m',
+      what: 'healthy and in service again',
+      reason: unhealthy,
     });
     const notStarted = ['worker-3', 'worker-4'].map((node) => nodeResult(node, 'not started', { reason: 'stopped' }));
     const events: RolloutEvent[] = [
@@ -74,7 +85,6 @@ describe('plain lines', () => {
       event('12:04:44', 'step-started', { node: 'worker-1', step: 'drain' }),
       waits('12:04:44'),
       waits('12:04:50'),
-      waits('12:05:44'),
       done('12:05:58', 'drain', '7 pods gone in 1m 14s', 74_000),
       step('12:05:58', 'arm'),
       done('12:05:58', 'arm', 'slot B for one boot, slot A stays permanent', 300),
@@ -94,46 +104,88 @@ describe('plain lines', () => {
         skipped: true,
       }),
       event('12:07:05', 'notice', { message: 'the API server was away for 4s' }),
-      event('12:19:20', 'node-done', { result: fellBack }),
-      event('12:19:20', 'stopping', { reason: 'after 1 failure (--max-failures 1)' }),
-      ...notStarted.map((result) => event('12:19:20', 'node-done', { result })),
-      event('12:19:20', 'rollout-done', {
-        result: rolloutResult([upgraded('worker-1', 1, 1), fellBack, ...notStarted], { exitCode: 5, tookMs: 936_000 }),
+      ...second('12:07:21', '12:07:30', 'drain', '5 pods gone in 9s'),
+      ...second('12:07:30', '12:07:50', 'reboot', 'slot B came up'),
+      event('12:07:50', 'step-started', { node: 'worker-2', step: 'prove' }),
+      event('12:07:50', 'step-waiting', { node: 'worker-2', step: 'prove', for: 'kubelet not Ready' }),
+      ...second('12:09:50', '12:09:50', 'prove', 'not proven').slice(1),
+      event('12:09:50', 'notice', { node: 'worker-2', message: `${unhealthy}: it is sent back to slot A` }),
+      ...second('12:09:50', '12:10:20', 'reboot', 'slot A came up'),
+      event('12:10:20', 'step-waiting', { node: 'worker-2', step: 'prove', for: '0 of 2 heartbeats' }),
+      event('12:10:26', 'step-waiting', { node: 'worker-2', step: 'prove', for: '1 of 2 heartbeats' }),
+      event('12:10:29', 'node-done', { result: fellBack }),
+      event('12:10:29', 'stopping', { reason: 'after 1 failure (--max-failures 1)' }),
+      ...notStarted.map((result) => event('12:10:29', 'node-done', { result })),
+      event('12:10:29', 'rollout-done', {
+        result: rolloutResult([upgraded('worker-1', 1, 1), fellBack, ...notStarted], { exitCode: 5, tookMs: 405_000 }),
       }),
     ];
-    expect(await plainLines(events)).toEqual(screen('plain'));
+    expect(plainLines(events)).toEqual(screen('plain'));
   });
 
-  it('tell a wait again when it changes, but not when only its time does', async () => {
-    const wait = (time: string, what: string) =>
-      event(time, 'step-waiting', { node: 'worker-1', step: 'drain', for: what });
-    const lines = await plainLines([
-      started,
-      event('12:00:00', 'node-started', { node: 'worker-1', slot: 'B' }),
-      wait('12:00:01', 'pod a/b: terminating since 4s'),
-      wait('12:00:09', 'pod a/b: terminating since 12s'),
-      wait('12:00:30', 'pod a/b: terminating since 1m 02s'),
-      wait('12:00:31', 'pod a/c: terminating since 1s'),
+  const wait = (time: string, what: string) =>
+    event(time, 'step-waiting', { node: 'worker-1', step: 'drain', for: what });
+  const begun = [
+    started,
+    event('12:03:44', 'node-started', { node: 'worker-1', slot: 'B' }),
+    step('12:03:44', 'drain'),
+  ];
+
+  it('tell a wait only once it lasts, and again each minute, whatever its times and counts', () => {
+    const lines = plainLines([
+      ...begun,
+      wait('12:03:45', 'pod a/b: terminating since 4s'),
+      wait('12:03:49', '9 of 9 pods left'),
+      wait('12:03:54', '7 of 9 pods left'),
+      wait('12:04:05', '5 of 9 pods left'),
+      wait('12:05:05', 'pod a/c: budget a/c allows 0'),
+      done('12:05:14', 'drain', '9 pods gone in 1m 29s', 89_000),
     ]);
     expect(lines.slice(3)).toEqual([
-      '12:00:01 worker-1  drain    waits: pod a/b: terminating since 4s',
-      '12:00:31 worker-1  drain    waits: pod a/c: terminating since 1s',
+      '12:03:59 worker-1  drain    waits: 7 of 9 pods left',
+      '12:04:59 worker-1  drain    still waits, since 1m: 5 of 9 pods left',
+      '12:05:14 worker-1  drain    9 pods gone in 1m 29s',
     ]);
   });
 
-  it('say who uses up the budget', async () => {
+  it('say each minute that a silent step goes on', () => {
+    const lines = plainLines([
+      ...begun,
+      done('12:03:50', 'drain', '', 0),
+      step('12:04:00', 'reboot'),
+      done('12:06:10', 'reboot', 'slot B came up', 0),
+    ]);
+    expect(lines.slice(4)).toEqual([
+      '12:05:00 worker-1  reboot   goes on, since 1m',
+      '12:06:00 worker-1  reboot   goes on, since 2m',
+      '12:06:10 worker-1  reboot   slot B came up',
+    ]);
+  });
+
+  it('say that no byte comes any more', () => {
+    const lines = plainLines([
+      ...begun,
+      stage('12:03:45', MIB),
+      stage('12:03:50', 30 * MIB),
+      step('12:05:00', 'write'),
+    ]);
+    expect(lines.slice(3)).toEqual(['12:04:44 worker-1  stage    1%  0.0 of 2.0 GiB  no byte for 54s']);
+  });
+
+  it('say who uses up the budget', () => {
     const waiting = (time: string) =>
       event(time, 'budget-waiting', { eatenBy: ['worker-8', 'worker-9'], timeoutMs: 600_000 });
-    const lines = await plainLines([started, waiting('12:05:00'), waiting('12:05:10'), waiting('12:06:10')]);
-    expect(lines.slice(2)).toEqual([
+    const other = event('12:06:30', 'notice', { message: 'x' });
+    const lines = plainLines([started, waiting('12:05:00'), waiting('12:05:10'), other]);
+    expect(lines.slice(2, 4)).toEqual([
       '12:05:00 rollout   waits for the budget, at most 10m: unavailable already: worker-8, worker-9',
-      '12:06:10 rollout   waits for the budget, at most 10m: unavailable already: worker-8, worker-9',
+      '12:06:00 rollout   waits for the budget, at most 10m: unavailable already: worker-8, worker-9',
     ]);
   });
 
-  it('are one line each, safe and in ASCII if need be, whatever a node says', async () => {
+  it('are one line each, safe and in ASCII if need be, whatever a node says', () => {
     const message = 'a\nb\u001b[2J …\u0007 https://u:p@h/x';
-    const lines = await plainLines([started, event('12:00:00', 'notice', { node: 'worker-1', message })], true);
+    const lines = plainLines([started, event('12:00:00', 'notice', { node: 'worker-1', message })], true);
     expect(lines.slice(2)).toEqual(['12:00:00 worker-1  notice: a b ... https://***@h/x']);
   });
 });

@@ -107,23 +107,26 @@ describe('the result', () => {
   const already = nodeResult('worker-5', 'already there', { now: 'KubeOS 2.0.0' });
 
   it('puts failures first, then counts, then the exit code in words', () => {
+    const reason = 'slot A booted, but it was not healthy within 10m: kubelet not Ready';
     const fellBack = nodeResult('worker-3', 'fell back', {
       now: 'KubeOS 1.0.0',
       slot: 'B',
       step: 'prove',
-      what: 'slot A booted, kubelet not Ready for 10m',
-      reason: 'kubelet: unsafe sysctl in /etc/sysctl.d/99-x.conf',
-      logTail: ['12:21:07 kubelet: E1123 server.go:294 "Failed to run kubelet"'],
-      next: "mend the image or the node's /etc, then give the same command again",
+      what: 'healthy and in service again',
+      reason,
+      logTail: [
+        'Nov 23 12:11:02 worker-3 kubeos: reboot to the trial of slot A (KubeOS 2.0.0)',
+        '2026-11-23T12:21:07.120734+00:00 worker-3 kubeos[812]: sent back: reboot to slot B',
+        `Nov 23 12:22:11 worker-3 kubeos: fell-back: ${reason}`,
+      ],
+      next: 'mend the image or the node, then give the same command again; the same image needs --retry-failed-image',
       tookMs: 700_000,
     });
-    const waiting = nodeResult('worker-4', 'not started', { reason: 'the run stopped first' });
-    const result = rolloutResult([...done, fellBack, waiting, already], {
-      exitCode: 5,
-      stopped: 'after 1 failure (--max-failures 1)',
-      tookMs: 1_023_000,
-    });
-    expect(renderResult(result, DISPLAY, { command: COMMAND })).toEqual(screen('result'));
+    const stopped = 'after 1 failure (--max-failures 1)';
+    const waiting = nodeResult('worker-4', 'not started', { what: `not started: stopped ${stopped}`, next: 'again' });
+    const result = rolloutResult([...done, fellBack, waiting, already], { exitCode: 5, stopped, tookMs: 1_023_000 });
+    const logDir = `/home/ci/.local/state/kubeos/runs/${RUN}`;
+    expect(renderResult(result, DISPLAY, { command: COMMAND, logDir })).toEqual(screen('result'));
   });
 
   it('is short where all is well', () => {

@@ -1,0 +1,155 @@
+import { Option, type Command } from 'commander';
+import { UsageError } from '../errors.ts';
+import { collect, parseDuration, parseNames, parsePort, wholeNumber } from './option-parsers.ts';
+
+/** The spec. Not mandatory for commander, which would complain of it before it looks at anything else. */
+export const specFile = (): Option => flag('-f, --file <file>', 'the spec; - reads standard input');
+
+export const ascii = (): Option => new Option('--ascii', 'no symbols beyond ASCII').default(false);
+
+export function outputFormat(formats: readonly string[]): Option {
+  return flag('-o, --output <format>', 'how the result is printed').choices(formats).default('text');
+}
+
+/** What changes how an image is brought to a node. */
+export function addImageFlags(command: Command): void {
+  command
+    .addOption(
+      flag(
+        '--write <when>',
+        'write the slot before the drain, or after it, which keeps the old rollback image until then',
+      )
+        .choices(['before-drain', 'after-drain'])
+        .default('before-drain'),
+    )
+    .option('--reinstall', 'also write nodes that run the version already, where the recorded image differs', false)
+    .option('--retry-failed-image', 'try an image once more that failed its trial on a node', false)
+    .option('--allow-major', 'cross a major version', false);
+}
+
+export function addRunFlags(command: Command): void {
+  command.option('-y, --yes', 'do not ask; without a terminal nothing is asked anyway', false).addOption(
+    flag('--log-dir <folder>', "where each run's log folder goes").env('KUBEOS_LOG_DIR').default(
+      // The default depends on the user: src/local knows it.
+      undefined,
+      '~/.local/state/kubeos/runs',
+    ),
+  );
+}
+
+export function addRolloutFlags(command: Command): void {
+  addSelectionFlags(command);
+  command.option('--include-control-plane', 'control-plane nodes too', false);
+  addPaceFlags(command);
+  addDrainFlags(command);
+  addSshFlags(command);
+  addClusterFlags(command);
+  command.addOption(outputFormat(['text', 'json'])).addOption(ascii());
+}
+
+export function addSelectionFlags(command: Command): void {
+  command
+    .optionsGroup('Which nodes:')
+    .addOption(flag('-l, --selector <selector>', 'only nodes whose labels match'))
+    .addOption(flag('--nodes <names>', 'only these nodes, separated by commas', parseNames))
+    .addOption(flag('--exclude <names>', 'not these nodes', parseNames));
+}
+
+function addPaceFlags(command: Command): void {
+  command
+    .optionsGroup('Pace and patience (90s, 10m, 1h30m; 0 waits for ever):')
+    .addOption(
+      flag('--maxunavailable <count>', 'how many nodes may be unavailable at once: a number or a percentage').default(
+        undefined,
+        'as the spec says',
+      ),
+    )
+    .addOption(duration('--budget-wait <time>', 'for a budget that other nodes have used up', '10m'))
+    .addOption(flag('--canary <count>', 'how many nodes go alone, first', wholeNumber(0)).default(1))
+    .addOption(
+      flag(
+        '--max-failures <count>',
+        'start no further node once so many failed; 0: never stop',
+        wholeNumber(0),
+      ).default(1),
+    )
+    .addOption(duration('--reboot-timeout <time>', 'for SSH after a reboot', '15m'))
+    .addOption(duration('--health-timeout <time>', 'for a healthy kubelet; then the node is sent back', '10m'));
+}
+
+function addDrainFlags(command: Command): void {
+  command
+    .optionsGroup('Drain, as kubectl drain knows them:')
+    .addOption(duration('--drain-timeout <time>', 'give up after', '10m'))
+    .addOption(
+      flag('--grace-period <seconds>', "for each pod to end; -1 is the pod's own", wholeNumber(-1)).default(-1),
+    )
+    .option('--force', 'also evict pods that no controller brings back', false)
+    .option('--delete-emptydir-data', 'also evict pods with emptyDir volumes', false)
+    .option('--disable-eviction', 'delete pods, passing over their budgets', false)
+    .addOption(flag('--pod-selector <selector>', 'drain only pods whose labels match'));
+}
+
+export function addSshFlags(command: Command): void {
+  command
+    .optionsGroup('SSH:')
+    .addOption(flag('--ssh-user <name>', 'sign in as').env('KUBEOS_SSH_USER').default(undefined, 'ssh_config, or root'))
+    .addOption(
+      flag('--ssh-port <port>', 'connect to', parsePort).env('KUBEOS_SSH_PORT').default(undefined, 'ssh_config, or 22'),
+    )
+    .addOption(
+      flag('-i, --identity <file>', 'private key, several times if need be; KUBEOS_SSH_PASSPHRASE opens it', collect)
+        .env('KUBEOS_IDENTITY')
+        .default(undefined, 'ssh_config and the agent'),
+    )
+    .addOption(
+      flag('--ssh-config <file>', 'settings by node').env('KUBEOS_SSH_CONFIG').default(undefined, '~/.ssh/config'),
+    )
+    .addOption(
+      flag('--known-hosts <file>', 'trusted host keys', collect)
+        .env('KUBEOS_KNOWN_HOSTS')
+        .default(undefined, '~/.ssh/known_hosts'),
+    )
+    .option(
+      '--accept-new-host-keys',
+      'trust and remember a host key at first contact (env: KUBEOS_ACCEPT_NEW_HOST_KEYS)',
+    )
+    .addOption(flag('--hosts <file>', 'YAML with name, address, port, user, identity of nodes').env('KUBEOS_HOSTS'))
+    .addOption(
+      flag('--address-type <type>', "which of a node's addresses").env('KUBEOS_ADDRESS_TYPE').default('InternalIP'),
+    );
+}
+
+/** The last group; what comes after it stands among the general options. */
+export function addClusterFlags(command: Command): void {
+  command
+    .optionsGroup('Cluster:')
+    .addOption(flag('--kubectl <path>', 'the kubectl to use').env('KUBEOS_KUBECTL').default('kubectl'))
+    .addOption(flag('--kubeconfig <file>', 'as kubectl knows it; also KUBECONFIG'))
+    .addOption(flag('--context <name>', 'as kubectl knows it'))
+    .addOption(
+      flag('--lock-namespace <name>', 'where the Lease kubeos is').env('KUBEOS_LOCK_NAMESPACE').default('kube-system'),
+    );
+  command.optionsGroup('Options:');
+}
+
+export function duration(flags: string, description: string, preset: string): Option {
+  return flag(flags, description, parseDuration).default(parseDuration(preset), preset);
+}
+
+/** An option whose parser's complaint names the flag. */
+export function flag<T>(flags: string, description: string, parser?: (text: string, before?: T) => T): Option {
+  const option = new Option(flags, description);
+  if (parser === undefined) return option;
+  return option.argParser((text: string, before: T | undefined) => {
+    try {
+      return parser(text, before);
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error;
+      throw new UsageError(
+        `${option.long ?? flags}: ${error.message}`,
+        error.next === undefined ? {} : { next: error.next },
+      );
+    }
+  });
+}
