@@ -17,9 +17,11 @@ export async function gatherPlan(
   const { cluster, remote } = ports;
   const missingRights = await cluster.missingRights(request.rights, request.drain);
   const nodes = await cluster.nodes(signal);
+  // It throws where the selection cannot be meant: before anything is under way that nobody would wait for then.
+  const { selected } = selectNodes(nodes, request.selection, request.goal.version);
   const [osResources, observed] = await Promise.all([
     cluster.osResources(),
-    observeAll(remote, selectNodes(nodes, request.selection, request.goal.version).selected, signal, 'wait for boots'),
+    observeAll(remote, selected, signal, 'wait for boots'),
   ]);
   const facts = { request, nodes, observed };
   const toDrain = nodesToDrain(facts);
