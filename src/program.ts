@@ -21,6 +21,17 @@ import {
   RUN_EXIT_CODES,
 } from './commands/help-text.ts';
 import { wholeNumber } from './commands/option-parsers.ts';
+import type {
+  LabFaultFlags,
+  LabFlags,
+  LabStartFlags,
+  LogsFlags,
+  PlanFlags,
+  RollbackFlags,
+  StatusFlags,
+  UpgradeFlags,
+  ValidateFlags,
+} from './commands/option-types.ts';
 import { UsageError } from './errors.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 
@@ -77,7 +88,7 @@ function addValidate(program: Command, deps: Deps, finished: Finished): void {
     .addOption(specFile())
     .addOption(outputFormat(['text', 'json']))
     .addOption(ascii());
-  command.action(async (flags) => {
+  command.action(async (flags: SpecFlags<ValidateFlags>) => {
     finished(await (await import('./commands/validate.ts')).validate(deps, withSpec(flags, command)));
   });
   addExamples(
@@ -102,7 +113,7 @@ function addPlan(program: Command, deps: Deps, finished: Finished): void {
   addImageFlags(command);
   addRolloutFlags(command);
   command.option('--detailed-exitcode', `exit with ${EXIT.changesFound} where there are changes to make`, false);
-  command.action(async (flags) => {
+  command.action(async (flags: SpecFlags<PlanFlags>) => {
     finished(await (await import('./commands/plan.ts')).plan(deps, withSpec(flags, command)));
   });
   addExamples(
@@ -128,7 +139,7 @@ function addUpgrade(program: Command, deps: Deps, finished: Finished): void {
   addImageFlags(command);
   addRunFlags(command);
   addRolloutFlags(command);
-  command.action(async (flags) => {
+  command.action(async (flags: SpecFlags<UpgradeFlags>) => {
     finished(await (await import('./commands/upgrade.ts')).upgrade(deps, withSpec(flags, command)));
   });
   addExamples(
@@ -158,7 +169,7 @@ function addRollback(program: Command, deps: Deps, finished: Finished): void {
     .option('--allow-major', 'cross a major version', false);
   addRunFlags(command);
   addRolloutFlags(command);
-  command.action(async (flags) => {
+  command.action(async (flags: RollbackFlags) => {
     finished(await (await import('./commands/rollback.ts')).rollback(deps, flags));
   });
   addExamples(
@@ -183,7 +194,7 @@ function addStatus(program: Command, deps: Deps, finished: Finished): void {
   addSshFlags(command);
   addClusterFlags(command);
   command.addOption(ascii());
-  command.action(async (flags) => {
+  command.action(async (flags: StatusFlags) => {
     finished(await (await import('./commands/status.ts')).status(deps, flags));
   });
   addExamples(
@@ -207,7 +218,7 @@ function addLogs(program: Command, deps: Deps, finished: Finished): void {
   addSshFlags(command);
   addClusterFlags(command);
   command.addOption(ascii());
-  command.action(async (node: string, flags) => {
+  command.action(async (node: string, flags: LogsFlags) => {
     finished(await (await import('./commands/logs.ts')).logs(deps, node, flags));
   });
   addExamples(command, [['kubeos logs worker-3 -n 20', 'the last 20 lines']], READING_EXIT_CODES);
@@ -231,7 +242,7 @@ function addLab(program: Command, deps: Deps, finished: Finished): void {
     .description('start a lab in the background and say what to try')
     .addOption(nodes())
     .addOption(dir())
-    .action(async (flags) => finished(await (await commands()).labStart(deps, flags)));
+    .action(async (flags: LabStartFlags) => finished(await (await commands()).labStart(deps, flags)));
   lab
     .command('fault')
     .description('make something go wrong on a node; without a kind, list the kinds')
@@ -240,28 +251,31 @@ function addLab(program: Command, deps: Deps, finished: Finished): void {
     .argument('[kind]', 'what goes wrong there')
     .option('--clear', 'undo the fault; without a kind, all faults of the node', false)
     .addOption(dir())
-    .action(async (node: string | undefined, kind: string | undefined, flags) =>
+    .action(async (node: string | undefined, kind: string | undefined, flags: LabFaultFlags) =>
       finished(await (await commands()).labFault(deps, node, kind, flags)),
     );
   lab
     .command('status')
     .description("show the lab's machines and faults")
     .addOption(dir())
-    .action(async (flags) => finished(await (await commands()).labStatus(deps, flags)));
+    .action(async (flags: LabFlags) => finished(await (await commands()).labStatus(deps, flags)));
   lab
     .command('stop')
     .description('end the lab and remove its folder')
     .addOption(dir())
-    .action(async (flags) => finished(await (await commands()).labStop(deps, flags)));
+    .action(async (flags: LabFlags) => finished(await (await commands()).labStop(deps, flags)));
   lab
     .command('run', { hidden: true })
     .addOption(nodes())
     .addOption(dir())
-    .action(async (flags) => finished(await (await commands()).labRun(deps, flags)));
+    .action(async (flags: LabStartFlags) => finished(await (await commands()).labRun(deps, flags)));
 }
 
+/** As commander hands them over: a spec that is missing is found in the action. */
+type SpecFlags<Flags> = Omit<Flags, 'file'> & { file?: string };
+
 /** @throws UsageError where no spec was given */
-function withSpec<T extends { file?: string }>(flags: T, command: Command): T & { file: string } {
+function withSpec<Flags extends { file?: string }>(flags: Flags, command: Command): Flags & { file: string } {
   const { file } = flags;
   if (file === undefined) {
     throw new UsageError(`kubeos ${command.name()} needs a spec`, { next: `kubeos ${command.name()} -f FILE` });

@@ -106,9 +106,7 @@ function lingering(pod: Pod): DrainObstacle[] {
 
 function budgetObstacles(pods: readonly Pod[], budgets: readonly Budget[]): DrainObstacle[] {
   const used = new Map<Budget, number>();
-  const onNode = new Map<Budget, number>();
   const guarded = pods.filter((pod) => !ignoresBudgets(pod)).map((pod) => ({ pod, by: budgetsOf(pod, budgets) }));
-  for (const { by } of guarded) for (const budget of by) onNode.set(budget, (onNode.get(budget) ?? 0) + 1);
   return guarded.flatMap(({ pod, by }) => {
     const [budget, second] = by;
     if (budget === undefined) return [];
@@ -116,7 +114,7 @@ function budgetObstacles(pods: readonly Pod[], budgets: readonly Budget[]): Drai
     if (goesUncounted(pod, budget)) return [];
     const soFar = used.get(budget) ?? 0;
     used.set(budget, soFar + 1);
-    return soFar < budget.disruptionsAllowed ? [] : [blocked(pod, budget, onNode.get(budget) ?? 1)];
+    return soFar < budget.disruptionsAllowed ? [] : [blocked(pod, budget)];
   });
 }
 
@@ -147,7 +145,7 @@ function twoBudgets(pod: Pod, by: readonly Budget[]): DrainObstacle {
   };
 }
 
-function blocked(pod: Pod, budget: Budget, podsHere: number): DrainObstacle {
+function blocked(pod: Pod, budget: Budget): DrainObstacle {
   const never = isNever(budget);
   const edit = `kubectl -n ${budget.namespace} edit poddisruptionbudget ${budget.name}`;
   return {
@@ -155,7 +153,7 @@ function blocked(pod: Pod, budget: Budget, podsHere: number): DrainObstacle {
     verdict: never ? 'certain' : 'waits',
     ...about(pod),
     budget: budgetKey(budget),
-    message: whyBlocked(budget, podsHere),
+    message: whyBlocked(budget),
     remedy: never
       ? `add replicas, or make the budget allow one (${edit}), or pass over budgets: --disable-eviction`
       : `it is waited for (--drain-timeout); see: kubectl -n ${budget.namespace} get poddisruptionbudget ${budget.name}`,
@@ -169,15 +167,15 @@ function isNever(budget: Budget): boolean {
   return budget.expectedPods > 0 && budget.desiredHealthy >= budget.expectedPods;
 }
 
-function whyBlocked(budget: Budget, podsHere: number): string {
+function whyBlocked(budget: Budget): string {
   const name = `budget ${budgetKey(budget)}`;
   if (budget.syncFailed !== undefined) return `${name} cannot be worked out and allows nothing: ${budget.syncFailed}`;
   if (!budget.observed) return `${name} is new, and what it allows is not worked out yet`;
   const { currentHealthy, desiredHealthy, expectedPods, disruptionsAllowed } = budget;
-  const numbers = `${currentHealthy} of its ${expectedPods} pods are healthy, ${desiredHealthy} are needed`;
+  const numbers = `${currentHealthy} of its ${expectedPods} pods healthy, ${desiredHealthy} needed`;
   if (isNever(budget)) return `${name} never allows an eviction: ${numbers}`;
   if (disruptionsAllowed === 0) return `${name} allows no eviction now: ${numbers}`;
-  return `${name} allows ${disruptionsAllowed} now, and ${podsHere} of its pods are on this node: ${numbers}`;
+  return `${name} allows ${disruptionsAllowed} now, fewer than it has pods here: ${numbers}`;
 }
 
 function about(pod: Pod): Pick<DrainObstacle, 'pod' | 'owner'> {

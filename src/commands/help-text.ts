@@ -36,8 +36,8 @@ function examplesText(examples: readonly (readonly [string, string])[]): string 
 
 /** `how the result is printed: text, json (default: text)`; that a switch is off unless it is given says nothing. */
 function optionDescription(option: Option): string {
-  const { description, argChoices, defaultValue, defaultValueDescription, envVar } = option;
-  const preset = defaultValueDescription ?? (typeof defaultValue === 'boolean' ? undefined : defaultText(defaultValue));
+  const { description, argChoices, defaultValueDescription, envVar } = option;
+  const preset = defaultValueDescription ?? defaultText(option.defaultValue);
   const remarks = [
     ...(preset === undefined ? [] : [`default: ${preset}`]),
     ...(envVar === undefined ? [] : [`env: ${envVar}`]),

@@ -80,7 +80,7 @@ function describeForecasts({ bed, connect }: ClusterSetup): void {
         ['budget-never', 'certain', 'shop/api-1', 'shop/api'],
         ['budget-now', 'waits', 'shop/db-1', 'shop/db'],
       ]);
-      expect(obstacles[1]?.message).toContain('3 of its 4 pods are healthy, 3 are needed');
+      expect(obstacles[1]?.message).toContain('3 of its 4 pods healthy, 3 needed');
       expect((await forecast({ disableEviction: true })).obstacles).toEqual([]);
     });
 

@@ -84,7 +84,7 @@ const waitsForDb = (pods: number, held: readonly string[]): DrainForecast => ({
     pod: `shop/${pod}`,
     owner: 'StatefulSet shop/db',
     budget: 'shop/db',
-    message: 'budget shop/db allows no eviction now: 3 of its 4 pods are healthy, 3 are needed',
+    message: 'budget shop/db allows no eviction now: 3 of its 4 pods healthy, 3 needed',
     remedy: 'it is waited for (--drain-timeout)',
   })),
 });

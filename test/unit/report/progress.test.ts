@@ -46,8 +46,10 @@ describe('plain lines', () => {
   const stage = (time: string, doneBytes: number) =>
     event(time, 'step-progress', { node: 'worker-1', step: 'stage', doneBytes, totalBytes: 2 * GIB });
   const waits = (time: string) => event(time, 'step-waiting', { node: 'worker-1', step: 'drain', for: DB_WAIT });
-  const step = (time: string, name: 'write' | 'verify' | 'arm' | 'reboot' | 'prove' | 'commit' | 'uncordon') =>
-    event(time, 'step-started', { node: 'worker-1', step: name });
+  const step = (
+    time: string,
+    name: 'drain' | 'write' | 'verify' | 'arm' | 'reboot' | 'prove' | 'commit' | 'uncordon',
+  ) => event(time, 'step-started', { node: 'worker-1', step: name });
   const done = (
     time: string,
     name: Extract<RolloutEvent, { type: 'step-done' }>['step'],
