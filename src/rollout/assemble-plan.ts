@@ -132,7 +132,7 @@ function sortNodes(input: PlanInput, selection: Selection, goal: NodeGoal | unde
 
 function sortUnasked(node: ClusterNode, error: KubeosError | undefined, goal: NodeGoal | undefined, to: Sorted): void {
   const finding = error === undefined ? { what: 'it was not asked' } : findingOf(error);
-  if (node.ready && node.osImage === goal?.version && node.record === undefined) {
+  if (node.ready && node.osImage === goal?.version && !goal.reinstall && node.record === undefined) {
     to.already.push({ node: node.name, now: node.osImage, notes: [`its slots were not looked at: ${finding.what}`] });
     return;
   }

@@ -13,6 +13,7 @@ export async function endFailed(trip: Trip, error: unknown): Promise<NodeResult>
   try {
     if (lockIsLost(trip, error)) return await leave(trip, lostLock(trip));
     if (trip.context.signals.hard.aborted) return await leave(trip, found);
+    if (!trip.stood) return await endUnseen(trip, found);
     if (trip.phase === 'before') return await abort(trip, found);
     if (trip.phase === 'arming' || trip.phase === 'armed') return await disarm(trip, found);
     return await needsHands(trip, found, SITUATION[trip.phase]);
@@ -48,6 +49,19 @@ function leave(trip: Trip, found: Trouble): Promise<NodeResult> {
   const where = cordoned ? 'the node is left cordoned by this run' : undefined;
   const reason = [found.reason, where].filter((text) => text !== undefined).join('\n');
   return trouble(trip, 'failed', { ...found, ...(reason === '' ? {} : { reason }) });
+}
+
+/**
+ * It could not even be asked where it stands. Nothing was done to it; a cordon that an earlier run left there stays,
+ * since that run may have left it armed or on trial.
+ */
+async function endUnseen(trip: Trip, found: Trouble): Promise<NodeResult> {
+  const isLeft = trip.record.cordon === 'ours';
+  if (!isLeft) await release(trip, trip.context.late);
+  const left = isLeft ? 'an earlier run left it cordoned on its way; it stays so until a run takes it on' : undefined;
+  const reason = [found.reason, left].filter((text) => text !== undefined).join('\n');
+  const untouched = found.unreachable === true || trip.context.signals.graceful.aborted;
+  return trouble(trip, untouched ? 'not started' : 'failed', { ...found, ...(reason === '' ? {} : { reason }) });
 }
 
 /** Before anything was armed: detached work is ended, our journal closed, our cordon removed. */

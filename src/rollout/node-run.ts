@@ -43,6 +43,7 @@ async function travel(trip: Trip): Promise<NodeResult> {
     // The plan may be an hour old: what the node says now decides.
     const seen = await observe(trip);
     const standing = deriveStanding(trip.node, seen, goal);
+    trip.stood = true;
     if (standing.kind === 'done') return endDone(trip, seen);
     if (standing.kind === 'blocked') return endBlocked(trip, standing);
     trip.assignment = standing.assignment;

@@ -26,6 +26,8 @@ export class Trip {
   readonly startedAt: number;
   phase: TripPhase = 'before';
   step: Step | undefined;
+  /** Where it stands is known: until then it may well be armed, or on trial, by an earlier run. */
+  stood = false;
   /** Our journal has been begun there, so that ending early must close it. */
   begun = false;
   /** Its drain succeeded in this run. */

@@ -141,6 +141,50 @@ describe('the budget', () => {
   });
 });
 
+describe('what an earlier run left', () => {
+  /** A run that dies while two nodes are on trial, drained and cordoned. */
+  async function twoOnTrial(): Promise<SimWorld> {
+    const world = five();
+    const pair = { canary: 0, maxUnavailable: { kind: 'count' as const, count: 2 } };
+    await give(world, {
+      request: pair,
+      onBreath: (client, _count, doing) => {
+        const onTrial = ['worker-1', 'worker-2'].every((name) => world.machine(name).active === 'B');
+        if (onTrial && doing.startsWith('heartbeat')) client.kill();
+      },
+    });
+    await world.clock.pass(120_000);
+    return world;
+  }
+
+  test('goes first; a node that the next run does not get to stays cordoned, and that is said', async () => {
+    const world = await twoOnTrial();
+    world.machine('worker-1').slots.B.content!.kubelet = 'not-ready';
+    world.node('worker-1').ready = false;
+    const ran = await give(world, { request: { maxUnavailable: { kind: 'count', count: 2 } } });
+    expect(starts(ran.events).order).toEqual(['worker-1']);
+    expect(outcomes(ran)).toMatchObject({ 'worker-1': 'fell back', 'worker-2': 'not started' });
+    expect(world.node('worker-2')).toMatchObject({ cordoned: true, cordonedBy: 'a run', record: { cordon: 'ours' } });
+    const left = ran.result?.results.find(({ node }) => node === 'worker-2');
+    expect(left?.reason).toContain('left it cordoned');
+    expect(world.node('worker-3').record).toBeUndefined();
+  });
+
+  test('a node that waits armed is drained once more, since pods may have come back', async () => {
+    const world = five();
+    await give(world, {
+      onBreath: (client, _count, doing) => {
+        if (doing === 'reboot trial worker-1') client.kill();
+      },
+    });
+    world.uncordonByHand('worker-1');
+    expect(world.node('worker-1').pods.length).toBeGreaterThan(0);
+    const ran = await give(world);
+    expect(ran.result?.exitCode).toBe(0);
+    expectAllAt(world, 'KubeOS 2.0.0');
+  });
+});
+
 describe('rolling back', () => {
   test('nodes that an upgrade never reached, or that fell back, are already there', async () => {
     const world = five();

@@ -166,6 +166,13 @@ export class SimWorld {
     this.changed();
   }
 
+  uncordonByHand(name: string): void {
+    const node = this.node(name);
+    node.cordoned = false;
+    delete node.cordonedBy;
+    this.schedulePods();
+  }
+
   schedulePods(): void {
     for (const [name, node] of this.nodes) {
       if (!node.cordoned && node.pods.length === 0) node.pods = [{ name: `shop/${name}-again` }];
