@@ -106,7 +106,8 @@ export class SshConfig {
   }
 
   #run(args: readonly string[]): Promise<{ code: number | undefined; stdout: string; stderr: string }> {
-    const env = { ...this.#options.environment, LC_ALL: 'C' };
+    // ssh_config may run commands of its own (Match exec): the passphrase is not for them.
+    const env = { ...this.#options.environment, LC_ALL: 'C', KUBEOS_SSH_PASSPHRASE: undefined };
     return new Promise((done) => {
       const child = execFile('ssh', args, { env, timeout: TIMEOUT_MS, encoding: 'utf8' }, (error, stdout, stderr) => {
         const code = error === null ? 0 : typeof error.code === 'number' ? error.code : undefined;

@@ -35,7 +35,7 @@ export class TerminalReport implements ProgressReport {
   constructor(options: ReportOptions) {
     this.#options = options;
     this.#stream = cursorStream(options.stream);
-    this.#pen = penFor({ ...options, columns: options.stream.columns ?? DEFAULT_COLUMNS });
+    this.#pen = penFor({ ...options, columns: options.stream.columns || DEFAULT_COLUMNS });
     this.#spinner = ora({
       stream: this.#stream as unknown as NodeJS.WritableStream,
       isEnabled: true,

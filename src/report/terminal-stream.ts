@@ -25,10 +25,11 @@ export function cursorStream(stream: OutputStream): CursorStream {
   return {
     isTTY: true,
     get columns() {
-      return stream.columns ?? 80;
+      // 0 on a serial line, which knows no size (tty_ioctl(4)): ora would clear endless rows.
+      return stream.columns || 80;
     },
     get rows() {
-      return stream.rows ?? 24;
+      return stream.rows || 24;
     },
     write: send,
     cursorTo: (column) => send(`\u001b[${column + 1}G`),

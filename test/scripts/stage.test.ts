@@ -101,6 +101,18 @@ describe('the address', () => {
   });
 });
 
+describe('the address in messages', () => {
+  it.each([
+    ['http://me:hid@den@host:8080/a.img?x=1', 'http://host:8080/a.img is http'],
+    ['http://host/at@home/a.img', 'http://host/at@home/a.img is http'],
+    ['http://me@host', 'http://host is http'],
+  ])('%s', async (url, shown) => {
+    const answer = await stage(url, { flagsafe: false });
+    expect(answer.ended).toBe('insecure-address');
+    expect(answer.stderr).toContain(`insecure: ${shown}`);
+  });
+});
+
 describe('certificates', () => {
   it.each([
     ['no cacert', {}, 'https needs cacert'],

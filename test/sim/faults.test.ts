@@ -21,6 +21,15 @@ function expectTold(result: NodeResult): void {
   if (result.step !== undefined) expect(STEPS).toContain(result.step);
 }
 
+/** SSH to worker-1 goes away between the run's token on it and the look at where it stands. */
+function cutAfterClaim(world: SimWorld): NonNullable<Command['onBreath']> {
+  let claimed = false;
+  return (_client, _count, doing) => {
+    claimed ||= doing === 'record worker-1 stage, answered';
+    if (claimed && doing === 'observe worker-1') world.fault('worker-1').refusesSsh = true;
+  };
+}
+
 const withImage = (node: string, behaviour: Partial<SimSystem>): SimWorld => {
   const world = new SimWorld();
   world.behaviour.set(node, behaviour);
@@ -134,6 +143,30 @@ describe('nodes that cannot be started', () => {
     const dark = new SimWorld();
     for (const name of dark.nodes.keys()) dark.fault(name).refusesSsh = true;
     expect((await give(dark)).result?.exitCode).toBe(10);
+  });
+
+  test('one that goes away just before its way begins is not started, and counts as no failure', async () => {
+    const world = new SimWorld();
+    const ran = await give(world, { onBreath: cutAfterClaim(world) });
+    expect(outcomes(ran)).toEqual({ 'worker-1': 'not started', 'worker-2': 'upgraded', 'worker-3': 'upgraded' });
+    expect(world.node('worker-1').record).toBeUndefined();
+    expect(ran.result?.exitCode).toBe(3);
+  });
+
+  test('one that a dead run left on trial stays cordoned where it cannot be asked', async () => {
+    const world = new SimWorld(['worker-1']);
+    await give(world, {
+      onBreath: (client, _count, doing) => {
+        if (doing === 'prove worker-1') client.kill();
+      },
+    });
+    const ran = await give(world, { onBreath: cutAfterClaim(world) });
+    expect(outcomes(ran)).toEqual({ 'worker-1': 'not started' });
+    expect(resultOf(ran, 'worker-1').reason).toContain('left it cordoned');
+    expect(world.node('worker-1')).toMatchObject({ cordoned: true, record: { cordon: 'ours' } });
+    world.fault('worker-1').refusesSsh = false;
+    expect(outcomes(await give(world))).toEqual({ 'worker-1': 'upgraded' });
+    expectAllAt(world, 'KubeOS 2.0.0');
   });
 
   test('the node whose pod runs kubeos is not started', async () => {

@@ -29,10 +29,10 @@ main() {
 
 shown_url() { # without credentials and signatures
 	shown=${URL%%[?#]*}
-	case $shown in
-	*://*@*) shown="${shown%%://*}://${shown#*@}" ;;
-	esac
-	printf '%s' "$shown"
+	path=${shown#*://}
+	# Up to the first slash stands the address; in it, all before the last @ is a user and a password.
+	place=${path%%/*}
+	printf '%s://%s%s' "${shown%%://*}" "${place##*@}" "${path#"$place"}"
 }
 
 check_address() {

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -94,6 +94,14 @@ describe('asking ssh -G', () => {
       reason: matching(/\.ssh\/config.*line 2.*[Pp]rot/),
       next: containing('--ssh-config none'),
     });
+  });
+
+  it('keeps the passphrase from the commands that ssh_config runs', async () => {
+    const leak = join(home, 'leak');
+    userFile(`Match exec "echo pass=$KUBEOS_SSH_PASSPHRASE > ${leak}"\n  User ops\n`);
+    const environment = { HOME: home, PATH: process.env['PATH'], KUBEOS_SSH_PASSPHRASE: 'hidden' };
+    expect(await makeConfig({ environment }).ask('node', { name: 'w' })).toMatchObject({ user: 'ops' });
+    expect(readFileSync(leak, 'utf8')).toBe('pass=\n');
   });
 
   it('notes once that there is no ssh, and goes on without', async () => {

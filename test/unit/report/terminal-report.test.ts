@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { createReport, type ProgressReport } from '../../../src/report/progress-report.ts';
+import { cursorStream } from '../../../src/report/terminal-stream.ts';
 import type { RolloutEvent } from '../../../src/rollout/events.ts';
 import { entry, event, GIB, MIB, nodeResult, plan, rolloutResult, RUN, screen, upgraded } from './fixtures.ts';
 import { FakeTerminal } from './terminal.ts';
@@ -128,6 +129,11 @@ describe('the report on a terminal', () => {
     const { send, report } = await terminalReport(terminal);
     expect(() => send(halfWay)).not.toThrow();
     expect(() => report.stop()).not.toThrow();
+  });
+
+  it('takes a terminal that knows no size, as a serial line, for one of 80 columns', () => {
+    const stream = cursorStream(new FakeTerminal(0, 0));
+    expect([stream.columns, stream.rows]).toEqual([80, 24]);
   });
 
   it('colours only repeat what words say', async () => {

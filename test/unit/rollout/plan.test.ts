@@ -100,6 +100,12 @@ describe('the plan', () => {
     expect(made.notStarted.map(({ node }) => node)).toEqual(['b', 'c']);
   });
 
+  test('a node at the version that SSH does not reach is not written again by --reinstall, and that is told', () => {
+    const made = plan({ a: [{ osImage: V2 }, away] }, { reinstall: true });
+    expect(made.already).toEqual([]);
+    expect(made.notStarted).toMatchObject([{ node: 'a', unreachable: true }]);
+  });
+
   test('the highest token seen on nodes and in annotations is kept', () => {
     expect(plan({ a: [{}, { token: 7 }], b: [{ record: record({ token: 12 }) }] }).highestToken).toBe(12);
   });
