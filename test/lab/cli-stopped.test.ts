@@ -1,0 +1,237 @@
+import { open, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { Step } from '../../src/rollout/steps.ts';
+import { type CliBed, type Doc, nodeOf, readLogs, startCliBed } from './cli-bed.ts';
+import { type Running, until } from './lab-bed.ts';
+
+let bed: CliBed;
+const OLD = 'KubeOS 1.0.0';
+const NEW = 'KubeOS 1.1.0';
+
+beforeAll(async () => {
+  bed = await startCliBed();
+});
+
+afterEach(async () => {
+  await bed.fresh('worker-1', 'worker-2');
+});
+
+afterAll(async () => {
+  await bed.stop();
+});
+
+const command = (...flags: readonly string[]): string[] => [
+  ...['upgrade', '-f', bed.lab.paths.spec, '-y', '-o', 'json'],
+  ...flags,
+];
+
+/** Starts an upgrade and waits until worker-1 is in this step. */
+async function upTo(step: Step, ...flags: readonly string[]): Promise<Running> {
+  const running = bed.start(command(...flags));
+  await Promise.race([
+    bed.untilStep('worker-1', step),
+    running.done.then(({ stderr }) => Promise.reject(new Error(`it ended before ${step}:\n${stderr}`))),
+  ]);
+  return running;
+}
+
+async function ended(running: Running): Promise<Doc & { code: number | null; stderr: string }> {
+  const { code, stdout, stderr } = await running.done;
+  return { ...(JSON.parse(stdout) as Doc), code, stderr };
+}
+
+const holder = (): unknown => bed.lab.api.get('leases', 'kube-system', 'kubeos')?.spec?.['holderIdentity'];
+
+/** Nothing of the run is left on the node or in the cluster, and it would boot its old slot. */
+async function expectUntouched(name: string): Promise<void> {
+  expect(bed.stepOf(name)).toBeUndefined();
+  expect(bed.isCordoned(name)).toBe(false);
+  expect(await bed.lab.node(name).machine.processes()).toEqual([]);
+  const grub = await bed.lab.node(name).machine.grubVariables();
+  expect([grub?.get('saved_entry'), grub?.get('next_entry') ?? '']).toEqual(['A', '']);
+}
+
+/** Part of the image is on the slot, and it is not the whole. */
+async function untilSlotIsPartlyWritten(name: string): Promise<void> {
+  const image = await readFile(bed.lab.update.path);
+  const part = 512 * 1024;
+  await until(async () => {
+    const handle = await open(bed.lab.node(name).machine.device('B'));
+    try {
+      const head = Buffer.alloc(part);
+      await handle.read(head, 0, part, 0);
+      return head.equals(image.subarray(0, part));
+    } finally {
+      await handle.close();
+    }
+  });
+}
+
+describe('Ctrl-C', () => {
+  it('in the middle of a write ends the work on the node, and says 130 and how to carry on', async () => {
+    await bed.lab.setFault('worker-1', 'slow-write');
+    const running = await upTo('write', '--log-dir', `${bed.folder}/interrupted`);
+    await untilSlotIsPartlyWritten('worker-1');
+    running.kill('SIGINT');
+    const done = await ended(running);
+    expect([done.code, done.exitCode, done.exitName]).toEqual([130, 130, 'interrupted']);
+    expect(nodeOf(done, 'worker-1')).toMatchObject({
+      outcome: 'failed',
+      step: 'write',
+      what: 'interrupted during write',
+    });
+    expect(nodeOf(done, 'worker-2').outcome).toBe('not started');
+    expect(done.stderr).toContain('stopping: nothing more is started');
+    await expectUntouched('worker-1');
+    expect(holder()).toBe('');
+    expect((await bed.look('worker-1')).otherSlot).toMatchObject({ content: 'dirty' });
+    expect((await readLogs(done.logDir ?? ''))['run.ndjson']).toContain('"exitCode":130');
+
+    await bed.lab.clearFault('worker-1');
+    expect(await bed.json(command('--nodes', 'worker-1').slice(0, 4).concat('--nodes', 'worker-1'))).toMatchObject({
+      exitCode: 0,
+      nodes: [{ node: 'worker-1', outcome: 'upgraded' }],
+    });
+  });
+
+  it('while it drains takes our own cordon off, and no other; so does SIGTERM', async () => {
+    bed.cordon('worker-2', true);
+    await bed.lab.setFault('worker-1', 'drain-blocked');
+    const running = await upTo('drain', '--nodes', 'worker-1', '--maxunavailable', '2');
+    await until(() => bed.isCordoned('worker-1'));
+    running.kill('SIGTERM');
+    const done = await ended(running);
+    expect([done.code, nodeOf(done, 'worker-1').what]).toEqual([130, 'interrupted during drain']);
+    await expectUntouched('worker-1');
+    expect(bed.isCordoned('worker-2')).toBe(true);
+  });
+
+  it('once a node is armed brings it to its end, and starts nothing more; a hang-up changes nothing', async () => {
+    const running = await upTo('reboot');
+    running.kill('SIGHUP');
+    running.kill('SIGINT');
+    const done = await ended(running);
+    expect(done.code).toBe(130);
+    expect(nodeOf(done, 'worker-1')).toMatchObject({ outcome: 'upgraded' });
+    expect(nodeOf(done, 'worker-2')).toMatchObject({ outcome: 'not started' });
+    expect(await bed.look('worker-1')).toMatchObject({
+      osVersion: NEW,
+      active: 'B',
+      state: 'committed',
+      cordoned: false,
+    });
+    await expectUntouched('worker-2');
+  });
+
+  it('given twice stops at once, says what it leaves behind, and the same command ends it', async () => {
+    await bed.lab.setFault('worker-1', 'unready');
+    const running = await upTo('prove', '--nodes', 'worker-1');
+    running.kill('SIGINT');
+    await running.untilSays('nothing more is started');
+    running.kill('SIGINT');
+    const done = await ended(running);
+    expect(done.code).toBe(130);
+    expect(nodeOf(done, 'worker-1')).toMatchObject({ outcome: 'failed', step: 'prove' });
+    expect(nodeOf(done, 'worker-1').reason).toMatch(/left cordoned/);
+    expect(bed.isCordoned('worker-1')).toBe(true);
+    const left = await bed.json(['status']);
+    expect(left.nodes.find(({ node }) => node === 'worker-1')).toMatchObject({
+      state: 'trial',
+      active: 'B',
+      nextBoot: 'A',
+    });
+    expect(left.lastRun?.unfinished).toContain('worker-1');
+
+    // Its kubelet gets well: no reboot is needed any more.
+    bed.lab.api.setNode('worker-1', { ready: true });
+    await bed.lab.clearFault('worker-1');
+    const again = await bed.json(command('--nodes', 'worker-1'));
+    expect([again.exitCode, nodeOf(again, 'worker-1').outcome]).toEqual([0, 'upgraded']);
+    expect(await bed.look('worker-1')).toMatchObject({ active: 'B', state: 'committed', cordoned: false });
+  });
+});
+
+describe('kill -9', () => {
+  it('in the middle of a write: status shows it, and the same command ends 0', async () => {
+    await bed.lab.setFault('worker-1', 'slow-write');
+    const running = await upTo('write');
+    await untilSlotIsPartlyWritten('worker-1');
+    running.kill('SIGKILL');
+    expect(await running.done).toMatchObject({ signal: 'SIGKILL' });
+    const left = await bed.json(['status']);
+    expect(left.nodes.find(({ node }) => node === 'worker-1')).toMatchObject({
+      osVersion: OLD,
+      active: 'A',
+      nextBoot: 'A',
+      run: { step: 'write', cordon: 'none' },
+    });
+    const screen = await bed.kubeos(['status']);
+    expect(screen.stdout).toMatch(/worker-1.*left at write/s);
+
+    await bed.lab.clearFault('worker-1');
+    const done = await bed.json(command());
+    expect(done.exitCode).toBe(0);
+    for (const name of ['worker-1', 'worker-2']) {
+      expect(nodeOf(done, name).outcome).toBe('upgraded');
+      expect(await bed.look(name)).toMatchObject({ osVersion: NEW, active: 'B', nextBoot: 'B', cordoned: false });
+    }
+  });
+
+  it('at one step after the other: each time the same command goes on, and the last one ends 0', async () => {
+    const only = ['--nodes', 'worker-1'];
+    const killAt = async (step: Step, when: () => boolean = () => true): Promise<void> => {
+      const running = await upTo(step, ...only);
+      await until(when);
+      running.kill('SIGKILL');
+      await running.done;
+    };
+    await bed.lab.setFault('worker-1', 'slow-download');
+    await killAt('stage');
+    await bed.lab.clearFault('worker-1');
+    await killAt('verify');
+    await bed.lab.setFault('worker-1', 'drain-blocked');
+    await killAt('drain', () => bed.isCordoned('worker-1'));
+    await bed.lab.clearFault('worker-1');
+    await killAt('arm');
+    await bed.lab.setFault('worker-1', 'unready');
+    await killAt('reboot');
+    await killAt('prove');
+    bed.lab.api.setNode('worker-1', { ready: true });
+    await bed.lab.clearFault('worker-1');
+    const done = await bed.json(command(...only));
+    expect([done.exitCode, nodeOf(done, 'worker-1').outcome]).toEqual([0, 'upgraded']);
+    expect(await bed.look('worker-1')).toMatchObject({ osVersion: NEW, state: 'committed', cordoned: false });
+    expect(bed.stepOf('worker-1')).toBeUndefined();
+  });
+
+  it('of a run that fell back meanwhile: the same command tells it, tidies up and ends 5', async () => {
+    await bed.lab.setFault('worker-1', 'boot-fails');
+    const running = await upTo('reboot', '--nodes', 'worker-1');
+    const consoleLog = path.join(bed.lab.node('worker-1').machine.stateDir, 'console.log');
+    await until(async () => (await readFile(consoleLog, 'utf8')).includes('trial entry B: panic'));
+    running.kill('SIGKILL');
+    await running.done;
+    const done = await bed.json(command('--nodes', 'worker-1'));
+    expect([done.exitCode, nodeOf(done, 'worker-1').outcome]).toEqual([5, 'fell back']);
+    await expectUntouched('worker-1');
+  });
+});
+
+describe('the lock', () => {
+  it('keeps a second run out (exit 11), and says who holds it and how to free it', async () => {
+    await bed.lab.setFault('worker-1', 'slow-write');
+    const running = await upTo('write', '--nodes', 'worker-1');
+    const env = { GITLAB_CI: 'true', CI_JOB_URL: 'https://ci.example/jobs/981' };
+    const second = await bed.json(command('--nodes', 'worker-2').slice(0, 4).concat('--nodes', 'worker-2'), { env });
+    expect([second.kind, second.exitCode, second.exitName]).toEqual(['Error', 11, 'locked']);
+    expect(second.error.what).toBe('another run holds the lock');
+    expect(second.error.reason).toMatch(/^who .*pid \d+.*\nsince .*\nwhat +upgrade to KubeOS 1\.1\.0/);
+    expect(second.error.next).toContain('kubectl -n kube-system patch lease kubeos');
+    await expectUntouched('worker-2');
+    const status = await bed.kubeos(['status']);
+    expect(status.stdout).toContain(`pid ${running.pid}`);
+    running.kill('SIGINT');
+    expect((await running.done).code).toBe(130);
+  });
+});
