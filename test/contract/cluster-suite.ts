@@ -60,7 +60,7 @@ export const RECORD: NodeRecord = {
 };
 const ANNOTATION = 'kubeos.openeuler.org/rollout';
 
-function describeNodes({ bed, connect }: ClusterSetup): void {
+export function describeNodes({ bed, connect }: ClusterSetup): void {
   describe('nodes', () => {
     test('are read with all that decisions need, sorted by name', async () => {
       await bed().addNode({ name: 'w-2', ready: false, osImage: 'KubeOS 0.9.1', unschedulable: true });
@@ -130,7 +130,7 @@ function describeNodes({ bed, connect }: ClusterSetup): void {
   });
 }
 
-function describeMarks({ bed, connect }: ClusterSetup): void {
+export function describeMarks({ bed, connect }: ClusterSetup): void {
   describe('cordon, record and release', () => {
     const noCordon = (record: NodeRecord): Omit<NodeRecord, 'cordon'> => {
       const { run, token, operation, version, step } = record;
@@ -249,7 +249,7 @@ function describeMarks({ bed, connect }: ClusterSetup): void {
   });
 }
 
-function describeWatch({ bed, connect }: ClusterSetup): void {
+export function describeWatch({ bed, connect }: ClusterSetup): void {
   describe('the watch', () => {
     test('tells all nodes at the start and after each change, to every caller', async () => {
       await bed().addNode({ name: 'w-1' });

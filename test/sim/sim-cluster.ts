@@ -1,4 +1,4 @@
-import { ApiUnreachableError, KubeosError, LockHeldError, LockLostError } from '../../src/errors.ts';
+import { ApiUnreachableError, KubeosError, LockLostError } from '../../src/errors.ts';
 import { EXIT } from '../../src/exit-codes.ts';
 import type { ClusterNode, NodeRecord } from '../../src/rollout/facts.ts';
 import type {
@@ -13,10 +13,9 @@ import type {
   OsResource,
 } from '../../src/rollout/ports.ts';
 import type { SimClient } from './client.ts';
-import type { SimNode, SimWorld } from './world.ts';
+import { acquireLock, stateOf } from './sim-lock.ts';
+import { ANNOTATION, type SimNode, type SimWorld } from './world.ts';
 
-const LEASE_MS = 60_000;
-const RENEW_MS = 15_000;
 const EVICTION_MS = 500;
 
 /** The port `Cluster` over a simulated world, as strict as a real API server with our adapter before it. */
@@ -24,10 +23,12 @@ export class SimCluster implements Cluster {
   missing: readonly MissingRight[] = [];
   readonly #client: SimClient;
   readonly #world: SimWorld;
+  readonly #lockMs: number;
 
-  constructor(client: SimClient) {
+  constructor(client: SimClient, lockMs = 60_000) {
     this.#client = client;
     this.#world = client.world;
+    this.#lockMs = lockMs;
   }
 
   async missingRights(): Promise<readonly MissingRight[]> {
@@ -83,11 +84,12 @@ export class SimCluster implements Cluster {
 
   async release(name: string, token: number): Promise<void> {
     await this.#ask(`release ${name}`, () => {
+      if (!this.#world.nodes.has(name)) return;
       const node = this.#mayChange(name);
-      if (node.record === undefined) return;
+      if (!(ANNOTATION in node.annotations)) return;
       refuseOlder(node, token);
-      const ours = node.record.cordon === 'ours';
-      delete node.record;
+      const ours = node.record?.cordon === 'ours';
+      node.record = undefined;
       if (ours && node.cordoned) this.#world.uncordonByRun(name);
       else this.#world.changed();
     });
@@ -120,30 +122,18 @@ export class SimCluster implements Cluster {
   }
 
   async heartbeat(name: string): Promise<string | undefined> {
-    return this.#ask(`heartbeat ${name}`, () => this.#found(name).machine.heartbeat());
-  }
-
-  async lockState(): Promise<LockState | undefined> {
-    return this.#ask('lockState', () => {
-      const { token, held, holder, what, run } = this.#world.lease;
-      return token === 0 ? undefined : { held, holder, what, run, token };
+    return this.#ask(`heartbeat ${name}`, () => {
+      const { lease, machine } = this.#found(name);
+      return lease === undefined ? machine.heartbeat() : lease.mark;
     });
   }
 
+  async lockState(): Promise<LockState | undefined> {
+    return this.#ask('lockState', () => (this.#world.lease.token === 0 ? undefined : stateOf(this.#world.lease)));
+  }
+
   async acquireLock(request: LockRequest, signal: AbortSignal): Promise<HeldLock> {
-    const { lease } = this.#world;
-    await this.#client.breathe('acquire lock');
-    if (lease.held) {
-      const { renewals, token } = lease;
-      await this.#client.clock.sleep(LEASE_MS, signal);
-      const moved = lease.renewals !== renewals || lease.token !== token;
-      if (this.#world.lease.held && moved) {
-        throw new LockHeldError('another run holds the lock', { reason: lease.holder });
-      }
-    }
-    Object.assign(lease, { ...request, held: true, token: lease.token + 1 });
-    await this.#client.breathe('lock acquired');
-    return new SimLock(this.#client, lease.token);
+    return acquireLock(this.#client, request, this.#lockMs, signal);
   }
 
   #found(name: string): SimNode {
@@ -169,60 +159,8 @@ export class SimCluster implements Cluster {
 }
 
 function refuseOlder(node: SimNode, token: number): void {
+  if (node.record === undefined && ANNOTATION in node.annotations) {
+    throw new KubeosError(`the annotation ${ANNOTATION} is unreadable`, EXIT.incomplete);
+  }
   if ((node.record?.token ?? 0) > token) throw new LockLostError('a newer run has this node');
-}
-
-class SimLock implements HeldLock {
-  token: number;
-  readonly #lost = new AbortController();
-  readonly #client: SimClient;
-  #over = false;
-
-  constructor(client: SimClient, token: number) {
-    this.#client = client;
-    this.token = token;
-    this.#renew();
-    client.onThaw.push(() => void this.#stillOurs());
-  }
-
-  get lost(): AbortSignal {
-    return this.#lost.signal;
-  }
-
-  describe(what: string): void {
-    if (!this.#over) this.#client.world.lease.what = what;
-  }
-
-  async raiseAbove(floor: number): Promise<void> {
-    await this.#client.breathe('raise the token');
-    if (!this.#stillOurs()) throw new LockLostError('the lock is gone');
-    if (floor >= this.token) this.token = floor + 1;
-    this.#client.world.lease.token = this.token;
-  }
-
-  async release(): Promise<void> {
-    if (this.#over) return;
-    await this.#client.breathe('release the lock');
-    if (this.#stillOurs()) this.#client.world.lease.held = false;
-    this.#over = true;
-  }
-
-  #renew(): void {
-    this.#client.world.clock.after(RENEW_MS, () => {
-      if (this.#over || this.#client.dead) return;
-      if (!this.#client.frozen && this.#stillOurs()) this.#client.world.lease.renewals++;
-      this.#renew();
-    });
-  }
-
-  #stillOurs(): boolean {
-    const { lease } = this.#client.world;
-    const ours = lease.token === this.token && lease.held;
-    if (!ours && !this.#over) {
-      this.#over = true;
-      this.#client.lockLost = true;
-      this.#lost.abort(new LockLostError('another run took the lock'));
-    }
-    return ours;
-  }
 }

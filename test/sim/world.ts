@@ -1,4 +1,4 @@
-import type { ClusterNode, NodeRecord, Slot } from '../../src/rollout/facts.ts';
+import type { ClusterNode, NodeAddress, NodeRecord, Slot } from '../../src/rollout/facts.ts';
 import type { DrainOptions, OsResource } from '../../src/rollout/ports.ts';
 import { digestOf, SimMachine, system, type SimSystem } from './machine.ts';
 import { VirtualClock } from './virtual-clock.ts';
@@ -17,9 +17,15 @@ export interface SimNode {
   cordoned: boolean;
   /** Who cordoned it. */
   cordonedBy?: 'a user' | 'a run';
+  notReadyBecause: string;
+  addresses: NodeAddress[];
   osImage: string;
   bootId: string;
-  record?: NodeRecord;
+  annotations: Record<string, string>;
+  /** What our annotation says; undefined where it is missing or unreadable. */
+  record: NodeRecord | undefined;
+  /** A Lease that moves only when somebody says so, where it is not the machine's own kubelet that renews it. */
+  lease?: { mark: string | undefined };
   pods: SimPod[];
 }
 
@@ -29,8 +35,23 @@ export interface SimLease {
   run: string;
   held: boolean;
   token: number;
-  renewals: number;
+  durationMs: number;
+  acquiredAt: number;
+  renewedAt: number;
 }
+
+export const NO_LEASE: SimLease = {
+  holder: '',
+  what: '',
+  run: '',
+  held: false,
+  token: 0,
+  durationMs: 60_000,
+  acquiredAt: 0,
+  renewedAt: 0,
+};
+
+export const ANNOTATION = 'kubeos.openeuler.org/rollout';
 
 /** What goes wrong on a node, until it is taken away. */
 export interface SimFaults {
@@ -38,6 +59,18 @@ export interface SimFaults {
   corruptDownload?: boolean;
   writeFails?: boolean;
   commitFails?: boolean;
+}
+
+const CONTROL_PLANE = ['node-role.kubernetes.io/control-plane', 'node-role.kubernetes.io/master'];
+
+function readRecord(text: string | undefined): NodeRecord | undefined {
+  if (text === undefined) return undefined;
+  try {
+    const record = JSON.parse(text) as Partial<NodeRecord>;
+    return typeof record.token === 'number' && record.cordon !== undefined ? (record as NodeRecord) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 const NOT_READY_AFTER_MS = 40_000;
@@ -57,7 +90,7 @@ export class SimWorld {
   /** Downloads that stand still, by address, until their promise is over. */
   readonly stands = new Map<string, Promise<void>>();
   osResources: OsResource[] = [];
-  lease: SimLease = { holder: '', what: '', run: '', held: false, token: 0, renewals: 0 };
+  lease: SimLease = { ...NO_LEASE };
   apiAway = false;
   /** Set by a scenario: the budget that every cordon is held against. */
   budget = { maxUnavailable: Infinity, addressed: (): readonly string[] => [...this.nodes.keys()] };
@@ -75,8 +108,19 @@ export class SimWorld {
       controlPlane: false,
       ready: true,
       cordoned: false,
+      notReadyBecause: 'NodeStatusUnknown',
+      addresses: [{ type: 'InternalIP', address: '10.0.0.1' }],
       osImage: running.version,
       bootId: machine.bootId,
+      annotations: {},
+      get record() {
+        return readRecord(this.annotations[ANNOTATION]);
+      },
+      set record(record) {
+        const others = Object.entries(this.annotations).filter(([key]) => key !== ANNOTATION);
+        this.annotations = Object.fromEntries(others);
+        if (record !== undefined) this.annotations[ANNOTATION] = JSON.stringify(record);
+      },
       pods: [{ name: `shop/${name}-a` }, { name: `shop/${name}-b` }],
     };
     machine.onKubelet = (event) => this.#onKubelet(node, event);
@@ -107,21 +151,23 @@ export class SimWorld {
 
   /** What the cluster's API shows. */
   shown(name: string): ClusterNode {
-    const { labels, controlPlane, ready, cordoned, osImage, bootId, record } = this.node(name);
+    const { labels, controlPlane, ready, cordoned, osImage, bootId, record, addresses, ...node } = this.node(name);
+    const unreadable = record === undefined && ANNOTATION in node.annotations;
     return {
       name,
       uid: `uid-${name}`,
-      addresses: [{ type: 'InternalIP', address: '10.0.0.1' }],
+      addresses,
       labels,
-      controlPlane,
+      controlPlane: controlPlane || CONTROL_PLANE.some((label) => label in labels),
       ready,
-      ...(ready ? {} : { notReadyBecause: 'NodeStatusUnknown' }),
+      ...(ready ? {} : { notReadyBecause: node.notReadyBecause }),
       cordoned,
       osImage,
       kernelVersion: '5.10.0',
       architecture: 'amd64',
       bootId,
       ...(record === undefined ? {} : { record }),
+      ...(unreadable ? { recordProblem: `the annotation ${ANNOTATION} is unreadable` } : {}),
       operatorUpgrading: 'upgrade.openeuler.org/upgrading' in labels,
     };
   }
