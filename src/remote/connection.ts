@@ -80,9 +80,9 @@ export class Connection {
     await new Promise<void>((done) => {
       this.onLost(() => done());
       this.#lastError = 'kubeos ended it';
-      this.#client.end();
-      // A peer that has vanished does not answer the farewell.
-      setTimeout(() => this.#client.destroy(), 500).unref();
+      // Without a farewell: a peer that has vanished would not answer it, and ssh2 destroys no socket that it has ended,
+      // so that it would keep this process alive.
+      this.#client.destroy();
       setTimeout(done, 1000).unref();
     });
   }

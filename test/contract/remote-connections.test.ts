@@ -184,6 +184,26 @@ describe('a node’s connection', () => {
     expect(await running).toMatchObject({ failure: 'lost', reason: 'Keepalive timeout' });
   });
 
+  it('to a node that hears nothing any more holds nothing open once it is ended', async () => {
+    const near: Socket[] = [];
+    const proxy = await tcpServer((socket) => {
+      near.push(socket);
+      const far = connect(sshd.port, '127.0.0.1');
+      far.on('error', () => undefined);
+      socket.pipe(far).pipe(socket);
+      cleanUps.push(() => far.destroy());
+    });
+    cleanUps.push(() => proxy.close());
+    appendFileSync(knownHosts, sshd.knownHost().replace(String(sshd.port), String(proxy.port)));
+    const pool = makePool({ sshPort: proxy.port });
+    await run(pool, 'true\n');
+    for (const socket of near) socket.unpipe().pause();
+    const sockets = (): number => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
+    const before = sockets();
+    await pool.close();
+    await until(() => sockets() < before);
+  });
+
   it('is ended with all others, and none is made after that', async () => {
     const pool = makePool();
     await Promise.all([pool.get(node('a')), pool.get(node('b'))]);
