@@ -5,6 +5,7 @@ import { commandPath, findCommand, usageError } from './commands/usage.ts';
 import { KubeosError, UsageError } from './errors.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { systemClock } from './local/clock.ts';
+import { outliveReaders } from './local/streams.ts';
 import { createProgram } from './program.ts';
 
 /**
@@ -53,9 +54,6 @@ async function fail(error: unknown, command: Command, io: Io, version: string): 
   return code;
 }
 
-/** Pipes and terminals without a reader; a stream that Node.js has given up on since. */
-const GONE: ReadonlySet<string> = new Set(['EPIPE', 'EIO', 'ERR_STREAM_DESTROYED', 'ERR_STREAM_WRITE_AFTER_END']);
-
 function packageVersion(): string {
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
     version: string;
@@ -64,12 +62,6 @@ function packageVersion(): string {
 }
 
 function processIo(): Io {
-  // A reader that went away, as in `kubeos status | head`, is no failure of ours; nor is a terminal that was closed, as
-  // by a lost login: its nodes are still on their way.
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (!GONE.has(error.code ?? '')) throw error;
-    });
-  }
+  outliveReaders([process.stdout, process.stderr]);
   return { stdin: process.stdin, stdout: process.stdout, stderr: process.stderr, env: process.env };
 }

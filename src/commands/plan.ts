@@ -4,6 +4,7 @@ import { exitForPlan, gatherPlan, requestForSpec } from '../rollout/index.ts';
 import type { Deps } from './deps.ts';
 import { givenCommand } from './given-command.ts';
 import type { PlanFlags } from './option-types.ts';
+import { withLockNote } from './lock-note.ts';
 import { withReading } from './reading.ts';
 import { requestOptions, withOwnNode } from './request.ts';
 import { printInvalid, takeSpec, upgradeSpec } from './spec.ts';
@@ -14,9 +15,10 @@ export async function plan(deps: Deps, flags: PlanFlags): Promise<ExitCode> {
   if (inHand.kind === 'insecure') await printInvalid(deps, flags, inHand.result);
   if (inHand.kind !== 'valid') return EXIT.usage;
   const request = requestForSpec(upgradeSpec(inHand.spec, flags.file), requestOptions(flags, 'read'));
-  const planned = await withReading(deps, flags, async (ports) =>
-    gatherPlan(ports, await withOwnNode(deps, ports.cluster, request)),
-  );
+  const planned = await withReading(deps, flags, async (ports) => {
+    const made = await gatherPlan(ports, await withOwnNode(deps, ports.cluster, request));
+    return withLockNote(made, ports.cluster);
+  });
   const exitCode = exitForPlan(planned, flags.detailedExitcode);
   if (flags.output === 'json') {
     deps.io.stdout.write(await formatData(planToJson(planned, exitCode), 'json'));

@@ -33,6 +33,7 @@ import { resultWithoutWork } from '../rollout/use-cases.ts';
 import { withConnections, type Connections } from './connect.ts';
 import type { Deps, OutputStream } from './deps.ts';
 import { givenCommand } from './given-command.ts';
+import { withLockNote } from './lock-note.ts';
 import type { RunFlags } from './option-types.ts';
 import { withOwnNode } from './request.ts';
 
@@ -66,8 +67,7 @@ export async function rollOut(deps: Deps, flags: RunFlags, request: RolloutReque
   }
 }
 
-const STOPPING =
-  'stopping: nothing more is started, a node that is armed is brought to its end (once more: stop at once)';
+const STOPPING = 'nothing more is started, a node that is armed is brought to its end (once more: stop at once)';
 
 async function inSteps(run: Run, connections: Connections): Promise<ExitCode> {
   const { deps, flags, request, progress, signals } = run;
@@ -76,7 +76,7 @@ async function inSteps(run: Run, connections: Connections): Promise<ExitCode> {
   const plan = await gatherPlan(connections, own, AbortSignal.any([signals.graceful, signals.hard]));
   progress.activity(undefined);
   if (!hasWork(plan)) return printIdle(run, plan);
-  showPlan(run, plan, deps.io.stderr);
+  showPlan(run, await withLockNote(plan, connections.cluster), deps.io.stderr);
   if (!(await agreed(run, plan))) {
     deps.io.stderr.write('Nothing was changed.\n');
     return EXIT.refused;

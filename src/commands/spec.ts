@@ -1,11 +1,11 @@
 import { UsageError } from '../errors.ts';
 import { EXIT } from '../exit-codes.ts';
-import { formatData } from '../report/index.ts';
+import { formatData, validationToJson } from '../report/index.ts';
 import type { OSSpec, UpgradeSpec, ValidationResult } from '../validate/index.ts';
 import type { Deps } from './deps.ts';
 import { fileWord } from './given-command.ts';
 import type { DisplayFlags, OutputFormat } from './option-types.ts';
-import { readSpec, showDiagnostics, validationData } from './validate.ts';
+import { readSpec, showDiagnostics } from './validate.ts';
 
 /** What came of reading a command's spec; its diagnostics have been shown. */
 export type SpecInHand =
@@ -44,5 +44,5 @@ export async function printInvalid(
   flags: { output: OutputFormat },
   result: ValidationResult,
 ): Promise<void> {
-  if (flags.output === 'json') deps.io.stdout.write(await formatData(validationData(result, EXIT.usage), 'json'));
+  if (flags.output === 'json') deps.io.stdout.write(await formatData(validationToJson(result, EXIT.usage), 'json'));
 }

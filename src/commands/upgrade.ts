@@ -1,5 +1,5 @@
 import { EXIT, type ExitCode } from '../exit-codes.ts';
-import { formatData } from '../report/index.ts';
+import { formatData, insecureToJson } from '../report/index.ts';
 import { reportInsecure, requestForSpec } from '../rollout/index.ts';
 import { redactUrl, type UpgradeSpec } from '../validate/index.ts';
 import { withConnections } from './connect.ts';
@@ -30,8 +30,7 @@ async function tellNodes(deps: Deps, flags: UpgradeFlags, spec: UpgradeSpec): Pr
     reportInsecure(ports, spec, selectionOptions(flags), message),
   );
   if (flags.output === 'json') {
-    const data = { schemaVersion: 1, kind: 'InsecureAddress', exitCode: EXIT.refused, message, told, unreached };
-    deps.io.stdout.write(await formatData(data, 'json'));
+    deps.io.stdout.write(await formatData(insecureToJson({ message, told, unreached }), 'json'));
     return EXIT.refused;
   }
   deps.io.stderr.write(`Nothing was downloaded: ${url} is not secure.\n`);

@@ -1,7 +1,7 @@
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { readSpecSource } from '../local/index.ts';
 import { renderDiagnostics } from '../report/diagnostics.ts';
-import { displayOptions, formatData } from '../report/index.ts';
+import { displayOptions, formatData, validationToJson } from '../report/index.ts';
 import { validateSpec, type ValidationResult } from '../validate/index.ts';
 import type { Deps, OutputStream } from './deps.ts';
 import type { DisplayFlags, ValidateFlags } from './option-types.ts';
@@ -12,7 +12,7 @@ export async function validate(deps: Deps, flags: ValidateFlags): Promise<ExitCo
   const valid = result.spec !== undefined;
   const exitCode = valid ? EXIT.done : EXIT.usage;
   if (flags.output === 'json') {
-    deps.io.stdout.write(await formatData(validationData(result, exitCode), 'json'));
+    deps.io.stdout.write(await formatData(validationToJson(result, exitCode), 'json'));
     return exitCode;
   }
   showDiagnostics(deps, flags, result, valid ? deps.io.stdout : deps.io.stderr);
@@ -31,10 +31,4 @@ export function showDiagnostics(deps: Deps, flags: DisplayFlags, result: Validat
   if (result.diagnostics.length === 0) return;
   const display = displayOptions(deps.io.env, stream, { ascii: flags.ascii });
   stream.write(`${renderDiagnostics(result, display).join('\n')}\n`);
-}
-
-/** What `-o json` prints of a spec; docs/json.md describes the fields. */
-export function validationData(result: ValidationResult, exitCode: ExitCode): object {
-  const { file, diagnostics } = result;
-  return { schemaVersion: 1, kind: 'Validation', exitCode, file, valid: result.spec !== undefined, diagnostics };
 }

@@ -2,7 +2,7 @@ export { combineReports } from './combine.ts';
 export { formatData } from './data.ts';
 export { displayOptions } from './display.ts';
 export { renderError } from './error-screen.ts';
-export { errorToJson, planToJson, resultToJson, statusToJson } from './json.ts';
+export { errorToJson, insecureToJson, planToJson, resultToJson, statusToJson, validationToJson } from './json.ts';
 export { renderConfirm, renderPlan } from './plan-screen.ts';
 export { createReport, type ProgressReport } from './progress-report.ts';
 export { renderResult } from './result-screen.ts';

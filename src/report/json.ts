@@ -4,6 +4,7 @@ import type { NodeResult, RolloutResult } from '../rollout/events.ts';
 import type { Plan } from '../rollout/plan-types.ts';
 import { OUTCOMES, type Outcome } from '../rollout/steps.ts';
 import { redactUrls } from '../validate/redact.ts';
+import type { ValidationResult } from '../validate/spec.ts';
 import { defined } from './defined.ts';
 import { stackLines } from './error-screen.ts';
 import type { StatusReport } from './status.ts';
@@ -74,6 +75,45 @@ export interface StatusJson extends Exit, StatusReport {
 /** `kubeos status -o json` and `-o yaml`. */
 export function statusToJson(report: StatusReport, exitCode: ExitCode = EXIT.done): StatusJson {
   return redacted({ schemaVersion: SCHEMA_VERSION, kind: 'Status', ...exit(exitCode), ...report });
+}
+
+export interface ValidationJson extends Exit {
+  schemaVersion: typeof SCHEMA_VERSION;
+  kind: 'Validation';
+  file: string;
+  valid: boolean;
+  diagnostics: ValidationResult['diagnostics'];
+}
+
+/** `kubeos validate -o json`, and what other commands print of a spec that cannot be used. */
+export function validationToJson(result: ValidationResult, exitCode: ExitCode): ValidationJson {
+  const { file, diagnostics, spec } = result;
+  const valid = spec !== undefined;
+  return redacted({
+    schemaVersion: SCHEMA_VERSION,
+    kind: 'Validation',
+    ...exit(exitCode),
+    file,
+    valid,
+    diagnostics,
+  });
+}
+
+/** Which nodes' logs say why nothing was downloaded, and which could not be told. */
+export interface InsecureAddress {
+  message: string;
+  told: readonly string[];
+  unreached: readonly { node: string; because: string }[];
+}
+
+export interface InsecureAddressJson extends Exit, InsecureAddress {
+  schemaVersion: typeof SCHEMA_VERSION;
+  kind: 'InsecureAddress';
+}
+
+/** `kubeos upgrade -o json` where the one thing wrong with the spec is http without flagSafe. */
+export function insecureToJson(insecure: InsecureAddress): InsecureAddressJson {
+  return redacted({ schemaVersion: SCHEMA_VERSION, kind: 'InsecureAddress', ...exit(EXIT.refused), ...insecure });
 }
 
 export interface ErrorJson extends Exit {

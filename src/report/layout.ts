@@ -20,15 +20,18 @@ export interface TableColumn {
 const GAP = '  ';
 const NARROWEST_CELL = 8;
 
+/** A line that is to be copied, and so stays in one piece: it is indented, or begins with a program that is told to run. */
+const COMMAND = /^(?: |(?:kubectl|kubeos|ssh|ssh-keygen|ssh-keyscan) )/;
+
 /**
  * Text behind a prefix, the following lines below its start. The first line of a text is wrapped; of the others only
- * those that are not indented: an indented one is a command to be copied.
+ * those that are no command.
  */
 export function hanging(prefix: string, text: string | readonly string[], pen: Pen): string[] {
   const indent = ' '.repeat(width(prefix));
   const lines = typeof text === 'string' ? pen.lines(text) : text.flatMap((part) => pen.lines(part));
   const room = pen.columns - indent.length;
-  const wrapped = lines.flatMap((line, index) => (index > 0 && line.startsWith(' ') ? [line] : wrap(line, room)));
+  const wrapped = lines.flatMap((line, index) => (index > 0 && COMMAND.test(line) ? [line] : wrap(line, room)));
   return wrapped.map((line, index) => (index === 0 ? prefix : indent) + line).map((line) => line.trimEnd());
 }
 

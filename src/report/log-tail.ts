@@ -1,5 +1,5 @@
 /** More lines of a log than this hide what they explain; `kubeos logs` shows them all. */
-const MOST_LINES = 6;
+const MOST_LINES = 4;
 
 /** What a shorter text has in common with a log line may be chance. */
 const SHORTEST_FACT = 16;
@@ -9,14 +9,20 @@ const SHORTEST_FACT = 16;
  * time and text are left, and none that says what is told beside it already.
  * @param node whose log it is; undefined where it is no node's
  * @param told what the same block of text says otherwise
+ * @param run whose lines are wanted, where the log says when it began
  */
 export function logLines(
   node: string | undefined,
   logTail: readonly string[],
   told: readonly (string | undefined)[] = [],
+  run?: string,
 ): string[] {
+  const began = run === undefined ? -1 : logTail.findLastIndex((line) => line.endsWith(`, run ${run}`));
   const facts = told.flatMap((text) => text?.split('\n') ?? []).filter((fact) => fact.length >= SHORTEST_FACT);
-  const lines = logTail.map(withoutOrigin).filter((line) => !facts.some((fact) => line.includes(fact)));
+  const lines = logTail
+    .slice(began + 1)
+    .map(withoutOrigin)
+    .filter((line) => !facts.some((fact) => line.includes(fact)));
   if (lines.length === 0) return [];
   return [...lines.slice(-MOST_LINES), ...(node === undefined ? [] : [`(all of it: kubeos logs ${node})`])];
 }

@@ -1,5 +1,6 @@
 import { EXIT, EXIT_MEANINGS } from '../exit-codes.ts';
 import { exitForPlan } from '../rollout/plan-exit.ts';
+import { rebootAhead } from '../rollout/standing.ts';
 import type { Finding, Plan, PlanEntry } from '../rollout/plan-types.ts';
 import type { Display } from './display.ts';
 import { groupBy, someNames } from './groups.ts';
@@ -37,12 +38,16 @@ export function renderPlan(plan: Plan, display: Display, options: PlanScreenOpti
 /** The question before a rollout, on one line; it ends where the answer is typed. */
 export function renderConfirm(plan: Plan): string {
   const all = plan.entries.length;
-  const reboots = plan.entries.filter((entry) => !entry.adopt && !entry.fellBackEarlier).length;
+  const reboots = plan.entries.filter(isRebooted).length;
   const acts = plan.operation === 'upgrade' ? 'Write, drain and reboot' : 'Drain and reboot';
   const what = reboots > 0 ? `${acts} ${plural(reboots, 'node')}` : `Tidy up ${plural(all, 'node')}`;
   const rest = reboots > 0 && reboots < all ? `, tidy up ${all - reboots} more` : '';
   return `${what}${rest}${reboots > 1 ? `, ${plan.maxUnavailable} at a time` : ''}? [y/N] `;
 }
+
+/** Its way leads through the other slot; the others are only brought to the end of what they stand in. */
+const isRebooted = ({ adopt, fellBackEarlier, firstStep }: PlanEntry): boolean =>
+  !adopt && !fellBackEarlier && rebootAhead(firstStep);
 
 /** Sections with an empty line between them; empty sections leave no trace. */
 export function joinSections(sections: readonly (readonly string[])[]): string[] {
@@ -69,7 +74,8 @@ function headline(plan: Plan, pen: Pen): string[] {
 }
 
 function versionsNow(entries: readonly PlanEntry[]): string {
-  const versions = [...new Set(entries.map((entry) => entry.now))];
+  const changing = entries.filter(isRebooted);
+  const versions = [...new Set((changing.length > 0 ? changing : entries).map((entry) => entry.now))];
   return versions.length > 2 ? `${versions.length} versions` : versions.join(', ');
 }
 
@@ -114,8 +120,11 @@ function entryTable(plan: Plan, notes: readonly Footnote[], pen: Pen): string[] 
   return table(columns, rows, pen, 2);
 }
 
-const slots = ({ assignment: { from, target } }: PlanEntry): string =>
-  from === target ? target : `${from} -> ${target}`;
+function slots(entry: PlanEntry): string {
+  const { from, target } = entry.assignment;
+  if (isRebooted(entry) && from !== target) return `${from} -> ${target}`;
+  return entry.fellBackEarlier ? from : target;
+}
 
 function drainCell(entry: PlanEntry, notes: readonly Footnote[], pen: Pen): Cell {
   const text = drainText(entry, notes);
@@ -123,15 +132,21 @@ function drainCell(entry: PlanEntry, notes: readonly Footnote[], pen: Pen): Cell
 }
 
 function entryMarks(plan: Plan, entry: PlanEntry): string[] {
-  const begins = plan.operation === 'upgrade' ? 'stage' : 'verify';
-  const resumed = entry.firstStep !== begins && entry.firstStep !== 'stage' && !entry.adopt && !entry.fellBackEarlier;
+  const way = wayMark(plan, entry);
   return [
     ...(entry.canary ? ['canary'] : []),
     ...(entry.alreadyDown ? ['down already'] : []),
-    ...(entry.adopt ? ['commit only'] : []),
-    ...(entry.fellBackEarlier ? ['fell back earlier'] : []),
-    ...(resumed ? [`resumes at ${entry.firstStep}`] : []),
+    ...(way === undefined ? [] : [way]),
   ];
+}
+
+/** How its way differs from the whole one. */
+function wayMark(plan: Plan, { adopt, fellBackEarlier, firstStep }: PlanEntry): string | undefined {
+  if (adopt) return 'commit only';
+  if (fellBackEarlier) return 'fell back earlier';
+  if (firstStep === 'uncordon') return 'only tidied up';
+  const begins = plan.operation === 'upgrade' ? 'stage' : 'verify';
+  return firstStep === begins || firstStep === 'stage' ? undefined : `resumes at ${firstStep}`;
 }
 
 function nodeNotes(plan: Plan, pen: Pen): string[] {

@@ -22,7 +22,7 @@ export function renderResult(result: RolloutResult, display: Display, options: R
   const pen = penFor(display);
   const { results, stopped } = result;
   return joinSections([
-    ...URGENCY.flatMap((outcome) => failures(results, outcome, pen)),
+    ...URGENCY.flatMap((outcome) => failures(result, outcome, pen)),
     ...notStarted(
       results.filter((one) => !isStoppedFirst(one, stopped)),
       pen,
@@ -64,11 +64,11 @@ const canCarryOn = ({ exitCode, results }: RolloutResult): boolean =>
 const namesOf = (results: readonly NodeResult[], outcome: Outcome): string[] =>
   results.filter((result) => result.outcome === outcome).map((result) => result.node);
 
-function failures(results: readonly NodeResult[], outcome: Outcome, pen: Pen): string[][] {
-  return results.filter((result) => result.outcome === outcome).map((result) => failure(result, pen));
+function failures({ run, results }: RolloutResult, outcome: Outcome, pen: Pen): string[][] {
+  return results.filter((result) => result.outcome === outcome).map((result) => failure(result, run, pen));
 }
 
-function failure(result: NodeResult, pen: Pen): string[] {
+function failure(result: NodeResult, run: string, pen: Pen): string[] {
   return [
     ...hanging('', `${pen.symbols.bad} ${result.node}  ${outcomePhrase(result)}`, pen).map(pen.bad),
     ...fields(
@@ -76,7 +76,7 @@ function failure(result: NodeResult, pen: Pen): string[] {
         field('step', result.step),
         field('what', result.what),
         field('cause', result.reason),
-        field('log', logLines(result.node, result.logTail, [result.what, result.reason])),
+        field('log', logLines(result.node, result.logTail, [result.what, result.reason], run)),
         field('next', result.next),
       ],
       4,

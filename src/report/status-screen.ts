@@ -146,7 +146,8 @@ function sentencesOf(row: StatusRow, now: number, { wide }: StatusScreenOptions)
   const sentences = [
     row.ready ? undefined : labelled('not Ready', notReadyBecause),
     stateSentence(row),
-    run && runSentence(run),
+    // A run at work stands below all nodes, and its step in the table.
+    run?.live === false ? runSentence(run) : undefined,
     journal && fallBackSentence(journal, now),
     detached && `its detached step ${detached.step} ${detached.running ? 'runs' : 'has ended'}`,
     other && (wide || !isEmpty(other)) ? labelled(`slot ${other.slot}`, other.problem) : undefined,
@@ -174,8 +175,9 @@ function stateSentence({ state, active, nextBoot }: StatusRow): string | undefin
   return `slot ${active} ${how}: a reset returns to slot ${nextBoot}`;
 }
 
-function runSentence({ live, operation, version, step, cordon, run }: NonNullable<StatusRow['run']>): string {
-  const what = `the ${operation} to ${version} ${live ? 'is' : 'was left'} at ${step}`;
+/** What a run left behind. */
+function runSentence({ operation, version, step, cordon, run }: NonNullable<StatusRow['run']>): string {
+  const what = `the ${operation} to ${version} was left at ${step}`;
   const cordons = { ours: ', which cordoned it', found: ', which found it cordoned', none: '' };
   return `${what} by run ${run}${cordons[cordon]}`;
 }

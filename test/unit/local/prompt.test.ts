@@ -54,6 +54,14 @@ describe('a yes/no question', () => {
     expect(asked()).toBe('Go on? [y/N] \n');
   });
 
+  it('a terminal that is closed meanwhile means no', async () => {
+    const { ask, stdin } = prompter();
+    const answer = ask.confirm('Go on? ');
+    await new Promise(setImmediate);
+    stdin.emit('error', Object.assign(new Error('read EIO'), { code: 'EIO' }));
+    expect(await answer).toBe(false);
+  });
+
   it('is never asked without a terminal', async () => {
     for (const options of [{ stderrIsTerminal: false }, { stdinIsTerminal: false }]) {
       const { ask, asked } = prompter(options);

@@ -5,7 +5,15 @@ import { KubeosError, UsageError } from '../../../src/errors.ts';
 import { EXIT } from '../../../src/exit-codes.ts';
 import { combineReports } from '../../../src/report/combine.ts';
 import { formatData } from '../../../src/report/data.ts';
-import { errorToJson, exitName, planToJson, resultToJson, statusToJson } from '../../../src/report/json.ts';
+import {
+  errorToJson,
+  exitName,
+  insecureToJson,
+  planToJson,
+  resultToJson,
+  statusToJson,
+  validationToJson,
+} from '../../../src/report/json.ts';
 import { statusReport } from '../../../src/report/status.ts';
 import type { RolloutEvent } from '../../../src/rollout/events.ts';
 import {
@@ -108,6 +116,8 @@ describe('data for programs', () => {
       seen.nodes[0] ?? {},
       seen.lastRun ?? {},
       errorToJson(new UsageError('x'), EXIT.usage, '0'),
+      validationToJson({ file: 'a.yaml', diagnostics: [] }, EXIT.usage),
+      insecureToJson({ message: 'm', told: [], unreached: [] }),
     ];
     const missing = objects
       .flatMap((object) => Object.keys(object))

@@ -6,7 +6,8 @@ import { renderResult } from '../../../src/report/result-screen.ts';
 import { renderStatus } from '../../../src/report/status-screen.ts';
 import { statusReport } from '../../../src/report/status.ts';
 import { width } from '../../../src/report/text.ts';
-import type { NodeObservation } from '../../../src/rollout/facts.ts';
+import type { NodeObservation, SlotFacts } from '../../../src/rollout/facts.ts';
+import type { DrainObstacle } from '../../../src/rollout/ports.ts';
 import {
   at,
   clusterNode,
@@ -73,13 +74,65 @@ describe('the plan', () => {
       entry('down', 1, { alreadyDown: true }),
       entry('adopted', 1, { adopt: true, assignment: slotB, firstStep: 'prove' }),
       entry('returned', 1, { fellBackEarlier: true, firstStep: 'uncordon' }),
+      entry('left', 0, { firstStep: 'uncordon' }),
     ];
     expect(renderPlan(plan({ entries }), DISPLAY, { dryRun: false }).slice(5)).toEqual([
-      '  #  NODE      RUNS          SLOT    DRAIN  NOTE',
-      '  1  down      KubeOS 1.0.0  A -> B  1 pod  down already',
-      '  2  adopted   KubeOS 1.0.0  B       1 pod  commit only',
-      '  3  returned  KubeOS 1.0.0  A -> B  1 pod  fell back earlier',
+      '  #  NODE      RUNS          SLOT    DRAIN   NOTE',
+      '  1  down      KubeOS 1.0.0  A -> B  1 pod   down already',
+      '  2  adopted   KubeOS 1.0.0  B       1 pod   commit only',
+      '  3  returned  KubeOS 1.0.0  A       1 pod   fell back earlier',
+      '  4  left      KubeOS 1.0.0  B       0 pods  only tidied up',
     ]);
+  });
+
+  it('says once what keeps several nodes, or several of their pods, back', () => {
+    const blocked = (node: string) => ({
+      node,
+      now: 'KubeOS 1.0.0',
+      unreachable: false,
+      findings: [{ what: 'it has no curl to fetch the image with', next: 'put curl on the node' }],
+    });
+    const held = (pod: string): DrainObstacle => ({
+      kind: 'finalizer',
+      verdict: 'waits',
+      pod: `shop/${pod}`,
+      message: 'its finalizer x/y keeps it until whoever set it takes it off',
+      remedy: 'it is waited for (--drain-timeout)',
+    });
+    const drain = { pods: 12, obstacles: ['a', 'b', 'c', 'd'].map(held) };
+    const made = plan({ entries: [entry('a', 12, { drain })], notStarted: ['b', 'c'].map(blocked) });
+    const lines = renderPlan(made, DISPLAY, { dryRun: false });
+    expect(lines.slice(5)).toEqual([
+      '  #  NODE  RUNS          SLOT    DRAIN',
+      '  1  a     KubeOS 1.0.0  A -> B  12 pods, waits (1)',
+      '',
+      '(1) a: 4 pods: shop/a, shop/b … and 2 more',
+      '      cause  its finalizer x/y keeps it until whoever set it takes it off',
+      '      next   it is waited for (--drain-timeout)',
+      '',
+      '✗ b, c cannot be started: it has no curl to fetch the image with',
+      '    next  put curl on the node',
+    ]);
+  });
+
+  it('leaves a long command in one piece, on a line of its own', () => {
+    const command = `kubeos upgrade -f upgrade.yaml --nodes ${'worker-1,'.repeat(12)}worker-2`;
+    const lines = renderPlan(samplePlan(), DISPLAY, { dryRun: true, command });
+    expect(lines.slice(-2)).toEqual(['Nothing was changed. To do it:', `  ${command}`]);
+  });
+
+  it('ends with the exit code where no node can be started', () => {
+    const lost = { node: 'a', now: 'KubeOS 1.0.0', unreachable: true, findings: [{ what: 'a:22 does not answer' }] };
+    for (const dryRun of [true, false]) {
+      const lines = renderPlan(plan({ entries: [], notStarted: [lost] }), DISPLAY, { dryRun });
+      expect(lines).toEqual([
+        'No node can be started: 1 of 1 should become KubeOS 2.0.0.',
+        '',
+        '✗ a cannot be started: a:22 does not answer',
+        '',
+        'Exit 10: the API, or every node, cannot be reached or refuses the login.',
+      ]);
+    }
   });
 
   it('wraps a long node name instead of cutting it', () => {
@@ -95,6 +148,11 @@ describe('the plan', () => {
 describe('the question', () => {
   it('says what a yes means', () => {
     expect([renderConfirm(samplePlan())]).toEqual(screen('confirm'));
+  });
+
+  it('counts only the nodes that are rebooted', () => {
+    const entries = [entry('a', 1), entry('b', 1, { firstStep: 'prove' }), entry('c', 1, { firstStep: 'uncordon' })];
+    expect(renderConfirm(plan({ entries }))).toBe('Write, drain and reboot 1 node, tidy up 2 more? [y/N] ');
   });
 
   it('does not speak of reboots where there are none', () => {
@@ -173,6 +231,32 @@ describe('the result', () => {
     ]);
   });
 
+  it('does not tell to give the same command again for nodes that must be mended first', () => {
+    const fellBack = nodeResult('a', 'fell back', { next: 'mend the image' });
+    const lines = renderResult(rolloutResult([fellBack], { exitCode: 5 }), DISPLAY, { command: COMMAND });
+    expect(lines.join('\n')).not.toContain('To carry on');
+  });
+
+  it('shows of a log what this run did, and only its last lines', () => {
+    const line = (text: string) => `Nov 23 12:00:00 a kubeos: ${text}`;
+    const logTail = [line('an older run'), line(`upgrade to KubeOS 2.0.0 begins: slot B, run ${RUN}`)];
+    const failed = (more: readonly string[]) =>
+      renderResult(
+        rolloutResult([nodeResult('a', 'failed', { logTail: [...logTail, ...more.map(line)] })], { exitCode: 3 }),
+        DISPLAY,
+        { command: COMMAND },
+      ).slice(0, 6);
+    expect(failed([])[1]).toBe('');
+    expect(failed(['1', '2', '3', '4', '5'])).toEqual([
+      '✗ a  failed',
+      '    log  12:00:00 2',
+      '         12:00:00 3',
+      '         12:00:00 4',
+      '         12:00:00 5',
+      '         (all of it: kubeos logs a)',
+    ]);
+  });
+
   it('names the log folder', () => {
     const lines = renderResult(rolloutResult(done), DISPLAY, { command: COMMAND, logDir: '/home/u/runs/1' });
     expect(lines.at(-1)).toBe('Logs: /home/u/runs/1');
@@ -239,6 +323,37 @@ describe('the status', () => {
     expect(renderStatus(report, DISPLAY, { wide: true, ssh: true })).toEqual([
       'NODE      READY  OS            SLOT  OTHER SLOT    NEXT BOOT  STATE      KERNEL      ARCH   DEVICE     IMAGE  OTHER DEVICE  OTHER IMAGE',
       'worker-1  yes    KubeOS 2.0.0  B     KubeOS 1.0.0  B          committed  5.10.0-216  amd64  /dev/vda3  -      /dev/vda2     -',
+    ]);
+  });
+
+  it('has nothing to explain about the empty slots of a fresh install', () => {
+    const empty: SlotFacts = { ...slotFacts('B', ''), content: 'unbootable', problem: 'it has no kernel' };
+    delete empty.version;
+    const seen = observation('A', v1, '', { slots: { A: slotFacts('A', v1), B: empty } });
+    const fresh = ['worker-1', 'worker-2'];
+    const observed = new Map(fresh.map((node) => [node, seen]));
+    const nodesOf = fresh.map((node) => clusterNode(node));
+    const render = (wide: boolean) =>
+      renderStatus(statusReport(nodesOf, observed, undefined, 0), DISPLAY, { wide, ssh: true });
+    expect(render(false)).toEqual([
+      'NODE      READY  OS            SLOT  OTHER SLOT  NEXT BOOT',
+      'worker-1  yes    KubeOS 1.0.0  A     nothing     A',
+      'worker-2  yes    KubeOS 1.0.0  A     nothing     A',
+    ]);
+    expect(render(true).at(-1)).toBe('worker-1, worker-2: slot B: it has no kernel');
+  });
+
+  it('says once what is the same of several nodes', () => {
+    const error = new KubeosError('the login was refused', 10, { reason: 'no key fits', next: 'give a key' });
+    const observed = new Map(['worker-1', 'worker-2'].map((node) => [node, error]));
+    const lines = renderStatus(statusReport(nodes.slice(1, 3), observed, undefined, 0), DISPLAY, {
+      wide: false,
+      ssh: true,
+    });
+    expect(lines.slice(4)).toEqual([
+      'worker-1, worker-2: the login was refused',
+      '    cause  no key fits',
+      '    next   give a key',
     ]);
   });
 

@@ -1,0 +1,92 @@
+import { CommanderError, type Command } from 'commander';
+import { describe, expect, it } from 'vitest';
+import type { Deps } from '../../../src/commands/deps.ts';
+import { commandPath, findCommand, usageError } from '../../../src/commands/usage.ts';
+import { UsageError } from '../../../src/errors.ts';
+import { EXIT_MEANINGS } from '../../../src/exit-codes.ts';
+import { createProgram } from '../../../src/program.ts';
+
+function program(): { program: Command; shown: () => string } {
+  let shown = '';
+  const stream = { write: (text: string) => ((shown += text), true) };
+  const io = { stdin: process.stdin, stdout: stream, stderr: stream, env: {} };
+  const deps: Deps = {
+    io,
+    argv: [],
+    version: '0.1.0',
+    clock: { now: () => 0, sleep: () => Promise.resolve() },
+    connectCluster: () => Promise.reject(new Error('no cluster in this test')),
+    createRemote: () => Promise.reject(new Error('no node in this test')),
+  };
+  return { program: createProgram(deps, '0.1.0', () => undefined), shown: () => shown };
+}
+
+/** What a command line that cannot be meant is answered with. */
+async function complaint(argv: readonly string[]): Promise<string[]> {
+  const { program: tree } = program();
+  try {
+    await tree.parseAsync([...argv], { from: 'user' });
+  } catch (error) {
+    const usage = error instanceof CommanderError ? usageError(error, findCommand(tree, argv)) : error;
+    if (!(usage instanceof UsageError)) throw usage;
+    return [usage.message, ...(usage.next?.split('\n') ?? [])];
+  }
+  throw new Error('nothing was wrong with it');
+}
+
+describe('a command line that cannot be meant', () => {
+  it.each([
+    [['upgrade'], ['kubeos upgrade needs a spec', 'kubeos upgrade -f FILE']],
+    [
+      ['upgrade', '--nodez', 'a'],
+      ["unknown option '--nodez'", 'did you mean --nodes?', 'kubeos upgrade --help shows the flags'],
+    ],
+    [
+      ['upgrade', 'my spec.yaml'],
+      [
+        'kubeos upgrade takes no argument "my spec.yaml"',
+        "if it is the spec: kubeos upgrade -f 'my spec.yaml'",
+        'kubeos upgrade --help shows the flags',
+      ],
+    ],
+    [['upgrad'], ["unknown command 'upgrad'", 'did you mean upgrade?', 'kubeos --help shows the commands']],
+    [['logs'], ["missing required argument 'node'", 'kubeos logs --help shows the flags']],
+    [
+      ['lab', 'fault', 'a', 'b', 'c'],
+      ['kubeos lab fault takes no argument "c"', 'kubeos lab fault --help shows the flags'],
+    ],
+    [['status', '--ssh-port', 'x'], ['--ssh-port: "x" is not a whole number of at least 1']],
+    [
+      ['upgrade', '-f', 'a', '--drain-timeout', '10'],
+      ['--drain-timeout: "10" is not a duration', 'write it like 90s, 10m or 1h30m; 0 waits for ever'],
+    ],
+  ])('%j', async (argv, expected) => {
+    expect(await complaint(argv)).toEqual(expected);
+  });
+});
+
+describe('the help', () => {
+  const leaves = (command: Command): Command[] =>
+    command.commands.length === 0 ? [command] : [command, ...command.commands.flatMap(leaves)];
+  const all = leaves(program().program);
+
+  it.each(all.map((command) => [commandPath(command), command] as const))('of %s fits 80 columns', (_path, command) => {
+    let help = '';
+    command.configureOutput({ writeOut: (text) => (help += text) });
+    command.outputHelp();
+    expect(help.split('\n').filter((line) => line.length > 80)).toEqual([]);
+    expect(help).not.toContain('default: false');
+  });
+
+  it('says what every code means that a command ends with', () => {
+    for (const name of ['validate', 'plan', 'upgrade', 'rollback', 'status', 'logs']) {
+      const { program: tree, shown } = program();
+      findCommand(tree, [name]).outputHelp();
+      expect(shown(), name).toMatch(/\nExamples:\n {2}# [^\n]+\n {2}kube/);
+      expect(shown(), name).toContain(`\nExit codes:\n    0  ${EXIT_MEANINGS.get(0) ?? ''}\n`);
+    }
+    const { program: tree, shown } = program();
+    tree.outputHelp();
+    for (const [code, meaning] of EXIT_MEANINGS) expect(shown()).toContain(`${String(code).padStart(5)}  ${meaning}`);
+  });
+});
