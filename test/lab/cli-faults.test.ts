@@ -115,7 +115,7 @@ describe('a trial that fails', () => {
   it('boot-fails, unready: the node falls back, serves again (exit 5), and refuses this image until told', async () => {
     const faults = { 'worker-1': 'boot-fails', 'worker-2': 'unready' } as const;
     const done = await upgrade(faults, '--health-timeout', '4s', '--nodes', 'worker-1,worker-2');
-    expect(brief(done)).toEqual([5, 'worker-1 fell back reboot', 'worker-2 fell back reboot']);
+    expect(brief(done)).toEqual([5, 'worker-1 fell back reboot', 'worker-2 fell back prove']);
     const [panicked, sick] = [nodeOf(done, 'worker-1'), nodeOf(done, 'worker-2')];
     expect(`${panicked.what ?? ''} ${panicked.reason ?? ''}`).toMatch(/slot B was to boot, slot A came up/);
     expect(`${sick.what ?? ''} ${sick.reason ?? ''}`).toMatch(/not Ready: .*cni plugin not initialized/);

@@ -82,7 +82,7 @@ describe('Ctrl-C', () => {
       what: 'interrupted during write',
     });
     expect(nodeOf(done, 'worker-2').outcome).toBe('not started');
-    expect(done.stderr).toContain('stopping: nothing more is started');
+    expect(done.stderr).toContain('nothing more is started');
     await expectUntouched('worker-1');
     expect(holder()).toBe('');
     expect((await bed.look('worker-1')).otherSlot).toMatchObject({ content: 'dirty' });

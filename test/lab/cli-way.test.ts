@@ -10,7 +10,11 @@ const BOTH = ['worker-1', 'worker-2'];
 const AT_ONCE = ['--canary', '0', '--maxunavailable', '2'];
 
 beforeAll(async () => {
-  bed = await startCliBed({ sampleWorkload: true });
+  bed = await startCliBed();
+  bed.lab.api.addWorkload({ kind: 'DaemonSet', namespace: 'kube-system', name: 'network' });
+  bed.lab.api.addWorkload({ kind: 'Deployment', namespace: 'shop', name: 'web', replicas: 4 });
+  bed.lab.api.addBudget({ namespace: 'shop', name: 'web', maxUnavailable: 4 });
+  await bed.lab.api.settled();
 });
 
 afterAll(async () => {
