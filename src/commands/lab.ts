@@ -15,7 +15,11 @@ import {
   startInBackground,
   stopLab,
 } from '../lab/index.ts';
+import { displayOptions } from '../report/display.ts';
+import { fields } from '../report/layout.ts';
+import { penFor } from '../report/pen.ts';
 import type { Deps } from './deps.ts';
+import { shellWord } from './given-command.ts';
 import type { LabFaultFlags, LabFlags, LabStartFlags } from './option-types.ts';
 
 /** `kubeos lab start`: a lab in the background, and what to try in it. */
@@ -35,7 +39,7 @@ export async function labFault(
   flags: LabFaultFlags,
 ): Promise<ExitCode> {
   if (node === undefined || (kind === undefined && !flags.clear)) {
-    deps.io.stdout.write(kindList());
+    deps.io.stdout.write(kindList(deps));
     return EXIT.done;
   }
   if (kind !== undefined && !isFaultKind(kind)) {
@@ -101,20 +105,20 @@ function table(nodes: readonly ControlledNode[]): string {
   return `${lines.map((line) => line.trimEnd()).join('\n')}\n`;
 }
 
-function kindList(): string {
-  const width = Math.max(...FAULT_KINDS.map((kind) => kind.length));
-  const lines = FAULT_KINDS.map((kind) => {
+function kindList({ io }: Deps): string {
+  const kinds = FAULT_KINDS.map((kind) => {
     const fault = FAULTS[kind];
     const times = 'times' in fault && fault.times > 1 ? ` (${fault.times} times)` : '';
-    return `  ${kind.padEnd(width)}  ${fault.what}${times}`;
+    return { label: kind, text: `${fault.what}${times}` };
   });
-  return `What can go wrong on a node of the lab:\n${lines.join('\n')}\n\nkubeos lab fault NODE KIND [--clear]\n`;
+  const lines = fields(kinds, 2, penFor(displayOptions(io.env, io.stdout)));
+  return `What can go wrong on a node of the lab:\n${lines.join('\n')}\n\nSet one: kubeos lab fault NODE KIND\nUndo it: kubeos lab fault NODE [KIND] --clear\n`;
 }
 
 function whatToTry(dir: string, workers: number): string {
-  const spec = `${dir}/upgrade-disk.yaml`;
+  const spec = shellWord(`${dir}/upgrade-disk.yaml`);
   const steps = [
-    `. ${dir}/env`,
+    `. ${shellWord(`${dir}/env`)}`,
     'kubeos status',
     `kubeos plan -f ${spec}`,
     `kubeos lab fault worker-${Math.min(3, workers)} boot-fails`,
