@@ -45,20 +45,24 @@ interface Run {
   id: string;
   signals: StopSignals;
   progress: ProgressReport;
+  /** Before the work a stop needs no explanation; after it, nobody waits for news any more. */
+  phase: 'planning' | 'at work' | 'over';
 }
 
 /** Plans a rollout, shows the plan, asks where there is someone to ask, carries it out and prints the result. */
 export async function rollOut(deps: Deps, flags: RunFlags, request: RolloutRequest): Promise<ExitCode> {
   const { colour, ascii, mode } = displayOptions(deps.io.env, deps.io.stderr, { ascii: flags.ascii });
   const progress = await createReport({ stream: deps.io.stderr, clock: deps.clock, colour, ascii, mode });
+  const notice = (message: string, node?: string): void => {
+    if (run.phase === 'over') return;
+    progress.event({ at: deps.clock.now(), type: 'notice', message, ...(node === undefined ? {} : { node }) });
+  };
   const signals = listenForSignals((_signal, count) => {
-    const message = count === 1 ? STOPPING : 'stopping at once, where things stand';
-    progress.event({ at: deps.clock.now(), type: 'notice', message });
+    if (run.phase === 'at work') notice(count === 1 ? STOPPING : 'stopping at once, where things stand');
   });
-  const run: Run = { deps, flags, request, id: newRunId(deps.clock.now()), signals, progress };
+  const id = newRunId(deps.clock.now());
+  const run: Run = { deps, flags, request, id, signals, progress, phase: 'planning' };
   try {
-    const notice = (message: string, node?: string) =>
-      progress.event({ at: deps.clock.now(), type: 'notice', message, ...(node === undefined ? {} : { node }) });
     const paused = <T>(task: () => Promise<T>): Promise<T> => progress.paused(task);
     return await withConnections(deps, flags, { notice, paused }, (connections) => inSteps(run, connections));
   } finally {
@@ -89,8 +93,10 @@ async function inSteps(run: Run, connections: Connections): Promise<ExitCode> {
     onWaiting: (_holder: unknown, atMostMs: number) =>
       progress.activity(`waiting up to ${Math.ceil(atMostMs / 1000)}s to see whether the lock's holder is alive`),
   };
+  run.phase = 'at work';
   const result = await carryOut(ports, plan, holder, runOptions(run), signals);
   progress.stop();
+  run.phase = 'over';
   return printResult(run, result, logs.problem === undefined ? { logDir: logs.dir } : {});
 }
 
