@@ -1,24 +1,7 @@
-import type { Clock, Report } from '../rollout/ports.ts';
-import type { Display, OutputStream, ProgressMode } from './display.ts';
+import type { ProgressReport, ReportOptions } from './progress-types.ts';
+import { quietly } from './quietly.ts';
 import { penFor } from './pen.ts';
 import { PlainReport } from './plain-report.ts';
-
-export interface ReportOptions extends Pick<Display, 'colour' | 'ascii'> {
-  /** Progress goes to standard error, so that results can be piped. */
-  stream: OutputStream;
-  clock: Pick<Clock, 'now'>;
-  mode: ProgressMode;
-}
-
-/** The Report port, with what the composition root needs around it. Nothing here throws. */
-export interface ProgressReport extends Report {
-  /** What goes on before the rollout, where no events are: `reading 7 nodes`; undefined: it is over. */
-  activity(text: string | undefined): void;
-  /** Takes the frame away for as long as someone is asked something. */
-  paused<T>(task: () => Promise<T>): Promise<T>;
-  /** Takes the frame away for good and gives the cursor back. To be called however the run ends. */
-  stop(): void;
-}
 
 /** How often lines are due to be looked for that no event brings. */
 const TICK_MS = 1000;
@@ -52,13 +35,4 @@ function plainReport({ stream, clock, colour, ascii }: ReportOptions): ProgressR
     paused: (task) => task(),
     stop: () => clearInterval(timer),
   };
-}
-
-/** A terminal that went away must not end the run: its nodes are still on their way. */
-export function quietly(write: () => unknown): void {
-  try {
-    write();
-  } catch {
-    // Nobody is left to be told.
-  }
 }

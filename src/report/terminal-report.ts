@@ -7,7 +7,8 @@ import { hanging } from './layout.ts';
 import { penFor, type Pen } from './pen.ts';
 import { Progress } from './progress.ts';
 import { finishedText, isGood, nameColumn } from './progress-text.ts';
-import { quietly, type ProgressReport, type ReportOptions } from './progress-report.ts';
+import type { ProgressReport, ReportOptions } from './progress-types.ts';
+import { quietly } from './quietly.ts';
 import { cursorStream, reflowedRows } from './terminal-stream.ts';
 import { truncate } from './text.ts';
 

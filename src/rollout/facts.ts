@@ -147,3 +147,15 @@ export interface NodeJournal {
   /** Seconds since 1970, on the node's clock, of the last change. */
   updatedAt: number;
 }
+
+/** What a node is about to become; written to its journal before anything else. */
+export interface Assignment {
+  operation: Operation;
+  version: string;
+  /** The OS version that the node runs now. */
+  replaced: string;
+  from: Slot;
+  target: Slot;
+  /** 64 lower-case hex digits; empty for a rollback. */
+  sha256: string;
+}

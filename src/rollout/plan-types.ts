@@ -1,5 +1,5 @@
-import type { Assignment, DrainForecast, DrainOptions } from './ports.ts';
-import type { Operation, Slot } from './facts.ts';
+import type { DrainForecast, DrainOptions } from './drain-types.ts';
+import type { Assignment, Operation, Slot } from './facts.ts';
 import type { Step } from './steps.ts';
 
 /** Something that stands in the way, or that the reader should know, with its mending. */

@@ -6,57 +6,14 @@
  * reason as soon as it safely can and leaves nothing of its own running. Failures that are expected reject with a
  * KubeosError; anything else is a bug.
  */
-import type { ClusterNode, NodeJournal, NodeObservation, NodeRecord, Operation, Slot } from './facts.ts';
+import type { Assignment, ClusterNode, NodeJournal, NodeObservation, NodeRecord, Slot } from './facts.ts';
+import type { DrainForecast, DrainOptions, DrainProgress } from './drain-types.ts';
 import type { RolloutEvent } from './events.ts';
 
+export type { Assignment } from './facts.ts';
+export type { DrainForecast, DrainObstacle, DrainOptions, DrainProgress } from './drain-types.ts';
+
 // ---------------------------------------------------------------------------------------------------- the cluster
-
-export interface DrainOptions {
-  /** Milliseconds; 0 waits for ever. */
-  timeoutMs: number;
-  /** Seconds for each pod to end; -1 leaves it to the pod. */
-  gracePeriodSeconds: number;
-  /** Also evict pods that no controller will bring back. */
-  force: boolean;
-  /** Also evict pods with emptyDir volumes, whose data is lost. */
-  deleteEmptyDirData: boolean;
-  /** Delete instead of evict, which passes over PodDisruptionBudgets. */
-  disableEviction: boolean;
-  /** Only pods that match this label selector are drained. */
-  podSelector?: string;
-}
-
-/** One thing that a drain will meet. */
-export interface DrainObstacle {
-  kind: 'bare-pod' | 'empty-dir' | 'budget-never' | 'budget-now' | 'finalizer' | 'terminating';
-  /** `certain`: the drain will fail. `waits`: it may pass within the drain's timeout. */
-  verdict: 'certain' | 'waits';
-  /** namespace/name */
-  pod: string;
-  /** What owns the pod, as `ReplicaSet shop/web-5d4f`; missing for a bare pod. */
-  owner?: string;
-  /** namespace/name of the PodDisruptionBudget, for the budget kinds. */
-  budget?: string;
-  /** What stands in the way, with the budget's numbers: one sentence. */
-  message: string;
-  /** How to get past it. */
-  remedy: string;
-}
-
-export interface DrainForecast {
-  /** How many pods the drain will evict. DaemonSet, mirror and finished pods do not count. */
-  pods: number;
-  obstacles: readonly DrainObstacle[];
-}
-
-export interface DrainProgress {
-  podsLeft: number;
-  podsAtStart: number;
-  /** The first pod that is waited for, namespace/name. */
-  waitingFor?: string;
-  /** Why it is waited for: `budget shop/db allows 0`, `terminating since 48s`. */
-  because?: string;
-}
 
 export interface LockRequest {
   run: string;
@@ -180,18 +137,6 @@ export interface Cluster {
 export interface Authority {
   run: string;
   token: number;
-}
-
-/** What a node is about to become; written to its journal before anything else. */
-export interface Assignment {
-  operation: Operation;
-  version: string;
-  /** The OS version that the node runs now. */
-  replaced: string;
-  from: Slot;
-  target: Slot;
-  /** 64 lower-case hex digits; empty for a rollback. */
-  sha256: string;
 }
 
 export interface DiskArtifact {

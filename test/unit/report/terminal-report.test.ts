@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { createReport, type ProgressReport } from '../../../src/report/progress-report.ts';
+import { createReport } from '../../../src/report/progress-report.ts';
+import type { ProgressReport } from '../../../src/report/progress-types.ts';
 import { cursorStream } from '../../../src/report/terminal-stream.ts';
 import type { RolloutEvent } from '../../../src/rollout/events.ts';
 import { entry, event, GIB, MIB, nodeResult, plan, rolloutResult, RUN, screen, upgraded } from './fixtures.ts';
