@@ -109,6 +109,7 @@ export class BudgetGate {
     const { clock, waitMs } = this.#options;
     let since: number | undefined;
     let queued = false;
+    let told = false;
     for (;;) {
       signal.throwIfAborted();
       if (this.#hasRoomFor(node, taken)) {
@@ -121,8 +122,13 @@ export class BudgetGate {
         if (!queued) onQueued?.();
         queued = true;
         since = undefined;
+        told = false;
       } else {
-        if (since === undefined) this.#options.onWaiting(this.eatenBy());
+        // Not at the first look: the watch may not show yet that the node before is back in service.
+        if (since !== undefined && !told) {
+          told = true;
+          this.#options.onWaiting(this.eatenBy());
+        }
         since ??= clock.now();
         if (waitMs > 0 && clock.now() - since >= waitMs) throw this.#exhausted(waitMs);
       }

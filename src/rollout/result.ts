@@ -1,12 +1,16 @@
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import type { NodeResult } from './events.ts';
 import type { Finding, Plan } from './plan-types.ts';
+import type { Outcome } from './steps.ts';
 
 /** How a run ended, apart from its nodes. */
 export interface RunEnd {
   interrupted: boolean;
   lockLost: boolean;
 }
+
+/** The ends that count as failures, for --max-failures and for people. */
+export const FAILURES: ReadonlySet<Outcome> = new Set(['failed', 'fell back', 'needs hands']);
 
 /** The exit code of a run; where several fit: 130, 6, 5, 3. */
 export function exitForResults(results: readonly NodeResult[], end: RunEnd): ExitCode {

@@ -12,7 +12,7 @@ import { runNode } from './node-run.ts';
 import { unlessAborted, untilApiAnswers } from './patience.ts';
 import type { Plan, PlanEntry } from './plan-types.ts';
 import type { HeldLock } from './ports.ts';
-import { exitForResults, notStarted, resultsOfPlan } from './result.ts';
+import { FAILURES, exitForResults, notStarted, resultsOfPlan } from './result.ts';
 
 /**
  * Does what the plan says, under a lock that is held already, and tells of it by events. Nothing that goes wrong on a
@@ -238,4 +238,3 @@ class Rollout {
 const ANNOTATED_AT_ONCE = 16;
 const LOCK_LOST = 'the lock was lost';
 const SUCCESSES: ReadonlySet<string> = new Set(['upgraded', 'rolled back']);
-const FAILURES: ReadonlySet<string> = new Set(['failed', 'fell back', 'needs hands']);

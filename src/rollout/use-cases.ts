@@ -1,10 +1,11 @@
 import { EXIT } from '../exit-codes.ts';
+import { newSince, withinAgreed } from './agreed.ts';
 import type { RolloutPorts, RunOptions, RunSignals } from './context.ts';
 import type { RolloutResult } from './events.ts';
 import { exitForPlan } from './plan-exit.ts';
 import type { Plan } from './plan-types.ts';
 import type { HeldLock, LockRequest } from './ports.ts';
-import { notStarted, resultsOfPlan } from './result.ts';
+import { FAILURES, notStarted, resultsOfPlan } from './result.ts';
 import { runRollout } from './rollout.ts';
 
 /** What the lock says of a run that carries out this plan: `upgrade to KubeOS 2.0.0`. */
@@ -22,16 +23,17 @@ export async function executePlan(
   signals: RunSignals,
 ): Promise<RolloutResult> {
   if (!hasWork(plan)) return resultWithoutWork(plan, options.run);
-  let done = 0;
-  lock.describe(progress(plan, done));
+  const ended = { well: 0, badly: 0 };
+  lock.describe(progress(plan, ended));
   const telling: RolloutPorts = {
     ...ports,
     report: {
       event: (event) => {
         ports.report.event(event);
         if (event.type !== 'node-done') return;
-        done++;
-        lock.describe(progress(plan, done));
+        if (FAILURES.has(event.result.outcome)) ended.badly++;
+        else if (event.result.outcome !== 'not started') ended.well++;
+        lock.describe(progress(plan, ended));
       },
     },
   };
@@ -40,10 +42,20 @@ export async function executePlan(
 
 const LAST_WORD_MS = 2000;
 
-/** Takes the lock, carries the plan out, gives the lock back whatever happens. */
+/** What was shown, and how to plan the same request anew. */
+export interface Agreed {
+  plan: Plan;
+  /** Called once the lock is held: from then on no other run changes the nodes. */
+  replan: () => Promise<Plan>;
+}
+
+/**
+ * Takes the lock, plans anew, carries out what is still to be done of the plan that was shown, gives the lock back
+ * whatever happens. Where the new plan refuses, or leads to another version, nothing is changed (exit 4).
+ */
 export async function carryOut(
   ports: RolloutPorts,
-  plan: Plan,
+  { plan, replan }: Agreed,
   holder: Omit<LockRequest, 'run' | 'what'>,
   options: RunOptions,
   signals: RunSignals,
@@ -52,7 +64,12 @@ export async function carryOut(
   const waiting = AbortSignal.any([signals.graceful, signals.hard]);
   const lock = await ports.cluster.acquireLock({ ...holder, run: options.run, what: whatOf(plan) }, waiting);
   try {
-    return await executePlan(ports, plan, lock, options, signals);
+    const fresh = await replan();
+    for (const node of newSince(plan, fresh)) {
+      const message = 'needs the change only since the plan was shown: it is left as it is';
+      ports.report.event({ at: ports.clock.now(), type: 'notice', node, message });
+    }
+    return await executePlan(ports, withinAgreed(plan, fresh), lock, options, signals);
   } finally {
     // A second signal stops at once: an API that is slow or away must not hold the process.
     const patience = signals.hard.aborted ? [ports.clock.sleep(LAST_WORD_MS)] : [];
@@ -82,4 +99,5 @@ export function resultWithoutWork(plan: Plan, run: string): RolloutResult {
   };
 }
 
-const progress = (plan: Plan, done: number): string => `${whatOf(plan)}, ${done} of ${plan.entries.length} nodes done`;
+const progress = (plan: Plan, { well, badly }: { well: number; badly: number }): string =>
+  `${whatOf(plan)}, ${well} of ${plan.entries.length} nodes done${badly === 0 ? '' : `, ${badly} failed`}`;

@@ -83,6 +83,16 @@ describe('the budget gate', () => {
     await clock.run(waiting);
   });
 
+  test('a wait that is over at the next look is not told', async () => {
+    const { clock, gate, set, waits } = setUp(1);
+    set('d', { cordoned: true });
+    const waiting = gate.admit('a', signal);
+    await clock.pass(500);
+    set('d', {});
+    await clock.run(waiting);
+    expect(waits).toEqual([]);
+  });
+
   test('0 waits for ever', async () => {
     const { clock, gate, set } = setUp(1, 0);
     set('d', { ready: false });
