@@ -15,6 +15,8 @@ export interface DialOptions {
   /** A stream through a jump host; missing: a TCP connection of its own. */
   through?: Duplex;
   readyTimeoutMs: number;
+  /** Aborted when no connection is wanted any more, with the ConnectError that says so. */
+  ending: AbortSignal;
   keepalive: { intervalMs: number; countMax: number };
 }
 
@@ -23,8 +25,10 @@ export interface DialOptions {
  * `host-key-changed`, `login-refused`, `unreachable`, `timeout` or `protocol`.
  */
 export async function dial(options: DialOptions): Promise<Connection> {
-  const { target, auth, hostKeys } = options;
+  const { target, auth, hostKeys, ending } = options;
   const knownTypes = await hostKeys.knownTypes(target.hostKey);
+  if (ending.aborted) options.through?.destroy();
+  ending.throwIfAborted();
   const client = new ssh2.Client();
   const state: DialState = { phase: 'connect', methodsLeft: [] };
   return new Promise((resolve, reject) => {
@@ -34,6 +38,7 @@ export async function dial(options: DialOptions): Promise<Connection> {
       if (settled) return;
       settled = true;
       clearTimeout(timer);
+      ending.removeEventListener('abort', end);
       finish();
     };
     const fail = (error: ConnectError) =>
@@ -42,6 +47,8 @@ export async function dial(options: DialOptions): Promise<Connection> {
         options.through?.destroy();
         reject(error);
       });
+    const end = () => fail(ending.reason as ConnectError);
+    ending.addEventListener('abort', end);
     const timer = setTimeout(() => fail(timedOut(target, state, options.readyTimeoutMs)), options.readyTimeoutMs);
     watch(client, state, target, auth, fail);
     client.on('ready', () => settle(() => resolve(new Connection(client, target.shown, target.credentials.user))));

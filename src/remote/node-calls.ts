@@ -34,11 +34,17 @@ export class NodeCalls {
   readonly #clock: Clock;
   readonly #notice: (message: string, node?: string) => void;
   readonly #reached = new Set<string>();
+  readonly #closing = new AbortController();
 
   constructor(pool: ConnectionPool, clock: Clock, notice: (message: string, node?: string) => void) {
     this.#pool = pool;
     this.#clock = clock;
     this.#notice = notice;
+  }
+
+  /** Ends every wait for a node that is away, and lets none begin: there are no connections any more. */
+  close(): void {
+    this.#closing.abort(new ConnectError('kubeos has ended its SSH connections', 'lost'));
   }
 
   /** Runs a script and resolves to its answers. Rejects with ConnectError or the KubeosError of its exit code. */
@@ -55,6 +61,8 @@ export class NodeCalls {
   ): Promise<string> {
     const piece = composeCall(LIBRARY, STEP_SCRIPTS[script], args);
     const step = options.step ?? script;
+    const { signal } = options;
+    const waiting = signal === undefined ? this.#closing.signal : AbortSignal.any([signal, this.#closing.signal]);
     let awaySince: number | undefined;
     for (let attempt = 0; ; attempt++) {
       try {
@@ -64,7 +72,7 @@ export class NodeCalls {
       } catch (error) {
         awaySince = this.#excuse(error, node.name, step, options.patienceMs, awaySince);
       }
-      await this.#clock.sleep(BACKOFF_MS[Math.min(attempt, BACKOFF_MS.length - 1)] ?? 0, options.signal);
+      await this.#clock.sleep(BACKOFF_MS[Math.min(attempt, BACKOFF_MS.length - 1)] ?? 0, waiting);
     }
   }
 
@@ -72,7 +80,8 @@ export class NodeCalls {
   #excuse(error: unknown, node: string, step: string, patienceMs: number, awaySince?: number): number {
     if (!(error instanceof ConnectError)) throw error;
     const here = located(error, node, step);
-    if (!isPassing(error) || !this.#reached.has(node) || patienceMs === 0) throw here;
+    const isOver = this.#closing.signal.aborted || patienceMs === 0;
+    if (isOver || !isPassing(error) || !this.#reached.has(node)) throw here;
     if (awaySince === undefined) this.#notice(`SSH is away and tried again: ${error.reason ?? error.message}`, node);
     const since = awaySince ?? this.#clock.now();
     if (this.#clock.now() - since >= patienceMs) throw givenUp(here, patienceMs);

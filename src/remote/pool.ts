@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { ConnectError } from '../errors.ts';
 import type { ClusterNode } from '../rollout/facts.ts';
@@ -21,6 +22,7 @@ const CONFIG_LIMIT = 8;
 const ENDED = 'kubeos has ended its SSH connections';
 const BUSY_ATTEMPTS = 4;
 const BUSY_WAIT_MS = 400;
+const CLOSE_WITHIN_MS = 3000;
 
 /** One long-lived connection per node and per jump host; connections are made at most `connectLimit` at a time. */
 export class ConnectionPool {
@@ -33,7 +35,7 @@ export class ConnectionPool {
   readonly #asking = pLimit(CONFIG_LIMIT);
   readonly #connections = new Map<string, Promise<Connection>>();
   readonly #targets = new Map<string, Promise<Target>>();
-  #closed = false;
+  readonly #ending = new AbortController();
 
   constructor(settings: RemoteSettings, clock: Clock, notice: (message: string) => void) {
     this.#settings = settings;
@@ -71,16 +73,21 @@ export class ConnectionPool {
     await connection?.end();
   }
 
-  /** Ends every connection; none is made any more. */
+  /** Ends every connection, those in the making too, within a few seconds; none is made any more. */
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#ending.abort(new ConnectError(ENDED, 'lost'));
     const ending = [...this.#connections.values()].map(async (connecting) => {
       const connection = await connecting.catch(() => undefined);
       await connection?.end();
     });
     this.#connections.clear();
-    await Promise.all(ending);
-    await this.#config.close();
+    // One in the making may wait for an agent, or for a passphrase.
+    const patience = pause(CLOSE_WITHIN_MS, undefined, { ref: false });
+    await Promise.race([Promise.all([...ending, this.#config.close()]), patience]);
+  }
+
+  get #closed(): boolean {
+    return this.#ending.signal.aborted;
   }
 
   get #readyTimeoutMs(): number {
@@ -119,7 +126,7 @@ export class ConnectionPool {
         // A server closes connections early when too many are in the making (MaxStartups).
         if (!(error instanceof ClosedEarlyError) || attempt >= BUSY_ATTEMPTS || this.#closed) throw error;
       }
-      await this.#clock.sleep(BUSY_WAIT_MS * attempt);
+      await this.#clock.sleep(BUSY_WAIT_MS * attempt, this.#ending.signal);
     }
   }
 
@@ -166,6 +173,7 @@ export class ConnectionPool {
       hostKeys: this.#hostKeys,
       ...(through !== undefined && { through }),
       readyTimeoutMs,
+      ending: this.#ending.signal,
       keepalive: this.#settings.keepalive ?? KEEPALIVE,
     });
     // Ended meanwhile: nothing may stay open behind.

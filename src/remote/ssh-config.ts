@@ -49,6 +49,7 @@ export class SshConfig {
   readonly #options: SshConfigOptions;
   #folder: Promise<string> | undefined;
   #working: Promise<boolean> | undefined;
+  readonly #closing = new AbortController();
 
   constructor(options: SshConfigOptions) {
     this.#options = options;
@@ -57,7 +58,9 @@ export class SshConfig {
   /** Resolves to undefined where no working `ssh` is installed. Rejects with ConnectError where ssh refuses its files. */
   async ask(kind: 'node' | 'jump host', question: HostQuestion): Promise<HostConfig | undefined> {
     this.#working ??= this.#findSsh();
-    if (!(await this.#working)) return undefined;
+    const working = await this.#working;
+    if (this.#closing.signal.aborted) throw new ConnectError('ssh_config is not read any more', 'lost');
+    if (!working) return undefined;
     this.#folder ??= this.#writeFiles();
     const file = join(await this.#folder, kind === 'node' ? 'node' : 'jump');
     const args = [
@@ -75,8 +78,9 @@ export class SshConfig {
     });
   }
 
-  /** Removes the temporary files. */
+  /** Ends what is being asked, and removes the temporary files. */
   async close(): Promise<void> {
+    this.#closing.abort();
     const folder = await this.#folder?.catch(() => undefined);
     this.#folder = undefined;
     if (folder !== undefined) await rm(folder, { recursive: true, force: true });
@@ -84,7 +88,7 @@ export class SshConfig {
 
   async #findSsh(): Promise<boolean> {
     const answer = await this.#run(['-V']);
-    if (answer.code === 0) return true;
+    if (answer.code === 0 || this.#closing.signal.aborted) return true;
     this.#options.note('no working ssh on this machine: ssh_config is not read, only flags and the hosts file count');
     return false;
   }
@@ -108,11 +112,17 @@ export class SshConfig {
   #run(args: readonly string[]): Promise<{ code: number | undefined; stdout: string; stderr: string }> {
     // ssh_config may run commands of its own (Match exec): the passphrase is not for them.
     const env = { ...this.#options.environment, LC_ALL: 'C', KUBEOS_SSH_PASSPHRASE: undefined };
+    const { signal } = this.#closing;
     return new Promise((done) => {
-      const child = execFile('ssh', args, { env, timeout: TIMEOUT_MS, encoding: 'utf8' }, (error, stdout, stderr) => {
-        const code = error === null ? 0 : typeof error.code === 'number' ? error.code : undefined;
-        done({ code, stdout, stderr });
-      });
+      const child = execFile(
+        'ssh',
+        args,
+        { env, timeout: TIMEOUT_MS, signal, encoding: 'utf8' },
+        (error, stdout, stderr) => {
+          const code = error === null ? 0 : typeof error.code === 'number' ? error.code : undefined;
+          done({ code, stdout, stderr });
+        },
+      );
       // Nothing may ask on the terminal here.
       child.stdin?.end();
     });

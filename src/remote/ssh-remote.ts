@@ -35,12 +35,15 @@ export class SshRemote implements Remote {
   readonly #patience: Patience;
   readonly #notice: (message: string, node?: string) => void;
   readonly #notes = new Set<string>();
+  #closed = false;
   readonly #assignments = new Map<string, Assignment>();
 
   constructor(settings: RemoteSettings, hooks: RemoteHooks & { clock: Clock }) {
     this.#clock = hooks.clock;
     this.#patience = { ...DEFAULT_PATIENCE, ...settings.patience };
-    this.#notice = (message, node) => hooks.notice?.(message, node);
+    this.#notice = (message, node) => {
+      if (!this.#closed) hooks.notice?.(message, node);
+    };
     this.#pool = new ConnectionPool(settings, hooks.clock, (message) => {
       this.#notes.add(message);
       this.#notice(message);
@@ -53,9 +56,14 @@ export class SshRemote implements Remote {
     return [...this.#notes];
   }
 
-  /** Ends every connection. What runs detached on the nodes goes on. */
-  disconnect(): Promise<void> {
-    return this.#pool.close();
+  /**
+   * Ends every connection, and every wait for one, within a few seconds. What runs detached on the nodes goes on. No
+   * notice comes any more: the result has been told.
+   */
+  async disconnect(): Promise<void> {
+    this.#closed = true;
+    this.#calls.close();
+    await this.#pool.close();
   }
 
   async observe(node: ClusterNode, signal?: AbortSignal): Promise<NodeObservation> {

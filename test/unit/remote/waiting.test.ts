@@ -115,6 +115,44 @@ describe('a long step', () => {
   });
 });
 
+describe('once the connections are ended', () => {
+  it('nothing waits for a node any more, be it at work, waiting or about to be ended', async () => {
+    const stop = new AbortController();
+    const { tools, called, clock } = stage((script) => {
+      if (script === 'launch') return 'state=started';
+      stop.abort(new Error('stopped'));
+      tools.calls.close();
+      return LOST;
+    });
+    await expect(runJob(tools, node, job, () => undefined, stop.signal)).rejects.toThrow('stopped');
+    expect(called).toEqual(['launch', 'poll', 'end-job']);
+    expect(clock.now()).toBeLessThan(1000);
+  });
+
+  it('a wait that has begun ends too, though its caller had no way to end it', async () => {
+    const { calls, asleep } = sleeper();
+    const call = calls.call(node, 'observe', {}, { patienceMs: 60_000 });
+    await asleep;
+    calls.close();
+    await expect(call).rejects.toMatchObject({ failure: 'lost', message: 'kubeos has ended its SSH connections' });
+  });
+});
+
+/** Calls to a node that answered once, under a clock whose sleepers wake by their signals alone. */
+function sleeper() {
+  let tell: () => void;
+  const asleep = new Promise<void>((resolve) => (tell = resolve));
+  const sleep = (_ms: number, signal?: AbortSignal): Promise<void> => {
+    tell();
+    return new Promise((_resolve, reject) => {
+      signal?.addEventListener('abort', () => reject(signal.reason as Error));
+    });
+  };
+  const run = () => Promise.reject(LOST);
+  const pool = { get: () => Promise.resolve({ user: 'root', shown: 'root@node', run }) } as unknown as ConnectionPool;
+  return { calls: new NodeCalls(pool, { now: () => 0, sleep }, () => undefined), asleep };
+}
+
 describe('a short call', () => {
   it('fails at once where the node was never reached', async () => {
     const { tools } = stage(() => REFUSED);
