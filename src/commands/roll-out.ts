@@ -77,7 +77,8 @@ async function inSteps(run: Run, connections: Connections): Promise<ExitCode> {
   const { deps, flags, request, progress, signals } = run;
   progress.activity('reading the cluster and its nodes');
   const own = await withOwnNode(deps, connections.cluster, request);
-  const plan = await gatherPlan(connections, own, AbortSignal.any([signals.graceful, signals.hard]));
+  const stopped = AbortSignal.any([signals.graceful, signals.hard]);
+  const plan = await gatherPlan(connections, own, stopped);
   progress.activity(undefined);
   if (!hasWork(plan)) return printIdle(run, plan);
   showPlan(run, await withLockNote(plan, connections.cluster), deps.io.stderr);
@@ -94,7 +95,8 @@ async function inSteps(run: Run, connections: Connections): Promise<ExitCode> {
       progress.activity(`waiting up to ${Math.ceil(atMostMs / 1000)}s to see whether the lock's holder is alive`),
   };
   run.phase = 'at work';
-  const result = await carryOut(ports, plan, holder, runOptions(run), signals);
+  const replan = (): Promise<Plan> => gatherPlan(connections, own, stopped, plan);
+  const result = await carryOut(ports, { plan, replan }, holder, runOptions(run), signals);
   progress.stop();
   run.phase = 'over';
   return printResult(run, result, logs.problem === undefined ? { logDir: logs.dir } : {});

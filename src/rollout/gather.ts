@@ -8,11 +8,17 @@ import type { Plan } from './plan-types.ts';
 import type { Cluster, Remote } from './ports.ts';
 import { selectNodes } from './selection.ts';
 
-/** Reads everything that a plan is made of, and makes it. Changes nothing. */
+/**
+ * Reads everything that a plan is made of, and makes it. Changes nothing.
+ * @param shown the plan of the same request that was made before: then it is quick about what that one has settled. Its
+ *   forecasts hold (each node's drain is forecast once more before its write), and a node that did not answer then is
+ *   not waited for again.
+ */
 export async function gatherPlan(
   ports: { cluster: Cluster; remote: Remote },
   request: RolloutRequest,
   signal?: AbortSignal,
+  shown?: Plan,
 ): Promise<Plan> {
   const { cluster, remote } = ports;
   const missingRights = await cluster.missingRights(request.rights, request.drain);
@@ -21,29 +27,35 @@ export async function gatherPlan(
   const { selected } = selectNodes(nodes, request.selection, request.goal.version);
   const [osResources, observed] = await Promise.all([
     cluster.osResources(),
-    observeAll(remote, selected, signal, 'wait for boots'),
+    observeAll(remote, selected, signal, (node) => !wasAway(shown, node)),
   ]);
   const facts = { request, nodes, observed };
-  const toDrain = nodesToDrain(facts);
-  const forecasts = toDrain.length === 0 ? new Map() : await cluster.forecastDrains(toDrain, request.drain);
+  const known = new Map(shown?.entries.map(({ node, drain }) => [node, drain]));
+  const toDrain = shown === undefined ? nodesToDrain(facts) : [];
+  const forecasts = toDrain.length === 0 ? known : await cluster.forecastDrains(toDrain, request.drain);
   return assemblePlan({ ...facts, forecasts, osResources, missingRights });
 }
+
+const wasAway = (shown: Plan | undefined, name: string): boolean =>
+  shown?.notStarted.some(({ node, unreachable }) => node === name && unreachable) === true;
 
 /** More are never asked at once; the adapter has its own limit on new connections. */
 const OBSERVED_AT_ONCE = 64;
 
 /**
  * Asks every node where it stands; one that cannot be asked is told by its error.
- * @param patience whether to wait for nodes that a run has just rebooted
+ * @param patience whether to wait for a node that a run has just rebooted; else none is waited for
  */
 export async function observeAll(
   remote: Remote,
   nodes: readonly ClusterNode[],
   signal?: AbortSignal,
-  patience?: 'wait for boots',
+  patience: (node: string) => boolean = () => false,
 ): Promise<ReadonlyMap<string, NodeObservation | KubeosError>> {
   const limit = pLimit(OBSERVED_AT_ONCE);
-  const answers = await Promise.all(nodes.map((node) => limit(() => observeOne(remote, node, signal, patience))));
+  const answers = await Promise.all(
+    nodes.map((node) => limit(() => observeOne(remote, node, signal, patience(node.name)))),
+  );
   signal?.throwIfAborted();
   return new Map(answers);
 }
@@ -52,11 +64,11 @@ async function observeOne(
   remote: Remote,
   node: ClusterNode,
   signal: AbortSignal | undefined,
-  patience: 'wait for boots' | undefined,
+  patient: boolean,
 ): Promise<[string, NodeObservation | KubeosError]> {
   const ask = (): Promise<NodeObservation> => remote.observe(node, signal);
   try {
-    return [node.name, await (patience === undefined ? ask() : despiteItsReboot(remote, node, signal, ask))];
+    return [node.name, await (patient ? despiteItsReboot(remote, node, signal, ask) : ask())];
   } catch (error) {
     return [node.name, error instanceof KubeosError ? error : bug(error, node.name)];
   }

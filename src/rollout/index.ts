@@ -8,4 +8,4 @@ export { exitForPlan } from './plan-exit.ts';
 export type { Finding, Plan, PlanEntry } from './plan-types.ts';
 export { artifactOf, requestForRollback, requestForSpec, type RequestOptions } from './requests.ts';
 export type { Selection, SelectionOptions } from './selection.ts';
-export { carryOut, hasWork } from './use-cases.ts';
+export { carryOut, hasWork, type Agreed } from './use-cases.ts';

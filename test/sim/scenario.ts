@@ -15,6 +15,8 @@ export interface Command {
   request?: Partial<RolloutRequest>;
   /** Called at every breath of the run. */
   onBreath?: (client: SimClient, count: number, doing: string, stop: Stop) => void;
+  /** Called while the plan is read, before the lock is taken. */
+  onShown?: () => void;
   rebootTimeoutMs?: number;
   healthTimeoutMs?: number;
   budgetWaitMs?: number;
@@ -98,9 +100,12 @@ async function work(client: SimClient, request: RolloutRequest, command: Command
       : {}),
   };
   try {
-    ran.plan = await gatherPlan(ports, request);
+    const plan = await gatherPlan(ports, request);
+    ran.plan = plan;
     const signals = { graceful: stop.graceful.signal, hard: stop.hard.signal };
-    ran.result = await carryOut(ports, ran.plan, { holder: client.name }, options, signals);
+    command.onShown?.();
+    const replan = (): Promise<Plan> => gatherPlan(ports, request, undefined, plan);
+    ran.result = await carryOut(ports, { plan, replan }, { holder: client.name }, options, signals);
   } catch (error) {
     ran.error = error;
   }
