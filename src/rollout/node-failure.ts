@@ -1,6 +1,7 @@
 import { ConnectError } from '../errors.ts';
 import type { NodeResult } from './events.ts';
-import { leftCordoned, lockIsLost, release, trouble, troubleOf, type Trouble } from './node-ends.ts';
+import { DrainForecastError } from './node-prepare.ts';
+import { LEFT_CORDONED, leftCordoned, lockIsLost, release, trouble, troubleOf, type Trouble } from './node-ends.ts';
 import { despiteCuts } from './patience.ts';
 import type { Trip, TripPhase } from './trip.ts';
 
@@ -14,7 +15,9 @@ export async function endFailed(trip: Trip, error: unknown): Promise<NodeResult>
     if (lockIsLost(trip, error)) return await leave(trip, lostLock(trip));
     if (trip.context.signals.hard.aborted) return await leave(trip, found);
     if (!trip.stood) return await endUnseen(trip, found);
-    if (trip.phase === 'before') return await abort(trip, found);
+    // Nothing failed: it is known beforehand what would, so that it does not count as a failure either.
+    if (error instanceof DrainForecastError) delete trip.step;
+    if (trip.phase === 'before') return await abort(trip, found, outcomeOf(error));
     if (trip.phase === 'arming' || trip.phase === 'armed') return await disarm(trip, found);
     return await needsHands(trip, found, SITUATION[trip.phase]);
   } catch (problem) {
@@ -36,12 +39,18 @@ function describe(trip: Trip, error: unknown): Trouble {
   return { ...troubleOf(error), unreachable: error instanceof ConnectError };
 }
 
-const lostLock = (trip: Trip): Trouble => ({
-  what: `another run took the lock over${trip.step === undefined ? '' : ` during ${trip.step}`}`,
-  reason: 'nothing more may be changed without it; the node is left where it stands',
-  next: 'see what the other run does (kubeos status); it, or the same command given again, carries the node on',
-  logTail: [],
-});
+const outcomeOf = (error: unknown): 'not started' | 'failed' =>
+  error instanceof DrainForecastError ? 'not started' : 'failed';
+
+function lostLock(trip: Trip): Trouble {
+  trip.lockLost = true;
+  return {
+    what: `another run took the lock over${trip.step === undefined ? '' : ` during ${trip.step}`}`,
+    reason: 'nothing more may be changed without it; the node is left where it stands',
+    next: 'see what the other run does (kubeos status); it, or the same command given again, carries the node on',
+    logTail: [],
+  };
+}
 
 /** Nothing may be changed any more: the node is left where it stands, and that is said. */
 function leave(trip: Trip, found: Trouble): Promise<NodeResult> {
@@ -58,20 +67,26 @@ function leave(trip: Trip, found: Trouble): Promise<NodeResult> {
 async function endUnseen(trip: Trip, found: Trouble): Promise<NodeResult> {
   const isLeft = trip.record.cordon === 'ours';
   if (!isLeft) await release(trip, trip.context.late);
-  const left = isLeft ? 'an earlier run left it cordoned on its way; it stays so until a run takes it on' : undefined;
+  const left = isLeft ? LEFT_CORDONED : undefined;
   const reason = [found.reason, left].filter((text) => text !== undefined).join('\n');
   const untouched = found.unreachable === true || trip.context.signals.graceful.aborted;
-  return trouble(trip, untouched ? 'not started' : 'failed', { ...found, ...(reason === '' ? {} : { reason }) });
+  const outcome = untouched ? 'not started' : 'failed';
+  const result = await trouble(trip, outcome, { ...found, ...(reason === '' ? {} : { reason }) });
+  return { ...result, now: trip.entry.now };
 }
 
-/** Before anything was armed: detached work is ended, our journal closed, our cordon removed. */
-async function abort(trip: Trip, found: Trouble): Promise<NodeResult> {
+/**
+ * Before anything was armed: detached work is ended, our journal closed, our cordon removed. The node runs what it ran,
+ * since this run has not rebooted it.
+ */
+async function abort(trip: Trip, found: Trouble, outcome: 'not started' | 'failed' = 'failed'): Promise<NodeResult> {
   const { late } = trip.context;
   const unclosed = await tryClose(trip, found.what);
   await release(trip, late);
   const note = unclosed === undefined ? [] : [`its journal stays open until the next run: ${unclosed}`];
   const reason = [found.reason, ...note].filter((text) => text !== undefined).join('\n');
-  return trouble(trip, 'failed', { ...found, ...(reason === '' ? {} : { reason }) });
+  const result = await trouble(trip, 'failed', { ...found, ...(reason === '' ? {} : { reason }) });
+  return { ...result, now: trip.entry.now };
 }
 
 /** The other slot may be armed: only a node that is known to be disarmed, in its old slot, goes back into service. */

@@ -37,6 +37,8 @@ export interface Doc {
 export interface NodeDoc {
   node: string;
   outcome: string;
+  /** What it runs at the end of a run. */
+  now?: string;
   osVersion: string;
   active?: 'A' | 'B';
   state: string;

@@ -64,7 +64,10 @@ describe('a fault before anything was armed leaves the node as it was (exit 3)',
       expect(next).not.toBe('');
       expect(logTail.length).toBeGreaterThan(0);
     }
-    for (const name of ALL) await expectSafe(name);
+    for (const name of ALL) {
+      expect(nodeOf(done, name).now).toBe(OLD);
+      await expectSafe(name);
+    }
     // Nothing was written where the download was not what it should be.
     expect((await bed.look('worker-1')).otherSlot).toMatchObject({ content: 'unbootable' });
 
