@@ -47,4 +47,6 @@ function resultTexts(result: NodeResult): string[] {
 
 /** One line, whatever the node sent. */
 const safe = (text: string): string =>
-  redactUrls(stripVTControlCharacters(text)).replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ');
+  redactUrls(stripVTControlCharacters(text))
+    .replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ')
+    .replace(/\p{Cf}/gu, '');

@@ -4,12 +4,12 @@ const MAX_LINE = 2000;
 
 /**
  * Makes text of another machine fit to be shown: no credentials in URLs, no control characters that a terminal would
- * act on, no endless line. Line breaks and tabs stay.
+ * act on, no invisible marks that turn the direction of writing, no endless line. Line breaks and tabs stay.
  */
 export function cleanText(text: string): string {
   return redactUrls(text)
     .replaceAll('\r\n', '\n')
-    .replaceAll(/[^\P{Cc}\n\t]/gu, '')
+    .replaceAll(/(?![\n\t])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '')
     .split('\n')
     .map((line) => (line.length > MAX_LINE ? `${line.slice(0, MAX_LINE)}…` : line))
     .join('\n');

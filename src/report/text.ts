@@ -71,8 +71,8 @@ export function wrap(text: string, columns: number): string[] {
 /** `1 node`, `4 nodes`. */
 export const plural = (count: number, one: string, many = `${one}s`): string => `${count} ${count === 1 ? one : many}`;
 
-// C0 and C1 controls, soft hyphen, zero-width and bidirectional marks, the byte order mark.
-const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]/g;
+// Controls, and what shows nothing itself: zero-width, bidirectional and tag marks, soft hyphens, the byte order mark.
+const UNSAFE = /[\p{Cc}\p{Cf}]/gu;
 
 const PLAIN: ReadonlyMap<string, string> = new Map([
   ['…', '...'],

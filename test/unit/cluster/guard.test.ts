@@ -5,6 +5,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import guardScript from '../../../src/cluster/guard.sh';
 import { startGuarded } from '../../../src/cluster/guard.ts';
 
 const environment = { PATH: process.env['PATH'] };
@@ -65,6 +66,23 @@ describe('a guarded command', () => {
     await guarded.end();
     await vi.waitFor(() => expect(runs(pid)).toBe(false));
     expect(existsSync(socketFolder)).toBe(false);
+  });
+
+  test('is ended alone where the guard does not lead its process group', async () => {
+    const inner = join(folder, 'pid');
+    const command = `echo $$ >"${inner}"; while :; do sleep 0.1; done`;
+    const guard = ['/bin/sh', '-c', guardScript, 'kubeos-guard', '1', '', 'sh', '-c', command];
+    // A session of its own for this test's sake: its leader is the bystander that must stay.
+    const bystander = spawn('/bin/sh', ['-c', '"$@"; echo "stays after $?"', 'bystander', ...guard], {
+      stdio: ['pipe', 'pipe', 'ignore'],
+      detached: true,
+    });
+    let said = '';
+    bystander.stdout.setEncoding('utf8').on('data', (text: string) => (said += text));
+    const pid = await pidIn(inner);
+    bystander.stdin.end();
+    await vi.waitFor(() => expect(said).toBe('stays after 137\n'), 10_000);
+    await vi.waitFor(() => expect(runs(pid)).toBe(false));
   });
 
   test.each([

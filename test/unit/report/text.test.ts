@@ -28,6 +28,7 @@ describe('foreign text', () => {
     ['line breaks and tabs', 'a\r\nb\tc\u2028d', 'a b c d'],
     ['marks that turn the direction', 'a\u202eb\u2066c', 'abc'],
     ['zero-width spaces', 'wor\u200bker', 'worker'],
+    ['tag characters', 'a\u{e0041}b', 'ab'],
     ['secrets of a URL', 'GET https://me:hunter2@host/x', 'GET https://***@host/x'],
     ['nothing unsafe', 'KubeOS 1.0.0 – größer', 'KubeOS 1.0.0 – größer'],
   ])('loses %s', (_what, text, expected) => {
