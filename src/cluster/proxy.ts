@@ -1,10 +1,11 @@
-import { mkdtemp, rm, rmdir } from 'node:fs/promises';
+import { rm, rmdir } from 'node:fs/promises';
 import { Agent } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ApiUnreachableError } from '../errors.ts';
+import { LONGEST_ENDING, makeTemporaryFolder } from '../temporary-folder.ts';
 import type { GuardedProcess } from './guard.ts';
 import type { Kubectl } from './kubectl.ts';
 
@@ -66,7 +67,7 @@ interface RunningProxy {
 }
 
 async function startProxy(kubectl: Kubectl): Promise<RunningProxy> {
-  const folder = await mkdtemp(join(shortTemporaryFolder(), 'kubeos-'));
+  const folder = await makeTemporaryFolder(shortTemporaryFolder(), 'api');
   const socketPath = join(folder, 's');
   const guarded = kubectl.start(['proxy', `--unix-socket=${socketPath}`], folder);
   let said = '';
@@ -86,7 +87,7 @@ async function startProxy(kubectl: Kubectl): Promise<RunningProxy> {
 }
 
 const shortTemporaryFolder = (): string =>
-  tmpdir().length > LONGEST_FOLDER - 'kubeos-XXXXXX/s'.length ? '/tmp' : tmpdir();
+  tmpdir().length > LONGEST_FOLDER - '/kubeos-api-/s'.length - LONGEST_ENDING ? '/tmp' : tmpdir();
 
 function accepts(socketPath: string): Promise<boolean> {
   return new Promise((resolve) => {

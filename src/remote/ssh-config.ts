@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { userInfo, tmpdir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { ConnectError } from '../errors.ts';
+import { makeTemporaryFolder } from '../temporary-folder.ts';
 import { cleanText } from './clean-text.ts';
 
 /** What ssh_config says of one host, as far as kubeos follows it; what it leaves to OpenSSH's defaults is missing. */
@@ -94,7 +95,7 @@ export class SshConfig {
   }
 
   async #writeFiles(): Promise<string> {
-    const folder = await mkdtemp(join(tmpdir(), 'kubeos-ssh-'));
+    const folder = await makeTemporaryFolder(tmpdir(), 'ssh');
     const includes = this.#includedFiles().map((file) => `Include "${file}"\n`);
     await writeFile(join(folder, 'jump'), includes.join(''), { mode: 0o600 });
     await writeFile(join(folder, 'node'), `${includes.join('')}Host *\n  User root\n`, { mode: 0o600 });
