@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -14,6 +14,8 @@ describe('the package', () => {
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'kubeos-package-'));
+    // As root the lab runs its nodes as another user, who must be able to come by.
+    await chmod(folder, 0o755);
     await run('npm', ['pack', '--ignore-scripts', '--pack-destination', folder], { cwd: root });
     const tarball = (await readdir(folder)).find((name) => name.endsWith('.tgz'));
     if (tarball === undefined) throw new Error('npm pack made no tarball');
@@ -37,7 +39,7 @@ describe('the package', () => {
     const dir = join(folder, 'lab');
     await run(kubeos, ['lab', 'start', '--nodes', '1', '--dir', dir]);
     const env = await run('sh', ['-c', '. "$0/env" && exec "$1" status -o json', dir, kubeos]);
-    expect(JSON.parse(env.stdout)).toMatchObject({ nodes: [{ name: 'cp-1' }, { name: 'worker-1' }] });
+    expect(JSON.parse(env.stdout)).toMatchObject({ nodes: [{ node: 'cp-1' }, { node: 'worker-1' }] });
     await run(kubeos, ['lab', 'stop', '--dir', dir]);
   });
 });
