@@ -234,7 +234,7 @@ function addLab(program: Command, deps: Deps, finished: Finished): void {
   const dir = () =>
     flag('--dir <folder>', "the lab's folder")
       .env('KUBEOS_LAB')
-      .default(undefined, 'kubeos-lab in the temporary folder');
+      .default(undefined, 'kubeos-lab-UID in the temporary folder');
   const nodes = () => flag('--nodes <count>', 'how many workers', wholeNumber(1)).default(5);
   const commands = () => import('./commands/lab.ts');
   lab

@@ -1,4 +1,3 @@
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { UsageError } from '../errors.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
@@ -7,6 +6,7 @@ import {
   FAULTS,
   FAULT_KINDS,
   askLab,
+  defaultLabDir,
   findLab,
   isFaultKind,
   labPaths,
@@ -82,7 +82,7 @@ export async function labRun(deps: Deps, flags: LabStartFlags): Promise<ExitCode
   return EXIT.done;
 }
 
-const labDir = (flags: LabFlags): string => path.resolve(flags.dir ?? path.join(tmpdir(), 'kubeos-lab'));
+const labDir = (flags: LabFlags): string => path.resolve(flags.dir ?? defaultLabDir());
 
 async function runningLab(flags: LabFlags): Promise<string> {
   const dir = labDir(flags);

@@ -1,14 +1,17 @@
 import { spawn } from 'node:child_process';
-import { mkdir, open, readFile } from 'node:fs/promises';
+import { constants, open, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type KubeosError, PreflightError } from '../errors.ts';
 import { askLab, assertSocketFits, serveControl, type ControlledNode } from './control.ts';
 import { assertReachable, nodeIdentity } from './identity.ts';
 import { type LabOptions, startLab } from './lab.ts';
 import { labPaths } from './lab-files.ts';
+import { makeLabFolder } from './lab-folder.ts';
 import { alreadyThere, findLab, recordLab, removeLab, waitForEnd } from './lab-record.ts';
 import { packageRoot } from './package-root.ts';
 import { assertLabCanRun } from './tools.ts';
+
+const { O_CREAT, O_NOFOLLOW, O_TRUNC, O_WRONLY } = constants;
 
 const STOP_TIMEOUT_MS = 20_000;
 const LOG_TAIL_LINES = 20;
@@ -31,9 +34,9 @@ export async function startInBackground(options: BackgroundOptions): Promise<rea
   const presence = await findLab(dir);
   if (presence.kind === 'running') throw alreadyThere(dir);
   if (presence.kind !== 'none') await removeLab(dir);
-  await mkdir(dir, { recursive: true });
+  await makeLabFolder(dir);
   await assertReachable(dir, nodeIdentity());
-  const log = await open(paths.log, 'w');
+  const log = await open(paths.log, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0o644);
   const main = path.join(packageRoot(), 'bin/kubeos.js');
   const child = spawn(process.execPath, [main, 'lab', 'run', '--dir', dir, '--nodes', `${options.workers}`], {
     detached: true,
@@ -68,7 +71,7 @@ export async function runLab(options: LabOptions & { dir: string }): Promise<voi
 }
 
 async function serveLab(options: LabOptions & { dir: string }, asked: Promise<void>): Promise<void> {
-  await mkdir(options.dir, { recursive: true });
+  await makeLabFolder(options.dir);
   await recordLab(options.dir);
   const lab = await startLab(options);
   let finish: () => void = () => undefined;

@@ -1,8 +1,9 @@
-import { open, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Slot } from '../rollout/facts.ts';
 import { prettyName, readExt4File, readSuperblock } from './ext4.ts';
 import { makeGrubenv, readGrubenv } from './grubenv.ts';
+import { overwriteInside } from './inside.ts';
 import { PARTITIONS } from './node-tree.ts';
 import { type Architecture, readElfArchitecture, readKernelFile } from './system-image.ts';
 
@@ -23,17 +24,19 @@ export type EntryResult =
 /**
  * GRUB with KubeOS's stock grub.cfg, up to the choice of the menu entry: it loads the environment; `next_entry`, where
  * set, is taken once and cleared, else `saved_entry`; an unknown or missing one means the first entry, A. It saves
- * `boot_success=0`. An environment that GRUB does not accept is as good as empty, and nothing is saved.
+ * `boot_success=0`. An environment that GRUB does not accept is as good as empty, and nothing is saved. `grubenv` is the
+ * file's path on the node.
  */
-export async function chooseEntry(grubenv: string): Promise<{ slot: Slot; trial: boolean }> {
-  const block = await readFile(grubenv).catch(() => undefined);
+export async function chooseEntry(root: string, grubenv: string): Promise<{ slot: Slot; trial: boolean }> {
+  const block = await readFile(path.join(root, grubenv)).catch(() => undefined);
   const variables = block === undefined ? undefined : readGrubenv(block);
   if (variables === undefined) return { slot: 'A', trial: false };
   const next = variables.get('next_entry') ?? '';
   const chosen = next === '' ? variables.get('saved_entry') : next;
   if (next !== '') variables.set('next_entry', '');
   variables.set('boot_success', '0');
-  await saveInPlace(grubenv, makeGrubenv(variables));
+  // GRUB writes the file's own blocks and nothing else: no new file, no other size.
+  await overwriteInside(root, grubenv, makeGrubenv(variables));
   return { slot: entryOf(chosen), trial: next !== '' };
 }
 
@@ -74,17 +77,6 @@ async function kernelSlot(device: (slot: Slot) => string, slot: Slot, search: Ke
 }
 
 /** GRUB takes a title, an id or an index; KubeOS's entries are titled A and B. */
-function entryOf(name: string | undefined): Slot {
+export function entryOf(name: string | undefined): Slot {
   return name === 'B' || name === 'KubeOS-B' || name === '1' ? 'B' : 'A';
-}
-
-/** GRUB writes the file's own blocks and nothing else: no new file, no other size. */
-async function saveInPlace(file: string, block: Buffer): Promise<void> {
-  const handle = await open(file, 'r+');
-  try {
-    await handle.write(block, 0, block.length, 0);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }

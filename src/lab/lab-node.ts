@@ -40,7 +40,7 @@ export interface LabNodeStatus {
   /** Why it is down. */
   message?: string;
   slot?: Slot;
-  /** It runs on a trial boot. */
+  /** It runs on a trial boot that nobody has committed yet. */
   trial?: boolean;
   version?: string;
   ssh: string;
@@ -90,7 +90,7 @@ export class LabNode {
       state: this.#state,
       ssh: `${this.ssh.address}:${this.ssh.port}`,
       faults: this.faults.list(),
-      ...(boot === undefined ? {} : { slot: boot.slot, trial: boot.trial, version: boot.version }),
+      ...(boot === undefined ? {} : { slot: boot.slot, trial: this.#onTrial(boot), version: boot.version }),
       ...(message === undefined ? {} : { message }),
     };
   }
@@ -177,10 +177,11 @@ export class LabNode {
     if (this.#state === 'down') return;
     const next = (await this.machine.grubVariables())?.get('next_entry') ?? '';
     const trial = next !== '';
-    this.#boot = await this.machine.boot({
+    const faults = {
       trialPanics: trial && this.faults.strike('boot-fails'),
       trialHangs: trial && this.faults.strike('never-comes-back'),
-    });
+    };
+    this.#boot = await this.machine.boot(faults).catch(cannotBoot);
     await sleep(afterMs);
     this.#state = this.#boot.kind;
     if (this.#boot.kind === 'down') this.#options.log(`${this.name}: down: ${this.#boot.message}`);
@@ -198,9 +199,19 @@ export class LabNode {
     this.#kubelet.start(systemInfo(boot), !(boot.trial && this.faults.has('unready')));
   }
 
+  /** A trial ends with its commit, not with the next boot. */
+  #onTrial(boot: Extract<BootResult, { kind: 'up' }>): boolean {
+    return boot.trial && this.machine.savedSlot() !== boot.slot;
+  }
+
   #longStepBegan(): boolean {
     return existsSync(path.join(this.machine.root, 'run/kubeos/job'));
   }
+}
+
+/** Commands of the node may have left its tree such that the lab writes nothing there. */
+function cannotBoot(error: unknown): BootResult {
+  return { kind: 'down', message: error instanceof Error ? error.message : String(error), attempts: [] };
 }
 
 function systemInfo(boot: Extract<BootResult, { kind: 'up' }>): SystemInfo {

@@ -1,9 +1,10 @@
-import { readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { constants, readFile, readdir, realpath, readlink, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import * as z from 'zod';
 import { KubeosError, PreflightError } from '../errors.ts';
 import { EXIT } from '../exit-codes.ts';
 import { labPaths } from './lab-files.ts';
+import { defaultLabDir, isOwnFolder } from './lab-folder.ts';
 import { endProcessesOf } from './processes.ts';
 
 /** Which process holds a lab: the start time tells it from a later one with the same number. */
@@ -20,17 +21,20 @@ export type LabPresence =
   /** Something that is no lab. */
   | { kind: 'foreign' };
 
+/** Throws a PreflightError where the folder is not this user's alone: nothing in it is to be believed then. */
 export async function findLab(dir: string): Promise<LabPresence> {
-  const entries = await readdir(dir).catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  });
+  const entries = (await isOwnFolder(dir)) ? await readdir(dir) : [];
   // A start that was ended early leaves its log and nothing else.
   if (entries.every((entry) => entry === path.basename(labPaths(dir).log))) return { kind: 'none' };
-  const text = await readFile(labPaths(dir).record, 'utf8').catch(() => undefined);
+  const flag = constants.O_RDONLY | constants.O_NOFOLLOW;
+  const text = await readFile(labPaths(dir).record, { encoding: 'utf8', flag }).catch(() => undefined);
   if (text === undefined) return { kind: 'foreign' };
   const record = readRecord(text);
-  if (record !== undefined && (await startTimeOf(record.pid)) === record.startTime) {
+  if (
+    record !== undefined &&
+    (await startTimeOf(record.pid)) === record.startTime &&
+    (await isLabOf(record.pid, dir))
+  ) {
     return { kind: 'running', pid: record.pid };
   }
   return { kind: 'stale' };
@@ -40,7 +44,8 @@ export async function findLab(dir: string): Promise<LabPresence> {
 export async function recordLab(dir: string): Promise<void> {
   const record = { pid: process.pid, startTime: (await startTimeOf(process.pid)) ?? '' };
   try {
-    await writeFile(labPaths(dir).record, `${JSON.stringify(record)}\n`, { flag: 'wx' });
+    const flag = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+    await writeFile(labPaths(dir).record, `${JSON.stringify(record)}\n`, { flag });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     throw alreadyThere(dir);
@@ -105,6 +110,24 @@ function readRecord(text: string): z.infer<typeof recordSchema> | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** True where a process is `kubeos lab run` in this very folder, by its command line and environment (proc(5)). */
+async function isLabOf(pid: number, dir: string): Promise<boolean> {
+  const read = async (name: string): Promise<string[]> =>
+    (await readFile(`/proc/${pid}/${name}`, 'utf8').catch(() => '')).split('\0');
+  const args = await read('cmdline');
+  const run = args.findIndex((arg, index) => arg === 'run' && args[index - 1] === 'lab');
+  if (run < 0) return false;
+  const variable = (await read('environ')).find((one) => one.startsWith('KUBEOS_LAB='))?.slice('KUBEOS_LAB='.length);
+  const named = dirFlag(args.slice(run + 1)) ?? variable ?? defaultLabDir();
+  const cwd = await readlink(`/proc/${pid}/cwd`).catch(() => '/');
+  return (await realpath(path.resolve(cwd, named)).catch(() => undefined)) === (await realpath(dir));
+}
+
+function dirFlag(args: readonly string[]): string | undefined {
+  const index = args.lastIndexOf('--dir');
+  return index >= 0 ? args[index + 1] : args.find((arg) => arg.startsWith('--dir='))?.slice('--dir='.length);
 }
 
 /** When a process started, in the kernel's ticks (proc(5), field 22); undefined where it is gone or a zombie. */

@@ -1,17 +1,19 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type Deny, type LabApi, startApi } from './api/index.ts';
 import { nodeOfClient } from './client-node.ts';
 import type { FaultKind } from './faults.ts';
 import { assertReachable, nodeIdentity } from './identity.ts';
 import { type DownloadFault, type ImageServer, startImageServer } from './image-server.ts';
+import { writeInside } from './inside.ts';
 import { type LabPaths, type SshEntry, labPaths, writeEnv, writeSpec, writeSshFiles } from './lab-files.ts';
+import { makeLabFolder } from './lab-folder.ts';
 import { LabNode, type LabNodeStatus, type NodeTimings } from './lab-node.ts';
 import { type MachineOptions, createMachine } from './machine.ts';
-import { handOver } from './node-tree.ts';
 import { type Pki, makePki } from './pki.ts';
 import { addSampleWorkload, blockDrain, unblockDrain } from './sample-workload.ts';
+import { serverVersion } from './server-version.ts';
 import { makeKeyPair } from './ssh-server.ts';
 import { type SystemImage, buildSystemImage } from './system-image.ts';
 import { assertLabCanRun, installNodeTools } from './tools.ts';
@@ -78,7 +80,7 @@ const SLOW_BYTES_PER_SECOND = MIB;
 export async function startLab(options: LabOptions): Promise<Lab> {
   await assertLabCanRun();
   const dir = path.resolve(options.dir);
-  await mkdir(dir, { recursive: true });
+  await makeLabFolder(dir);
   await assertReachable(dir, nodeIdentity());
   const undo: (() => Promise<void>)[] = [];
   try {
@@ -108,6 +110,7 @@ async function assemble(options: LabOptions, undo: (() => Promise<void>)[]): Pro
     host: '127.0.0.1',
     tls,
     tokens: new Map([[token, 'kubernetes-admin']]),
+    version: await serverVersion(),
     ...(options.deny === undefined ? {} : { deny: options.deny }),
   });
   undo.push(() => api.stop());
@@ -204,13 +207,10 @@ async function startNode(setup: NodesSetup, name: string, index: number): Promis
     slotBytes: Math.ceil((system.bytes * 1.25) / MIB) * MIB,
     ...(options.firmware === undefined ? {} : { firmware: options.firmware }),
   });
-  const certs = path.join(machine.root, 'etc/KubeOS/certs');
   for (const file of [pki.caFile, pki.client.certFile, pki.client.keyFile]) {
-    const copy = path.join(certs, path.basename(file));
-    await copyFile(file, copy);
-    await chmod(copy, 0o600);
+    const copy = path.join('etc/KubeOS/certs', path.basename(file));
+    await writeInside(machine.root, copy, await readFile(file), { owner: machine.identity, mode: 0o600 });
   }
-  await handOver(certs, machine.identity);
   const node = new LabNode({
     name,
     machine,

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { appendFile, chmod, constants, copyFile, mkdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { chmod, chown, constants, copyFile, mkdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Slot } from '../rollout/facts.ts';
-import { type EntryResult, type KernelSearch, chooseEntry, runEntry } from './firmware.ts';
+import { type EntryResult, type KernelSearch, chooseEntry, entryOf, runEntry } from './firmware.ts';
 import { makeGrubenv, readGrubenv } from './grubenv.ts';
 import { type Identity, nodeIdentity } from './identity.ts';
+import { appendInside, readPlainFile, writeInside } from './inside.ts';
 import {
   PARTITIONS,
   describeBoot,
@@ -50,6 +51,8 @@ export type NodeUser = 'root' | 'ops';
 /** More panics in a row than this are a boot loop, which nothing but hands ends. */
 const MAX_ATTEMPTS = 5;
 
+const CONSOLE_LOG = 'console.log';
+
 /** Builds a machine in its folder, powered off. The folder must not hold one yet. */
 export async function createMachine(options: MachineOptions): Promise<Machine> {
   const machine = new Machine(options);
@@ -63,11 +66,20 @@ export async function createMachine(options: MachineOptions): Promise<Machine> {
   await chmod(machine.device('A'), 0o644);
   await truncate(machine.device('A'), slotBytes);
   await makeExt4({ out: machine.device('B'), sizeBytes: slotBytes, label: 'ROOT-B' });
-  await describeDisk(machine.root, slotBytes);
+  await describeDisk(machine.root, slotBytes, undefined);
   await writeFile(machine.grubenv, makeGrubenv([['saved_entry', 'A']]));
   await writeFile(path.join(machine.stateDir, 'machine.json'), JSON.stringify({ ...options, slotBytes }, undefined, 2));
-  await handOver(options.dir, machine.identity);
+  await appendInside(machine.stateDir, CONSOLE_LOG, '');
+  await handOver(machine.root, machine.identity);
+  await openToDoubles(machine.stateDir, machine.identity);
   return machine;
+}
+
+/** The doubles may leave files of their own there; those of the lab they may neither change nor exchange (sticky bit). */
+async function openToDoubles(stateDir: string, identity: Identity | undefined): Promise<void> {
+  if (identity === undefined) return;
+  await chown(stateDir, 0, identity.gid);
+  await chmod(stateDir, 0o1775);
 }
 
 /** A node's machine: its disk, its firmware with GRUB, and the processes that run on it. */
@@ -109,12 +121,18 @@ export class Machine {
     return block === undefined ? undefined : readGrubenv(block);
   }
 
+  /** The slot that GRUB takes without a trial; undefined where it would not accept the environment. */
+  savedSlot(): Slot | undefined {
+    const block = readPlainFile(this.grubenv);
+    const variables = block === undefined ? undefined : readGrubenv(block);
+    return variables === undefined ? undefined : entryOf(variables.get('saved_entry'));
+  }
+
   /** Sets GRUB's environment as a person at the console would; for tests and `kubeos lab` alone. */
   async setGrubVariables(variables: Readonly<Record<string, string>>): Promise<void> {
     const now = new Map(await this.grubVariables());
     for (const [name, value] of Object.entries(variables)) now.set(name, value);
-    await writeFile(this.grubenv, makeGrubenv(now));
-    await handOver(this.grubenv, this.identity);
+    await writeInside(this.root, grubenvPath(this.firmware), makeGrubenv(now), { owner: this.identity });
   }
 
   /**
@@ -151,7 +169,7 @@ export class Machine {
     await rm(path.join(this.stateDir, 'reboot'), { force: true });
     const attempts: EntryResult[] = [];
     while (attempts.length < MAX_ATTEMPTS) {
-      const { slot, trial } = await chooseEntry(this.grubenv);
+      const { slot, trial } = await chooseEntry(this.root, grubenvPath(this.firmware));
       const result = await this.#attempt(slot, trial, faults);
       attempts.push(result);
       await this.#console(result, trial);
@@ -176,15 +194,15 @@ export class Machine {
     attempts: readonly EntryResult[],
   ): Promise<BootResult> {
     const bootId = randomUUID();
-    await describeDisk(this.root, await deviceBytes(this.device('A')));
-    await describeBoot(this.root, { ...entry, firmware: this.firmware, architecture: this.architecture, bootId });
-    await handOver(this.root, this.identity);
+    const { firmware, architecture, identity } = this;
+    await describeDisk(this.root, await deviceBytes(this.device('A')), identity);
+    await describeBoot(this.root, { ...entry, firmware, architecture, bootId }, identity);
     return { kind: 'up', slot: entry.slot, trial, bootId, version: entry.version, attempts };
   }
 
   async #console(result: EntryResult, trial: boolean): Promise<void> {
     const what = result.kind === 'up' ? `${result.version} is up` : `${result.kind}: ${result.message}`;
     const line = `${new Date().toISOString()} ${trial ? 'trial ' : ''}entry ${result.slot}: ${what}\n`;
-    await appendFile(path.join(this.stateDir, 'console.log'), line);
+    await appendInside(this.stateDir, CONSOLE_LOG, line);
   }
 }

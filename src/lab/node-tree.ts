@@ -1,7 +1,8 @@
-import { lchown, lstat, mkdir, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { lchown, lstat, mkdir, readdir, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Slot } from '../rollout/facts.ts';
 import type { Identity } from './identity.ts';
+import { emptyInside, linkInside, makeFolderInside, removeInside, writeInside } from './inside.ts';
 
 export type Firmware = 'uefi' | 'bios';
 
@@ -49,25 +50,25 @@ export async function makeNodeTree(root: string, firmware: Firmware): Promise<vo
 }
 
 /** Describes the disk in sysfs by the sizes of its slots; every partition belongs to the disk vda. */
-export async function describeDisk(root: string, slotBytes: number): Promise<void> {
+export async function describeDisk(root: string, slotBytes: number, owner: Identity | undefined): Promise<void> {
   const sizes = [0, 60 * 1024 * 1024, slotBytes, slotBytes, 1024 * 1024 * 1024];
-  const disk = path.join(root, 'sys/devices/virtual/block/vda');
+  const disk = 'sys/devices/virtual/block/vda';
   const total = sizes.reduce((sum, bytes) => sum + bytes, 1024 * 1024);
-  await describeBlock(root, disk, 'vda', { minor: 0, bytes: total });
+  await describeBlock(root, disk, { name: 'vda', minor: 0, bytes: total, owner });
   for (const number of Object.values(PARTITIONS)) {
     const name = `vda${number}`;
-    await describeBlock(root, path.join(disk, name), name, { minor: number, bytes: sizes[number] ?? 0 });
-    await writeFile(path.join(disk, name, 'partition'), `${number}\n`);
+    await describeBlock(root, path.join(disk, name), { name, minor: number, bytes: sizes[number] ?? 0, owner });
+    await writeInside(root, path.join(disk, name, 'partition'), `${number}\n`, { owner });
   }
 }
 
 async function describeBlock(
   root: string,
   folder: string,
-  name: string,
-  device: { minor: number; bytes: number },
+  device: { name: string; minor: number; bytes: number; owner: Identity | undefined },
 ): Promise<void> {
-  await mkdir(path.join(folder, 'holders'), { recursive: true });
+  const { name, owner } = device;
+  await makeFolderInside(root, path.join(folder, 'holders'), owner);
   const type = device.minor === 0 ? 'disk' : 'partition';
   const facts: Record<string, string> = {
     dev: `${MAJOR}:${device.minor}`,
@@ -75,13 +76,11 @@ async function describeBlock(
     ro: '0',
     uevent: `MAJOR=${MAJOR}\nMINOR=${device.minor}\nDEVNAME=${name}\nDEVTYPE=${type}`,
   };
-  for (const [file, text] of Object.entries(facts)) await writeFile(path.join(folder, file), `${text}\n`);
-  for (const link of [
-    path.join(root, 'sys/class/block', name),
-    path.join(root, 'sys/dev/block', `${MAJOR}:${device.minor}`),
-  ]) {
-    await rm(link, { force: true });
-    await symlink(path.relative(path.dirname(link), folder), link);
+  for (const [file, text] of Object.entries(facts)) {
+    await writeInside(root, path.join(folder, file), `${text}\n`, { owner });
+  }
+  for (const link of [`sys/class/block/${name}`, `sys/dev/block/${MAJOR}:${device.minor}`]) {
+    await linkInside(root, link, path.relative(path.dirname(link), folder));
   }
 }
 
@@ -96,23 +95,22 @@ export async function describeBoot(
     architecture: string;
     osRelease: Buffer | undefined;
   },
+  owner: Identity | undefined,
 ): Promise<void> {
-  for (const folder of ['run', 'tmp']) await emptyFolder(path.join(root, folder));
-  await writeFile(path.join(root, 'proc/sys/kernel/random/boot_id'), `${boot.bootId}\n`);
-  await writeFile(path.join(root, 'proc/sys/kernel/osrelease'), `${boot.kernelRelease}\n`);
-  await writeFile(path.join(root, 'proc/sys/kernel/arch'), `${boot.architecture}\n`);
+  const write = (file: string, content: string | Uint8Array): Promise<void> =>
+    writeInside(root, file, content, { owner });
+  for (const folder of ['run', 'tmp']) await emptyInside(root, folder);
+  await write('proc/sys/kernel/random/boot_id', `${boot.bootId}\n`);
+  await write('proc/sys/kernel/osrelease', `${boot.kernelRelease}\n`);
+  await write('proc/sys/kernel/arch', `${boot.architecture}\n`);
   const disk = boot.firmware === 'uefi' ? 'gpt' : 'msdos';
   const image = `(hd0,${disk}${PARTITIONS[boot.slot]})/boot/vmlinuz`;
   // The arguments of KubeOS's own grub.cfg.
   const rest = 'ro rootfstype=ext4 nomodeset quiet oops=panic softlockup_panic=1 nmi_watchdog=1 rd.shell=0 panic=3';
-  await writeFile(
-    path.join(root, 'proc/cmdline'),
-    `BOOT_IMAGE=${image} root=PARTUUID=${partUuid(boot.slot)} ${rest}\n`,
-  );
-  await writeFile(path.join(root, 'proc/self/mountinfo'), mountinfo(boot.firmware, boot.slot));
-  const release = path.join(root, 'usr/lib/os-release');
-  if (boot.osRelease === undefined) await rm(release, { force: true });
-  else await writeFile(release, boot.osRelease);
+  await write('proc/cmdline', `BOOT_IMAGE=${image} root=PARTUUID=${partUuid(boot.slot)} ${rest}\n`);
+  await write('proc/self/mountinfo', mountinfo(boot.firmware, boot.slot));
+  if (boot.osRelease === undefined) await removeInside(root, 'usr/lib/os-release');
+  else await write('usr/lib/os-release', boot.osRelease);
 }
 
 /** As the kernel prints it (proc(5)); a KubeOS root is read-only, /etc an overlay and /var a bind of /persist/var. */
@@ -137,16 +135,16 @@ function mountinfo(firmware: Firmware, slot: Slot): string {
   ].join('\n');
 }
 
-export async function emptyFolder(folder: string): Promise<void> {
-  for (const entry of await readdir(folder)) await rm(path.join(folder, entry), { recursive: true, force: true });
-}
-
-/** Hands a file, or a whole tree with its links themselves, to the uid that the nodes run as. */
+/**
+ * Hands a file, or a whole tree with its links themselves, to the uid that the nodes run as. A folder comes after all
+ * that is in it, so that nobody can exchange what is still to be handed over.
+ */
 export async function handOver(target: string, identity: Identity | undefined): Promise<void> {
   if (identity === undefined) return;
+  if ((await lstat(target)).isDirectory()) {
+    for (const entry of await readdir(target)) await handOver(path.join(target, entry), identity);
+  }
   await lchown(target, identity.uid, identity.gid);
-  if (!(await lstat(target)).isDirectory()) return;
-  for (const entry of await readdir(target)) await handOver(path.join(target, entry), identity);
 }
 
 /** Bytes of a slot's device file. */

@@ -56,7 +56,7 @@ export class KubectlBed implements ClusterBed {
   static async open(options: KubectlBedOptions): Promise<KubectlBed> {
     const bed = new KubectlBed(options, await mkdtemp(join(tmpdir(), 'bed-')));
     const args = [`--kubeconfig=${options.kubeconfig}`, 'proxy', `--unix-socket=${join(bed.folder, 's')}`];
-    bed.proxy = spawn('kubectl', args, { stdio: 'ignore' });
+    bed.proxy = spawn('kubectl', args, { stdio: 'ignore', env: bed.environment() });
     await bed.untilServed();
     const group = (await bed.call('GET', '/apis/policy')) as { versions: { version: string }[] };
     if (!group.versions.some(({ version }) => version === 'v1')) bed.policy = 'v1beta1';
@@ -66,11 +66,16 @@ export class KubectlBed implements ClusterBed {
     return bed;
   }
 
+  /** kubectl keeps its cache at home, or in the current folder where it has none. */
+  private environment(): NodeJS.ProcessEnv {
+    return { ...process.env, HOME: this.folder };
+  }
+
   connect(options: Partial<ClusterSettings> = {}): Promise<KubectlCluster> {
     return connectCluster({
       kubectl: 'kubectl',
       kubeconfig: this.kubeconfig,
-      environment: process.env,
+      environment: this.environment(),
       clock: realClock,
       ...options,
     });

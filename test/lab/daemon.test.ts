@@ -1,5 +1,5 @@
 import { execFile, spawn } from 'node:child_process';
-import { access, chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, chmod, chown, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -86,7 +86,9 @@ describe('kubeos lab', () => {
     await lab('start', '--nodes', '1');
     const script = `. ${dir}/env; kubectl get nodes -o name`;
     const nodes = await new Promise((resolve) => {
-      execFile('sh', ['-c', script], { env: { PATH: process.env['PATH'] ?? '' } }, (_error, stdout) => resolve(stdout));
+      // Without a home kubectl keeps its cache in the current folder.
+      const env = { PATH: process.env['PATH'] ?? '', HOME: folder };
+      execFile('sh', ['-c', script], { env }, (_error, stdout) => resolve(stdout));
     });
     expect(nodes).toBe('node/cp-1\nnode/worker-1\n');
   });
@@ -142,6 +144,59 @@ describe('kubeos lab', () => {
     expect(stranger.exitCode).toBeNull();
     expect(await isAlive(stranger.pid ?? 0)).toBe(true);
     stranger.kill();
+  });
+
+  it('ends nothing by a record that names a process which is no lab of this folder', async () => {
+    const command = ['-c', 'sleep 600; :', 'lab', 'run', '--dir', path.join(folder, 'another')];
+    const stranger = spawn('sh', command, { env: { ...process.env, KUBEOS_LAB: dir } });
+    const text = await readFile(`/proc/${stranger.pid}/stat`, 'latin1');
+    const startTime = text.slice(text.lastIndexOf(')') + 2).split(' ')[19];
+    await mkdir(dir);
+    await writeFile(labPaths(dir).record, JSON.stringify({ pid: stranger.pid, startTime }));
+    expect((await lab('stop')).code).toBe(0);
+    expect(await isAlive(stranger.pid ?? 0)).toBe(true);
+    stranger.kill();
+  });
+
+  it.each([
+    ['is a link', 'it is a link', (there: string) => symlink(there, dir)],
+    ['others may write to', 'others than its owner may write to it', () => mkdir(dir).then(() => chmod(dir, 0o777))],
+    ...(process.getuid?.() === 0
+      ? ([
+          ['belongs to another', 'it belongs to another user', () => mkdir(dir).then(() => chown(dir, 64613, 64613))],
+        ] as const)
+      : []),
+  ] as const)('uses no folder that %s', async (_what, reason, plant) => {
+    const there = await mkdtemp(path.join(folder, 'there-'));
+    const precious = path.join(folder, 'precious');
+    await writeFile(precious, 'work of years');
+    await plant(there);
+    await symlink(precious, labPaths(dir).log);
+    for (const verb of ['start', 'status', 'stop']) {
+      const refused = await lab(verb);
+      expect([refused.code, refused.stderr]).toEqual([4, expect.stringContaining(reason)]);
+    }
+    expect(await readFile(precious, 'utf8')).toBe('work of years');
+    await rm(dir, { recursive: true });
+  });
+
+  it('writes its log through no link', async () => {
+    const precious = path.join(folder, 'precious');
+    await writeFile(precious, 'work of years');
+    await mkdir(dir, { mode: 0o755 });
+    await symlink(precious, labPaths(dir).log);
+    expect((await lab('start', '--nodes', '1')).code).not.toBe(0);
+    expect(await readFile(precious, 'utf8')).toBe('work of years');
+    await rm(dir, { recursive: true, force: true });
+  });
+
+  it('has a folder of each user’s own where none is named', async () => {
+    const env = { PATH: process.env['PATH'] ?? '', TMPDIR: folder };
+    const own = path.join(folder, `kubeos-lab-${process.getuid?.()}`);
+    expect((await startKubeos(['lab', 'stop'], env, undefined).done).stdout).toBe(`There is no lab in ${own}.\n`);
+    expect((await startKubeos(['lab', 'start', '--nodes', '1'], env, undefined).done).code).toBe(0);
+    expect((await stat(own)).mode & 0o777).toBe(0o755);
+    expect((await startKubeos(['lab', 'stop'], env, undefined).done).stdout).toBe(`The lab in ${own} is gone.\n`);
   });
 
   it('says what it needs: a kind that exists, a node that exists, a lab that runs', async () => {

@@ -73,6 +73,17 @@ describe('a node of the lab', () => {
     expect(state()).toMatchObject({ slot: 'A', trial: false, version: 'KubeOS 1.0.0' });
   });
 
+  it('is on trial until the slot is committed', async () => {
+    await trial();
+    expect(state()).toMatchObject({ slot: 'B', trial: true });
+    await lab.node(NODE).machine.setGrubVariables({ saved_entry: 'B' });
+    expect(state()).toMatchObject({ slot: 'B', trial: false });
+    const before = bootId();
+    await lab.node(NODE).machine.setGrubVariables({ saved_entry: 'A' });
+    await ssh('systemctl reboot');
+    await until(() => bootId() !== before);
+  });
+
   it('has its own tools on its PATH and nothing else', async () => {
     expect(
       (await ssh('id -u; for tool in systemctl curl mkfs.ext4; do command -v $tool || echo none; done')).stdout,
