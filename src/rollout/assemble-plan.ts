@@ -178,8 +178,8 @@ const MOST_PODS = 5;
 const firstOf = (pods: readonly string[]): string =>
   [...pods.slice(0, MOST_PODS), ...(pods.length > MOST_PODS ? [`and ${pods.length - MOST_PODS} more`] : [])].join('\n');
 
-/** Pods that the same keeps from being evicted share a finding, which names them and their owners. */
-function certainFailures({ obstacles }: DrainForecast): readonly Finding[] {
+/** Why a drain cannot succeed. Pods that the same keeps from being evicted share a finding, which names them all. */
+export function certainFailures({ obstacles }: DrainForecast): readonly Finding[] {
   const findings = new Map<string, Finding & { pods: string[] }>();
   for (const { verdict, message, remedy, pod, owner } of obstacles) {
     if (verdict !== 'certain') continue;

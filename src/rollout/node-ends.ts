@@ -112,6 +112,9 @@ export async function endReturned(trip: Trip, report: BootReport, reason: string
   );
 }
 
+/** Why a node is not put back into service. */
+export const LEFT_CORDONED = 'an earlier run left it cordoned on its way; it stays so until a run takes it on';
+
 /** What is left to undo by hand, where a node is left as it is. */
 export function leftCordoned(trip: Trip): string {
   return trip.record.cordon === 'ours'

@@ -85,7 +85,7 @@ async function abort(trip: Trip, found: Trouble, outcome: 'not started' | 'faile
   await release(trip, late);
   const note = unclosed === undefined ? [] : [`its journal stays open until the next run: ${unclosed}`];
   const reason = [found.reason, ...note].filter((text) => text !== undefined).join('\n');
-  const result = await trouble(trip, 'failed', { ...found, ...(reason === '' ? {} : { reason }) });
+  const result = await trouble(trip, outcome, { ...found, ...(reason === '' ? {} : { reason }) });
   return { ...result, now: trip.entry.now };
 }
 

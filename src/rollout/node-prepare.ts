@@ -1,6 +1,8 @@
 import type { DrainProgress, StepProgress, Verified } from './ports.ts';
 import { KubeosError } from '../errors.ts';
 import { EXIT } from '../exit-codes.ts';
+import { certainFailures } from './assemble-plan.ts';
+import { untilApiAnswers } from './patience.ts';
 import { STEPS, type Step } from './steps.ts';
 import type { Trip } from './trip.ts';
 import { formatBytes, formatDuration } from './units.ts';
@@ -15,15 +17,35 @@ export async function prepare(trip: Trip, firstStep: Step): Promise<void> {
     ? (['stage', 'drain', 'write', 'verify'] as const)
     : (['stage', 'write', 'verify', 'drain'] as const);
   const upgrade = trip.assignment.operation === 'upgrade';
+  const done = STEPS.indexOf(firstStep);
+  const asked = upgrade && !plan.writeAfterDrain ? 'write' : 'drain';
   for (const step of order) {
     if (!upgrade && (step === 'stage' || step === 'write')) continue;
-    const needed = step === 'drain' || STEPS.indexOf(step) >= STEPS.indexOf(firstStep);
-    if (!needed) trip.skip(step);
-    else if (step === 'stage') await stage(trip);
-    else if (step === 'write') await write(trip);
-    else if (step === 'verify') await verify(trip);
-    else await drain(trip, trip.context.early);
+    // After the download, which may take an hour; before anything is written or cordoned.
+    if (step === asked && done <= STEPS.indexOf('verify')) await forecast(trip);
+    if (step === 'drain') await drain(trip, trip.context.early);
+    else if (STEPS.indexOf(step) < done) trip.skip(step);
+    else await BEFORE_DRAIN[step](trip);
   }
+}
+
+/** The drain is certain to fail, as it is known before anything was written or cordoned. */
+export class DrainForecastError extends KubeosError {
+  override readonly name = 'DrainForecastError';
+}
+
+/** @throws DrainForecastError */
+async function forecast(trip: Trip): Promise<void> {
+  const { ports, plan, early } = trip.context;
+  const made = await untilApiAnswers(ports.clock, early, () => ports.cluster.forecastDrains([trip.name], plan.drain));
+  const [first, ...more] = certainFailures(made.get(trip.name) ?? { pods: 0, obstacles: [] });
+  if (first === undefined) return;
+  const reason = [first.reason, ...more.map(({ what }) => what)].filter((text) => text !== undefined).join('\n');
+  throw new DrainForecastError(first.what, EXIT.incomplete, {
+    ...(reason === '' ? {} : { reason }),
+    ...(first.next === undefined ? {} : { next: first.next }),
+    node: trip.name,
+  });
 }
 
 /** Takes a place in the budget, cordons the node and evicts its pods. */
@@ -36,7 +58,7 @@ export async function drain(trip: Trip, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const { run, operation, version } = trip.record;
     const record = { run, token: lock.token, operation, version, step: 'drain' as const };
-    trip.record = await ports.cluster.cordon(trip.name, record);
+    trip.record = await untilApiAnswers(ports.clock, signal, () => ports.cluster.cordon(trip.name, record));
     trip.cordonedAt ??= trip.now;
     const startedAt = trip.now;
     let told = '';
@@ -92,6 +114,8 @@ async function verify(trip: Trip): Promise<void> {
     return `slot ${assignment.target}, ${BASIS[verified.basis]}, ${verified.version}`;
   });
 }
+
+const BEFORE_DRAIN = { stage, write, verify } as const;
 
 const BASIS: Readonly<Record<Verified['basis'], string>> = {
   bytes: 'read back equal',

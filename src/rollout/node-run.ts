@@ -15,9 +15,13 @@ import { Trip } from './trip.ts';
 /**
  * Takes one node its whole way, from wherever it stands.
  * @param record the annotation that this run has put on it
- * @returns how it ended; never rejects
+ * @returns how it ended, and whether a newer run was met there, which forbids every further change; never rejects
  */
-export async function runNode(context: RolloutContext, entry: PlanEntry, record: NodeRecord): Promise<NodeResult> {
+export async function runNode(
+  context: RolloutContext,
+  entry: PlanEntry,
+  record: NodeRecord,
+): Promise<{ result: NodeResult; lockLost: boolean }> {
   const trip = new Trip(context, entry, record);
   trip.emit({ type: 'node-started', node: trip.name, slot: entry.assignment.target });
   let result: NodeResult;
@@ -30,7 +34,7 @@ export async function runNode(context: RolloutContext, entry: PlanEntry, record:
     result.outcome !== 'needs hands' && (trip.cordonedAt === undefined || trip.unavailableMs !== undefined);
   context.budget.leave(trip.name, !released);
   trip.emit({ type: 'node-done', result });
-  return result;
+  return { result, lockLost: trip.lockLost };
 }
 
 /** More than two things to settle, one after the other, are more than any run can leave behind. */

@@ -7,7 +7,7 @@ import { ClusterView } from './cluster-view.ts';
 import type { RolloutContext, RolloutPorts, RunOptions, RunSignals } from './context.ts';
 import type { NodeResult, RolloutEvent, RolloutResult } from './events.ts';
 import type { NodeRecord } from './facts.ts';
-import { troubleOf } from './node-ends.ts';
+import { LEFT_CORDONED, troubleOf } from './node-ends.ts';
 import { runNode } from './node-run.ts';
 import { unlessAborted, untilApiAnswers } from './patience.ts';
 import type { Plan, PlanEntry } from './plan-types.ts';
@@ -162,10 +162,11 @@ class Rollout {
       const record = this.#records.get(entry.node);
       if (record === undefined) throw new Error(`${entry.node} was not annotated`);
       this.#records.delete(entry.node);
-      const result = await runNode(this.#context, entry, {
+      const { result, lockLost } = await runNode(this.#context, entry, {
         ...record,
         cordon: view.find(entry.node)?.record?.cordon ?? record.cordon,
       });
+      if (lockLost) this.#loseLock();
       this.#count(result);
     } catch (error) {
       if (!this.#stop.signal.aborted) this.#giveUp(error);
@@ -199,6 +200,12 @@ class Rollout {
     ports.report.event({ at: ports.clock.now(), type: 'stopping', reason });
   }
 
+  /** A node told of a newer run before the lock itself did: it changes the cluster now. */
+  #loseLock(): void {
+    this.lockLost = true;
+    this.#halt(LOCK_LOST);
+  }
+
   #giveUp(error: unknown): void {
     if (error instanceof LockLostError) this.lockLost = true;
     const { what, reason } = troubleOf(error);
@@ -228,9 +235,7 @@ class Rollout {
   #neverStarted(entry: PlanEntry): NodeResult {
     const what = this.stopped === undefined ? 'it was not started' : `not started: stopped ${this.stopped}`;
     const cordoned = this.#records.get(entry.node)?.cordon === 'ours';
-    const reason = cordoned
-      ? 'an earlier run left it cordoned on its way; it stays so until a run takes it on'
-      : undefined;
+    const reason = cordoned ? LEFT_CORDONED : undefined;
     return notStarted(entry.node, entry.now, [{ what, ...(reason === undefined ? {} : { reason }) }], false);
   }
 }

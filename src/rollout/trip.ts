@@ -25,7 +25,9 @@ export class Trip {
   readonly entry: PlanEntry;
   readonly startedAt: number;
   phase: TripPhase = 'before';
-  step: Step | undefined;
+  step?: Step;
+  /** The node, or its annotation, has seen a newer token than ours. */
+  lockLost = false;
   /** Where it stands is known: until then it may well be armed, or on trial, by an earlier run. */
   stood = false;
   /** Our journal has been begun there, so that ending early must close it. */

@@ -14,7 +14,7 @@ import type {
 } from '../../src/rollout/ports.ts';
 import type { SimClient } from './client.ts';
 import { acquireLock, stateOf } from './sim-lock.ts';
-import { ANNOTATION, type SimNode, type SimWorld } from './world.ts';
+import { ANNOTATION, type SimNode, type SimPod, type SimWorld } from './world.ts';
 
 const EVICTION_MS = 500;
 
@@ -56,7 +56,7 @@ export class SimCluster implements Cluster {
 
   async forecastDrains(names: readonly string[]): Promise<ReadonlyMap<string, DrainForecast>> {
     return this.#ask('forecast', () => {
-      return new Map(names.map((name) => [name, { pods: this.#world.node(name).pods.length, obstacles: [] }]));
+      return new Map(names.map((name) => [name, forecastOf(this.#found(name).pods)]));
     });
   }
 
@@ -157,6 +157,19 @@ export class SimCluster implements Cluster {
     return answer;
   }
 }
+
+const forecastOf = (pods: readonly SimPod[]): DrainForecast => ({
+  pods: pods.length,
+  obstacles: pods
+    .filter(({ bare }) => bare)
+    .map(({ name }) => ({
+      kind: 'bare-pod',
+      verdict: 'certain',
+      pod: name,
+      message: 'no controller would bring the pod back',
+      remedy: 'delete it yourself, or let it be lost: --force',
+    })),
+});
 
 function refuseOlder(node: SimNode, token: number): void {
   if (node.record === undefined && ANNOTATION in node.annotations) {

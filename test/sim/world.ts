@@ -7,6 +7,8 @@ export interface SimPod {
   name: string;
   /** Its budget allows no eviction. */
   blocked?: boolean;
+  /** No controller would bring it back. */
+  bare?: boolean;
 }
 
 export interface SimNode {
