@@ -160,4 +160,10 @@ describe('the kubectl behind the cluster', () => {
     expect(connected.server.version).toBe('v1.34.4');
     expect(connected.kubectl.version).toMatch(/^v1\.\d+/);
   });
+
+  test('finds the node that a pod runs on, so that it is not rebooted under kubeos itself', async () => {
+    const connected = await cordonedWith({ name: 'kubeos-job' });
+    expect(await connected.nodeOfPod('shop', 'kubeos-job')).toBe('w-1');
+    expect(await connected.nodeOfPod('shop', 'nobody')).toBeUndefined();
+  });
 });
