@@ -1,4 +1,4 @@
-import { KubeosError } from '../errors.ts';
+import { ApiUnreachableError, KubeosError } from '../errors.ts';
 import type { ClusterView } from './cluster-view.ts';
 import type { ClusterNode } from './facts.ts';
 import type { Clock, Cluster } from './ports.ts';
@@ -10,7 +10,7 @@ export interface HealthCheck {
   bootId: string;
   /** What the kubelet must report as osImage, byte for byte. */
   version: string;
-  /** Milliseconds; 0 waits for ever. */
+  /** Milliseconds in which the API answers, else it says nothing of the node; 0 waits for ever. */
   timeoutMs: number;
 }
 
@@ -40,22 +40,77 @@ export async function waitHealthy(
   onWaiting: (because: string) => void,
   signal: AbortSignal,
 ): Promise<Health> {
-  const deadline = check.timeoutMs === 0 ? Infinity : clock.now() + check.timeoutMs;
+  const limit = new Limit(clock, check.timeoutMs);
   const firstSeen = view.find(check.node)?.bootId;
   const pulse = new Pulse();
   let told = '';
   for (;;) {
     signal.throwIfAborted();
-    pulse.take(await heartbeat(cluster, check.node));
+    pulse.take(await limit.ask(() => heartbeat(cluster, check.node)));
     const node = view.find(check.node);
     if (anotherBoot(node, check.bootId, firstSeen)) return { verdict: 'rebooted' };
     const problem = problemOf(node, check) ?? pulse.problem();
     if (problem === undefined) return { verdict: 'healthy' };
-    const left = deadline - clock.now();
-    if (left <= 0) return { verdict: 'unhealthy', because: problem };
+    const left = limit.left();
+    if (left <= 0) return { verdict: 'unhealthy', because: limit.away ? API_AWAY : problem };
     if (problem !== told) onWaiting(problem);
     told = problem;
     await clock.sleep(Math.min(POLL_MS, left), signal);
+  }
+}
+
+const API_AWAY = "the cluster's API does not answer";
+/** An answer that took longer came only after the API had been away: the adapter asks again by itself. */
+const SLOW_MS = 10_000;
+/** The kubelet renews its Lease every 10 seconds (a quarter of 40 s), and tries every 7 while the API is away. */
+const TWO_BEATS_MS = 40_000;
+/** A node that takes the API down for good, as the only control plane may, must still be sent back some time. */
+const MOST_STANDING_MS = 10 * 60_000;
+
+/** The time for a node's health, which stands still while the API cannot tell of it. */
+class Limit {
+  /** The API does not answer now. */
+  away = false;
+  readonly #clock: Clock;
+  #deadline: number;
+  #answeredAt: number;
+  #standing = MOST_STANDING_MS;
+
+  constructor(clock: Clock, timeoutMs: number) {
+    this.#clock = clock;
+    this.#answeredAt = clock.now();
+    this.#deadline = timeoutMs === 0 ? Infinity : clock.now() + timeoutMs;
+  }
+
+  /** Asks the API; resolves to undefined where it does not answer. */
+  async ask<T>(question: () => Promise<T>): Promise<T | undefined> {
+    const askedAt = this.#clock.now();
+    try {
+      const answer = await question();
+      this.away = false;
+      return answer;
+    } catch (error) {
+      if (!(error instanceof ApiUnreachableError)) throw error;
+      this.away = true;
+      return undefined;
+    } finally {
+      this.#count(this.away || this.#clock.now() - askedAt > SLOW_MS);
+    }
+  }
+
+  left(): number {
+    return this.#deadline - this.#clock.now();
+  }
+
+  #count(wasAway: boolean): void {
+    const now = this.#clock.now();
+    if (wasAway && this.#standing > 0) {
+      const stood = Math.min(now - this.#answeredAt, this.#standing);
+      this.#standing -= stood;
+      // The kubelet could not beat either: it gets the time for that once the API answers again.
+      this.#deadline = Math.max(this.#deadline + stood, now + TWO_BEATS_MS);
+    }
+    this.#answeredAt = now;
   }
 }
 
@@ -76,12 +131,12 @@ class Pulse {
   }
 }
 
-/** The API may be away while a control plane boots: that is no news about the node. */
+/** An answer that is of no use is no news about the node. */
 async function heartbeat(cluster: Cluster, node: string): Promise<string | undefined> {
   try {
     return await cluster.heartbeat(node);
   } catch (error) {
-    if (error instanceof KubeosError) return undefined;
+    if (error instanceof KubeosError && !(error instanceof ApiUnreachableError)) return undefined;
     throw error;
   }
 }

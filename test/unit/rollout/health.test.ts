@@ -12,14 +12,19 @@ async function setUp(first: Partial<ClusterNode>) {
   const clock = new VirtualClock();
   let tell: (nodes: ReadonlyMap<string, ClusterNode>) => void = () => undefined;
   let mark: () => string | undefined = () => 'm0';
+  let slowMs = 0;
   const cluster = {
     nodes: () => Promise.resolve([clusterNode(first)]),
     watchNodes: (onChange: typeof tell) => {
       tell = onChange;
       return () => undefined;
     },
-    // eslint-disable-next-line @typescript-eslint/require-await -- a throw must become a rejection
-    heartbeat: async () => mark(),
+    heartbeat: async () => {
+      const ms = slowMs;
+      slowMs = 0;
+      await clock.sleep(ms);
+      return mark();
+    },
   } as unknown as Cluster;
   const view = await ClusterView.open(cluster);
   const waits: string[] = [];
@@ -35,6 +40,8 @@ async function setUp(first: Partial<ClusterNode>) {
     waits,
     wait,
     show: (change: Partial<ClusterNode>): void => tell(new Map([['w-1', clusterNode(change)]])),
+    /** The next answer of the API takes so long. */
+    slow: (ms: number): void => void (slowMs = ms),
     beats: (read: () => string | undefined): void => void (mark = read),
   };
 }
@@ -76,6 +83,64 @@ describe('health', () => {
       return `m${clock.now()}`;
     });
     expect(await clock.run(wait())).toEqual({ verdict: 'healthy' });
+  });
+
+  /** A kubelet that comes to life only once the API, away for the first so many milliseconds, answers again. */
+  const awayFor = (ms: number, clock: VirtualClock) => {
+    const since = clock.now();
+    return () => {
+      const passed = clock.now() - since;
+      if (passed < ms) throw new ApiUnreachableError('away');
+      return `m${Math.floor(passed / 10_000)}`;
+    };
+  };
+
+  test('the time in which the API is away does not count against the node', async () => {
+    const { clock, wait, beats, show } = await setUp({ ...booted, ready: false });
+    const since = clock.now();
+    beats(awayFor(300_000, clock));
+    clock.after(350_000, () => show(booted));
+    expect(await clock.run(wait(60_000))).toEqual({ verdict: 'healthy' });
+    expect(clock.now() - since).toBeLessThan(360_000);
+  });
+
+  test('neither does the time of an answer that came only when the API was back', async () => {
+    const { clock, wait, beats, slow } = await setUp(booted);
+    const since = clock.now();
+    slow(240_000);
+    beats(() => `m${Math.floor((clock.now() - since) / 10_000)}`);
+    expect(await clock.run(wait(30_000))).toEqual({ verdict: 'healthy' });
+    expect(clock.now() - since).toBeGreaterThan(240_000);
+  });
+
+  test('once the API is back, a node has the time for two beats before it is judged, however little was left', async () => {
+    const { clock, wait, beats } = await setUp(booted);
+    const since = clock.now();
+    beats(() => {
+      const passed = clock.now() - since;
+      if (passed > 55_000 && passed < 200_000) throw new ApiUnreachableError('away');
+      return passed < 200_000 ? 'm' : `m${Math.floor((passed - 200_000) / 10_000)}`;
+    });
+    expect(await clock.run(wait(60_000))).toEqual({ verdict: 'healthy' });
+  });
+
+  test('an unhealthy node is told as such after the API has come back', async () => {
+    const { clock, wait, beats } = await setUp({ ...booted, ready: false });
+    const since = clock.now();
+    beats(awayFor(200_000, clock));
+    expect(await clock.run(wait(60_000))).toEqual({ verdict: 'unhealthy', because: 'kubelet not Ready' });
+    expect(clock.now() - since).toBeGreaterThanOrEqual(240_000);
+  });
+
+  test('an API that stays away for good ends the wait all the same: the node itself may have taken it down', async () => {
+    const { clock, wait, beats } = await setUp({ ...booted, ready: false });
+    const since = clock.now();
+    beats(awayFor(Infinity, clock));
+    expect(await clock.run(wait(60_000))).toEqual({
+      verdict: 'unhealthy',
+      because: "the cluster's API does not answer",
+    });
+    expect(clock.now() - since).toBeLessThan(900_000);
   });
 
   test('yet another boot ends the wait', async () => {
