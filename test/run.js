@@ -35,6 +35,7 @@ const TIERS = {
     'mkfs.ext4': 'e2fsprogs',
     curl: 'curl',
     openssl: 'openssl',
+    script: 'bsdutils',
     ssh: 'openssh-client',
   },
 };

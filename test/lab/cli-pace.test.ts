@@ -72,8 +72,8 @@ describe('nodes that were down before', () => {
 });
 
 describe('the control plane', () => {
-  it('is upgraded where that is asked for: its API goes away meanwhile, and the run waits for it', async () => {
-    const done = await upgrade('--include-control-plane', '--nodes', 'cp-1');
+  it('is upgraded where that is asked for: its API goes away meanwhile, and the run waits for it; sudo does', async () => {
+    const done = await upgrade('--include-control-plane', '--nodes', 'cp-1', '--ssh-user', 'ops');
     expect(brief(done)).toEqual([0, 'cp-1 upgraded']);
     expect(await bed.look('cp-1')).toMatchObject({ osVersion: NEW, active: 'B', state: 'committed', cordoned: false });
     expect(bed.stepOf('cp-1')).toBeUndefined();

@@ -1,11 +1,14 @@
+import { spawn } from 'node:child_process';
 import { open, readFile } from 'node:fs/promises';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Step } from '../../src/rollout/steps.ts';
 import { type CliBed, type Doc, nodeOf, readLogs, startCliBed } from './cli-bed.ts';
 import { type Running, until } from './lab-bed.ts';
 
 let bed: CliBed;
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const OLD = 'KubeOS 1.0.0';
 const NEW = 'KubeOS 1.1.0';
 
@@ -149,6 +152,38 @@ describe('Ctrl-C', () => {
     const again = await bed.json(command('--nodes', 'worker-1'));
     expect([again.exitCode, nodeOf(again, 'worker-1').outcome]).toEqual([0, 'upgraded']);
     expect(await bed.look('worker-1')).toMatchObject({ active: 'B', state: 'committed', cordoned: false });
+  });
+
+  it('before anything has begun changes nothing', async () => {
+    const running = bed.start(command());
+    await running.untilSays('reading the cluster');
+    running.kill('SIGINT');
+    const { code } = await running.done;
+    expect(code).toBe(130);
+    expect(holder() ?? '').toBe('');
+    await expectUntouched('worker-1');
+  });
+});
+
+describe('the question on a terminal', () => {
+  it.each([
+    ['n', 'n\n', 4],
+    ['Enter', '\n', 4],
+    ['Ctrl-C', '\u0003', 130],
+  ])('answered by %s: nothing is changed', async (_what, typed, code) => {
+    const line = ['exec', process.execPath, path.join(ROOT, 'bin/kubeos.js'), 'upgrade', '-f', bed.lab.paths.spec];
+    const terminal = spawn('script', ['-qec', line.join(' '), '/dev/null'], { env: bed.env, stdio: 'pipe' });
+    let shown = '';
+    terminal.stdout.setEncoding('utf8').on('data', (text: string) => (shown += text));
+    const ended = new Promise((resolve) => terminal.once('close', resolve));
+    await until(
+      () => shown.includes('2 at a time? [y/N] '),
+      () => shown,
+    );
+    terminal.stdin.write(typed);
+    expect(await ended).toBe(code);
+    await expectUntouched('worker-1');
+    await expectUntouched('worker-2');
   });
 });
 

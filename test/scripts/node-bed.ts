@@ -45,7 +45,8 @@ export async function makeBin(dir: string, shell: Shell, more: Readonly<Record<s
     await symlink(target, path.join(dir, name));
   }
   for (const [name, text] of Object.entries({ ...DOUBLES, ...more })) {
-    if (text !== '') await writeFile(path.join(dir, name), text, { mode: 0o755 });
+    // Never through a link: it leads to this machine's own tool.
+    if (text !== '') await writeFile(path.join(dir, name), text, { mode: 0o755, flag: 'wx' });
   }
   return dir;
 }
