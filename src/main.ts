@@ -2,36 +2,59 @@ import { readFileSync } from 'node:fs';
 import { CommanderError, type Command } from 'commander';
 import type { Deps, Io } from './commands/deps.ts';
 import { commandPath, findCommand, usageError } from './commands/usage.ts';
-import { KubeosError, UsageError } from './errors.ts';
+import { InterruptedError, KubeosError, UsageError } from './errors.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { systemClock } from './local/clock.ts';
+import { unsetEmpty } from './local/settings.ts';
 import { outliveReaders } from './local/streams.ts';
+import { UncaughtErrors } from './local/uncaught.ts';
 import { createProgram } from './program.ts';
 
 /**
  * Runs one command line: the composition root, and the only place that maps an error to an exit code.
  * @param argv the arguments after the program's name
+ * @param given where to read and write; without it the command has this process to itself
  */
-export async function main(argv: readonly string[], io: Io = processIo()): Promise<ExitCode> {
+export async function main(argv: readonly string[], given?: Io): Promise<ExitCode> {
   const version = packageVersion();
+  const io = withoutEmpty(given ?? processIo());
+  const uncaught = new UncaughtErrors();
   let code: ExitCode = EXIT.done;
-  const program = createProgram(createDeps(argv, io, version), version, (finished) => (code = finished));
+  const program = createProgram(createDeps(argv, io, version, uncaught), version, (finished) => (code = finished));
+  const failed = (error: unknown): Promise<ExitCode> => fail(error, findCommand(program, argv), io, version);
+  if (given === undefined) uncaught.listen(process, (error) => failed(asBug(error)), EXIT.bug);
   try {
     await program.parseAsync([...argv], { from: 'user' });
-    return code;
+    if (uncaught.first === undefined) return code;
+    await show(asBug(uncaught.first.error), findCommand(program, argv), io, version);
+    return EXIT.bug;
   } catch (error) {
-    const called = findCommand(program, argv);
-    if (!(error instanceof CommanderError)) return await fail(error, called, io, version);
+    // What a bug interrupted tells of the bug.
+    if (uncaught.first !== undefined && error instanceof InterruptedError) return failed(asBug(uncaught.first.error));
+    if (!(error instanceof CommanderError)) return failed(error);
     if (SHOWN_HELP.has(error.code)) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
-    return await fail(usageError(error, called), called, io, version);
+    return failed(usageError(error, findCommand(program, argv)));
   }
 }
 
-function createDeps(argv: readonly string[], io: Io, version: string): Deps {
+/** Variables that are empty count as not set; commander looks at the process's own. */
+function withoutEmpty(io: Io): Io {
+  const env = { ...io.env };
+  unsetEmpty(env);
+  unsetEmpty(process.env);
+  return { ...io, env };
+}
+
+/** A failure that nobody waited for is a bug, however well it explains itself. */
+const asBug = (error: unknown): unknown =>
+  error instanceof KubeosError ? new Error(`nobody waited for: ${error.message}`, { cause: error }) : error;
+
+function createDeps(argv: readonly string[], io: Io, version: string, uncaught: UncaughtErrors): Deps {
   return {
     io,
     argv,
     version,
+    uncaught,
     clock: systemClock,
     connectCluster: async (settings) => (await import('./cluster/index.ts')).connectCluster(settings),
     createRemote: async (settings, hooks) => (await import('./remote/index.ts')).createRemote(settings, hooks),
@@ -42,16 +65,22 @@ function createDeps(argv: readonly string[], io: Io, version: string): Deps {
 const SHOWN_HELP: ReadonlySet<string> = new Set(['commander.helpDisplayed', 'commander.version', 'commander.help']);
 
 async function fail(error: unknown, command: Command, io: Io, version: string): Promise<ExitCode> {
-  const { errorToJson, renderError } = await import('./report/index.ts');
-  const { displayOptions } = await import('./report/display.ts');
-  const flags: { output?: unknown; ascii?: unknown } = command.opts();
+  const { errorToJson } = await import('./report/index.ts');
+  const flags: { output?: unknown } = command.opts();
   const code = error instanceof KubeosError ? error.exitCode : EXIT.bug;
   if (flags.output === 'json') io.stdout.write(`${JSON.stringify(errorToJson(error, code, version), null, 2)}\n`);
+  await show(error, command, io, version);
+  return code;
+}
+
+async function show(error: unknown, command: Command, io: Io, version: string): Promise<void> {
+  const { renderError } = await import('./report/index.ts');
+  const { displayOptions } = await import('./report/display.ts');
+  const flags: { ascii?: unknown } = command.opts();
   const display = displayOptions(io.env, io.stderr, { ascii: flags.ascii === true });
   for (const line of renderError(error, display, version)) io.stderr.write(`${line}\n`);
   if (error instanceof UsageError && error.next === undefined)
     io.stderr.write(`(${commandPath(command)} --help shows the flags)\n`);
-  return code;
 }
 
 function packageVersion(): string {

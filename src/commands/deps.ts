@@ -1,5 +1,6 @@
 import type { ClusterSettings, KubectlCluster } from '../cluster/index.ts';
 import type { RemoteHooks, RemoteSettings, SshRemote } from '../remote/index.ts';
+import type { UncaughtErrors } from '../local/uncaught.ts';
 import type { Clock } from '../rollout/ports.ts';
 
 /** Where kubeos reads and writes. */
@@ -25,6 +26,8 @@ export interface Deps {
   argv: readonly string[];
   version: string;
   clock: Clock;
+  /** Bugs beside the command's own way; one that has work to bring to an end asks to be told of them. */
+  uncaught: UncaughtErrors;
   connectCluster(settings: ClusterSettings): Promise<KubectlCluster>;
   createRemote(settings: RemoteSettings, hooks: RemoteHooks): Promise<SshRemote>;
 }

@@ -29,7 +29,7 @@ import {
   type RolloutResult,
   type RunOptions,
 } from '../rollout/index.ts';
-import { resultWithoutWork } from '../rollout/use-cases.ts';
+import { declinedResult, resultWithoutWork } from '../rollout/use-cases.ts';
 import { withConnections, type Connections } from './connect.ts';
 import type { Deps, OutputStream } from './deps.ts';
 import { givenCommand } from './given-command.ts';
@@ -62,12 +62,17 @@ export async function rollOut(deps: Deps, flags: RunFlags, request: RolloutReque
   });
   const id = newRunId(deps.clock.now());
   const run: Run = { deps, flags, request, id, signals, progress, phase: 'planning' };
+  const ownEnd = deps.uncaught.endBy((bug) => {
+    signals.stopFor(bug);
+    if (run.phase === 'at work') notice(`a bug in kubeos: ${STOPPING}`);
+  });
   try {
     const paused = <T>(task: () => Promise<T>): Promise<T> => progress.paused(task);
     return await withConnections(deps, flags, { notice, paused }, (connections) => inSteps(run, connections));
   } finally {
     progress.stop();
     signals.dispose();
+    ownEnd();
   }
 }
 
@@ -82,10 +87,7 @@ async function inSteps(run: Run, connections: Connections): Promise<ExitCode> {
   progress.activity(undefined);
   if (!hasWork(plan)) return printIdle(run, plan);
   showPlan(run, await withLockNote(plan, connections.cluster), deps.io.stderr);
-  if (!(await agreed(run, plan))) {
-    deps.io.stderr.write('Nothing was changed.\n');
-    return EXIT.refused;
-  }
+  if (!(await agreed(run, plan))) return printDeclined(run, plan);
   const logDir = runLogDir(run.id, flags.logDir, deps.io.env);
   const logs = createLogReport(logDir, (message) => progress.event({ at: deps.clock.now(), type: 'notice', message }));
   const ports = { ...connections, clock: deps.clock, report: combineReports([progress, logs]) };
@@ -96,9 +98,10 @@ async function inSteps(run: Run, connections: Connections): Promise<ExitCode> {
   };
   run.phase = 'at work';
   const replan = (): Promise<Plan> => gatherPlan(connections, own, stopped, plan);
-  const result = await carryOut(ports, { plan, replan }, holder, runOptions(run), signals);
+  const ended = await carryOut(ports, { plan, replan }, holder, runOptions(run), signals);
   progress.stop();
   run.phase = 'over';
+  const result = deps.uncaught.first === undefined ? ended : { ...ended, exitCode: EXIT.bug };
   return printResult(run, result, logs.problem === undefined ? { logDir: logs.dir } : {});
 }
 
@@ -124,6 +127,13 @@ async function printIdle(run: Run, plan: Plan): Promise<ExitCode> {
   const result = resultWithoutWork(plan, run.id);
   if (flags.output === 'json') deps.io.stdout.write(await formatData(resultToJson(result), 'json'));
   showPlan(run, plan, flags.output === 'json' ? deps.io.stderr : deps.io.stdout);
+  return result.exitCode;
+}
+
+async function printDeclined({ deps, flags, id }: Run, plan: Plan): Promise<ExitCode> {
+  const result = declinedResult(plan, id);
+  if (flags.output === 'json') deps.io.stdout.write(await formatData(resultToJson(result), 'json'));
+  deps.io.stderr.write('Nothing was changed.\n');
   return result.exitCode;
 }
 

@@ -11,6 +11,13 @@ export function textSetting(env: Environment, name: string): string | undefined 
   return value === undefined || value === '' ? undefined : value;
 }
 
+/** Takes the variables of kubeos that are empty out of an environment: they count as not set, as `textSetting` says. */
+export function unsetEmpty(env: Record<string, string | undefined>): void {
+  for (const [name, value] of Object.entries(env)) {
+    if (value === '' && name.startsWith('KUBEOS_')) Reflect.deleteProperty(env, name);
+  }
+}
+
 /**
  * An environment variable that says yes or no; undefined where it is not set.
  * @throws UsageError for anything else: a misspelt `ture` must not pass for no

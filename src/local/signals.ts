@@ -14,6 +14,8 @@ export interface StopSignals {
   readonly graceful: AbortSignal;
   /** Stop at once. */
   readonly hard: AbortSignal;
+  /** Stops gracefully because of a bug, as the first signal does. */
+  stopFor(bug: unknown): void;
   /** Gives the signals their usual meaning back. */
   dispose(): void;
 }
@@ -49,7 +51,9 @@ export function listenForSignals(
   };
   for (const signal of STOP) target.on(signal, stop);
   target.on('SIGHUP', ignore);
-  return { graceful: graceful.signal, hard: hard.signal, dispose };
+  const stopFor = (bug: unknown): void =>
+    graceful.abort(new InterruptedError('stopped by a bug in kubeos', { next: CARRY_ON, cause: bug }));
+  return { graceful: graceful.signal, hard: hard.signal, stopFor, dispose };
 }
 
 const CARRY_ON = 'the same command again carries on; where the nodes stand is shown by:\n  kubeos status';

@@ -99,5 +99,20 @@ export function resultWithoutWork(plan: Plan, run: string): RolloutResult {
   };
 }
 
+/** The result of a plan that was shown and not agreed to. */
+export function declinedResult(plan: Plan, run: string): RolloutResult {
+  const declined = { what: 'not started: the question was answered with no', next: 'give the same command again' };
+  const held = plan.entries.map((entry) => notStarted(entry.node, entry.now, [declined], false));
+  return {
+    run,
+    operation: plan.operation,
+    version: plan.version,
+    exitCode: EXIT.refused,
+    results: [...held, ...resultsOfPlan(plan)],
+    stopped: 'the question was answered with no',
+    tookMs: 0,
+  };
+}
+
 const progress = (plan: Plan, { well, badly }: { well: number; badly: number }): string =>
   `${whatOf(plan)}, ${well} of ${plan.entries.length} nodes done${badly === 0 ? '' : `, ${badly} failed`}`;

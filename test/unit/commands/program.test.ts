@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { Deps } from '../../../src/commands/deps.ts';
 import { commandPath, findCommand, usageError } from '../../../src/commands/usage.ts';
 import { UsageError } from '../../../src/errors.ts';
+import { UncaughtErrors } from '../../../src/local/uncaught.ts';
 import { EXIT_MEANINGS } from '../../../src/exit-codes.ts';
 import { createProgram } from '../../../src/program.ts';
 
@@ -14,6 +15,7 @@ function program(): { program: Command; shown: () => string } {
     io,
     argv: [],
     version: '0.1.0',
+    uncaught: new UncaughtErrors(),
     clock: { now: () => 0, sleep: () => Promise.resolve() },
     connectCluster: () => Promise.reject(new Error('no cluster in this test')),
     createRemote: () => Promise.reject(new Error('no node in this test')),

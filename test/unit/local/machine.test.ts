@@ -104,6 +104,18 @@ describe('signals', () => {
     };
   }
 
+  it('a bug stops as the first signal does, and leaves the second its meaning', () => {
+    const process = target();
+    const stop = listenForSignals(undefined, process);
+    const bug = new TypeError('a bug');
+    stop.stopFor(bug);
+    expect(stop.graceful.reason).toMatchObject({ name: 'InterruptedError', cause: bug });
+    process.send('SIGINT');
+    expect([stop.hard.aborted, process.killed]).toEqual([false, []]);
+    process.send('SIGINT');
+    expect(stop.hard.aborted).toBe(true);
+  });
+
   it('the first stops gracefully, the second at once, a third ends the process', () => {
     const process = target();
     const told: string[] = [];

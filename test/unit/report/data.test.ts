@@ -16,6 +16,7 @@ import {
 } from '../../../src/report/json.ts';
 import { statusReport } from '../../../src/report/status.ts';
 import type { RolloutEvent } from '../../../src/rollout/events.ts';
+import { declinedResult } from '../../../src/rollout/use-cases.ts';
 import {
   clusterNode,
   event,
@@ -54,6 +55,20 @@ describe('data for programs', () => {
       nodes: [upgraded('a', 10, 5), nodeResult('b', 'not started')],
       logDir: '/logs/1',
     });
+  });
+
+  it('tells that nothing was done where the question was answered with no', () => {
+    const shown = samplePlan();
+    const told = resultToJson(declinedResult(shown, RUN));
+    expect(told).toMatchObject({
+      kind: 'RolloutResult',
+      exitCode: 4,
+      exitName: 'refused',
+      stopped: 'the question was answered with no',
+    });
+    const outcomes = new Set(told.nodes.map(({ outcome }) => outcome));
+    expect(outcomes).toEqual(new Set(['not started', 'already there']));
+    expect(told.nodes.map(({ node }) => node)).toEqual(expect.arrayContaining(shown.entries.map(({ node }) => node)));
   });
 
   it('is the plan itself', () => {
