@@ -46,10 +46,15 @@ export class UsageError extends KubeosError {
 
 /** Something stands in the way, found before anything was changed. */
 export class PreflightError extends KubeosError {
-  override readonly name = 'PreflightError';
+  override readonly name: string = 'PreflightError';
   constructor(what: string, context: FailureContext = {}) {
     super(what, EXIT.refused, context);
   }
+}
+
+/** The image is of a kind that kubeos does not write yet: found before a slot changed, and true for every node. */
+export class ImageRefusedError extends PreflightError {
+  override readonly name: string = 'ImageRefusedError';
 }
 
 /** The cluster's API cannot be reached, or refuses the login. */

@@ -1,4 +1,4 @@
-import { KubeosError, LockLostError, type FailureContext } from '../errors.ts';
+import { ImageRefusedError, KubeosError, LockLostError, type FailureContext } from '../errors.ts';
 import { EXIT } from '../exit-codes.ts';
 import { lastLines } from './clean-text.ts';
 import { SCRIPT_EXITS, type ScriptExit } from './script-exits.ts';
@@ -89,7 +89,7 @@ const NAMES: ReadonlyMap<number, ScriptExit> = new Map(
   Object.entries(SCRIPT_EXITS).map(([name, code]) => [code, name as ScriptExit]),
 );
 
-/** The failure that a script's exit code stands for, its last lines kept. `stale-token` is a LockLostError. */
+/** The failure that a script's exit code stands for, its last lines kept. `stale-token` is a LockLostError, `unsupported-image` an ImageRefusedError. */
 export function explainScriptFailure(failure: ScriptFailure): KubeosError {
   const tail = lastLines(failure.stderr, LOG_LINES);
   const name = failure.code === undefined ? undefined : NAMES.get(failure.code);
@@ -113,6 +113,7 @@ export function explainScriptFailure(failure: ScriptFailure): KubeosError {
   }
   const { what, next } = MEANINGS[name];
   if (name === 'stale-token') return new LockLostError(what, { ...context, next });
+  if (name === 'unsupported-image') return new ImageRefusedError(what, { ...context, next });
   return new KubeosError(what, EXIT.incomplete, { ...context, next });
 }
 

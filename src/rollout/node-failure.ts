@@ -1,4 +1,4 @@
-import { ConnectError } from '../errors.ts';
+import { ConnectError, ImageRefusedError } from '../errors.ts';
 import type { NodeResult } from './events.ts';
 import { DrainForecastError } from './node-prepare.ts';
 import { LEFT_CORDONED, leftCordoned, lockIsLost, release, trouble, troubleOf, type Trouble } from './node-ends.ts';
@@ -17,6 +17,7 @@ export async function endFailed(trip: Trip, error: unknown): Promise<NodeResult>
     if (!trip.stood) return await endUnseen(trip, found);
     // Nothing failed: it is known beforehand what would, so that it does not count as a failure either.
     if (error instanceof DrainForecastError) delete trip.step;
+    if (error instanceof ImageRefusedError) trip.imageRefused = true;
     if (trip.phase === 'before') return await abort(trip, found, outcomeOf(error));
     if (trip.phase === 'arming' || trip.phase === 'armed') return await disarm(trip, found);
     return await needsHands(trip, found, SITUATION[trip.phase]);
@@ -40,7 +41,7 @@ function describe(trip: Trip, error: unknown): Trouble {
 }
 
 const outcomeOf = (error: unknown): 'not started' | 'failed' =>
-  error instanceof DrainForecastError ? 'not started' : 'failed';
+  error instanceof DrainForecastError || error instanceof ImageRefusedError ? 'not started' : 'failed';
 
 function lostLock(trip: Trip): Trouble {
   trip.lockLost = true;

@@ -4,12 +4,13 @@ import type { RolloutContext } from './context.ts';
 import type { NodeResult } from './events.ts';
 import type { NodeObservation, NodeRecord } from './facts.ts';
 import { endFailed } from './node-failure.ts';
-import { endReturned, endFellBack, release, success, trouble } from './node-ends.ts';
+import type { Health } from './health.ts';
+import { endFellBack, endReturned, LEFT_CORDONED, leftCordoned, release, success, trouble } from './node-ends.ts';
 import { prepare } from './node-prepare.ts';
 import { bootOf, bootTrial, finishTrial, judgeHealth, type TrialEnd } from './node-trial.ts';
 import type { PlanEntry } from './plan-types.ts';
 import { despiteCuts, unlessAborted } from './patience.ts';
-import { deriveStanding, rebootAhead, type Standing, type Way } from './standing.ts';
+import { deriveStanding, rebootAhead, type Blocked, type Standing, type Way } from './standing.ts';
 import { Trip } from './trip.ts';
 
 /**
@@ -21,7 +22,7 @@ export async function runNode(
   context: RolloutContext,
   entry: PlanEntry,
   record: NodeRecord,
-): Promise<{ result: NodeResult; lockLost: boolean }> {
+): Promise<{ result: NodeResult; lockLost: boolean; imageRefused: boolean }> {
   const trip = new Trip(context, entry, record);
   trip.emit({ type: 'node-started', node: trip.name, slot: entry.assignment.target });
   let result: NodeResult;
@@ -34,7 +35,7 @@ export async function runNode(
     result.outcome !== 'needs hands' && (trip.cordonedAt === undefined || trip.unavailableMs !== undefined);
   context.budget.leave(trip.name, !released);
   trip.emit({ type: 'node-done', result });
-  return { result, lockLost: trip.lockLost };
+  return { result, lockLost: trip.lockLost, imageRefused: trip.imageRefused };
 }
 
 /** More than two things to settle, one after the other, are more than any run can leave behind. */
@@ -154,6 +155,8 @@ async function settle(trip: Trip, way: Way, seen: NodeObservation): Promise<Node
 }
 
 async function endDone(trip: Trip, seen: NodeObservation): Promise<NodeResult> {
+  const kept = await keepUnlessHealthy(trip, seen);
+  if (kept !== undefined) return kept;
   await release(trip, trip.context.late);
   const result = success(trip, 'already there');
   if (seen.active === undefined) delete result.slot;
@@ -163,21 +166,51 @@ async function endDone(trip: Trip, seen: NodeObservation): Promise<NodeResult> {
 
 async function tidyUp(trip: Trip, seen: NodeObservation): Promise<NodeResult> {
   const { late, goal } = trip.context;
+  const finished =
+    seen.journal?.phase === 'committed' &&
+    seen.journal.operation === goal.operation &&
+    seen.journal.version === goal.version;
+  // A commit has its proof: the run that died had only the uncordon left to do.
+  const kept = finished ? undefined : await keepUnlessHealthy(trip, seen);
+  if (kept !== undefined) return kept;
   trip.phase = 'committed';
   await trip.do('uncordon', late, async () => {
     await release(trip, late);
     return 'what an earlier run left is tidied up';
   });
-  const { journal } = seen;
-  const finished =
-    journal?.phase === 'committed' && journal.operation === goal.operation && journal.version === goal.version;
   return success(trip, finished ? outcomeOf(trip) : 'already there');
 }
 
-async function endBlocked(trip: Trip, { findings }: Extract<Standing, { kind: 'blocked' }>): Promise<NodeResult> {
-  await release(trip, trip.context.late);
-  const [first = { what: 'it cannot be started' }, ...more] = findings;
-  const reason = [first.reason, ...more.map(({ what }) => what)].filter((text) => text !== undefined).join('\n');
+/** A node that an earlier run left cordoned goes back into service only where it is well. */
+async function keepUnlessHealthy(trip: Trip, seen: NodeObservation): Promise<NodeResult | undefined> {
+  if (trip.record.cordon !== 'ours') return undefined;
+  // Whatever ends the wait early leaves the cordon, as on a node that could not be asked.
+  trip.stood = false;
+  let health: Health = { verdict: 'rebooted' };
+  await trip.do('prove', trip.context.early, async () => {
+    health = await judgeHealth(trip, seen, seen.osVersion, trip.context.early);
+    return health.verdict === 'healthy' ? 'kubelet Ready, 2 heartbeats' : 'not healthy: it stays cordoned';
+  });
+  trip.stood = true;
+  return judged(trip, seen, health);
+}
+
+async function judged(trip: Trip, seen: NodeObservation, health: Health): Promise<NodeResult | undefined> {
+  if (health.verdict === 'healthy') return undefined;
+  const because = health.verdict === 'unhealthy' ? health.because : 'it rebooted meanwhile';
+  return trouble(trip, 'needs hands', {
+    what: `runs ${seen.osVersion}, but is not healthy: ${because}`,
+    reason: LEFT_CORDONED,
+    next: `see why its kubelet is not Ready; ${leftCordoned(trip)}`,
+  });
+}
+
+async function endBlocked(trip: Trip, standing: Blocked): Promise<NodeResult> {
+  const kept = standing.unclear && trip.record.cordon === 'ours';
+  if (!kept) await release(trip, trip.context.late);
+  const [first = { what: 'it cannot be started' }, ...more] = standing.findings;
+  const reasons = [first.reason, ...more.map(({ what }) => what), kept ? LEFT_CORDONED : undefined];
+  const reason = reasons.filter((text) => text !== undefined).join('\n');
   return trouble(trip, 'not started', { ...first, ...(reason === '' ? {} : { reason }) });
 }
 

@@ -162,11 +162,12 @@ class Rollout {
       const record = this.#records.get(entry.node);
       if (record === undefined) throw new Error(`${entry.node} was not annotated`);
       this.#records.delete(entry.node);
-      const { result, lockLost } = await runNode(this.#context, entry, {
+      const { result, lockLost, imageRefused } = await runNode(this.#context, entry, {
         ...record,
         cordon: view.find(entry.node)?.record?.cordon ?? record.cordon,
       });
       if (lockLost) this.#loseLock();
+      if (imageRefused) this.#halt('since no node can take this image');
       this.#count(result);
     } catch (error) {
       if (!this.#stop.signal.aborted) this.#giveUp(error);

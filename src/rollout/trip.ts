@@ -28,6 +28,8 @@ export class Trip {
   step?: Step;
   /** The node, or its annotation, has seen a newer token than ours. */
   lockLost = false;
+  /** The image is of a kind that kubeos does not write, which is so on every node. */
+  imageRefused = false;
   /** Where it stands is known: until then it may well be armed, or on trial, by an earlier run. */
   stood = false;
   /** Our journal has been begun there, so that ending early must close it. */

@@ -1,4 +1,5 @@
-import { readFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { FaultKind } from '../../src/lab/faults.ts';
@@ -163,7 +164,6 @@ describe('an image that is not what its spec says', () => {
     ['another version inside', async () => bed.spec('KubeOS 1.1.1', await wrongVersion()), 3, /KubeOS 1\.1\.0/],
     ['not there (404)', async () => bed.spec(NEW, { imageurl: `${bed.lab.images.urls.https}/none.img` }), 3, /404/],
     ['a CA that is not on the node', async () => bed.spec(NEW, { cacert: 'other.crt' }), 3, /other\.crt/],
-    ['no KubeOS image at all', async () => bed.spec(NEW, await noImage()), 3, /not an ext4 file system/],
   ] as const)('%s: failed, safe, with the reason', async (_what, spec, code, why) => {
     touched.add('worker-1');
     const done = await bed.json(['upgrade', '-f', await spec(), '-y', '--nodes', 'worker-1']);
@@ -175,20 +175,46 @@ describe('an image that is not what its spec says', () => {
   });
 });
 
+describe('an image of a kind that kubeos does not write yet', () => {
+  it.each([
+    ['a tar', () => rootAsTar(), /tar/],
+    ['no KubeOS image at all', () => noImage(), /not an ext4 file system/],
+  ] as const)(
+    '%s: refused before a slot changes, and no second node fetches it (exit 4)',
+    async (_what, image, why) => {
+      touched.add('worker-1');
+      const spec = await bed.spec(NEW, await image());
+      const done = await bed.json(['upgrade', '-f', spec, '-y', '--canary', '0', '--maxunavailable', '1']);
+      expect(done.exitCode).toBe(4);
+      expect(done.nodes.map(({ outcome }) => outcome)).toEqual(done.nodes.map(() => 'not started'));
+      expect(`${nodeOf(done, 'worker-1').what ?? ''} ${nodeOf(done, 'worker-1').reason ?? ''}`).toMatch(why);
+      expect(nodeOf(done, 'worker-2').what).toMatch(/no node can take this image/);
+      await expectSafe('worker-1');
+    },
+  );
+});
+
+const rootAsTar = (): Promise<Record<string, string>> => {
+  // The magic of a tar archive, where POSIX has it: 257 bytes into the first header.
+  const archive = Buffer.alloc(64 * 1024);
+  archive.write('ustar', 257, 'latin1');
+  return served('root.tar', archive);
+};
+
 const wrongVersion = async (): Promise<Record<string, string>> => {
   const { path: file, sha256 } = await bed.image(NEW, 'wrongly named');
   return { imageurl: `${bed.lab.images.urls.https}/${path.basename(file)}`, checksum: sha256 };
 };
 
-/** The CA's certificate, which the server does not have as an image. */
-const noImage = async (): Promise<Record<string, string>> => {
-  const { createHash } = await import('node:crypto');
-  const { writeFile } = await import('node:fs/promises');
-  const text = await readFile(bed.lab.paths.spec);
-  const padded = Buffer.concat([text, Buffer.alloc(8192)]);
-  await writeFile(path.join(bed.lab.paths.images, 'no.img'), padded);
+/** A text, which no disk image begins with. */
+const noImage = async (): Promise<Record<string, string>> =>
+  served('no.img', Buffer.concat([await readFile(bed.lab.paths.spec), Buffer.alloc(8192)]));
+
+/** Puts a file on the lab's image server. */
+async function served(name: string, content: Buffer): Promise<Record<string, string>> {
+  await writeFile(path.join(bed.lab.paths.images, name), content);
   return {
-    imageurl: `${bed.lab.images.urls.https}/no.img`,
-    checksum: createHash('sha256').update(padded).digest('hex'),
+    imageurl: `${bed.lab.images.urls.https}/${name}`,
+    checksum: createHash('sha256').update(content).digest('hex'),
   };
-};
+}
