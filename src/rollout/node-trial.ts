@@ -146,10 +146,15 @@ async function prove(trip: Trip, report: BootReport): Promise<'proven' | Exclude
 const NOT_PROVEN = 'not proven';
 
 /** Waits for the health of this boot. */
-export function judgeHealth(trip: Trip, report: BootReport, version: string): Promise<Health> {
-  const { ports, view, late, options } = trip.context;
+export function judgeHealth(
+  trip: Trip,
+  report: Pick<BootReport, 'bootId'>,
+  version: string,
+  signal: AbortSignal = trip.context.late,
+): Promise<Health> {
+  const { ports, view, options } = trip.context;
   const check = { node: trip.name, bootId: report.bootId, version, timeoutMs: options.healthTimeoutMs };
-  return waitHealthy(check, { ...ports, view }, (because) => trip.waiting(because), late);
+  return waitHealthy(check, { ...ports, view }, (because) => trip.waiting(because), signal);
 }
 
 /** Reboots an unhealthy trial: a reset is enough to bring it back to the slot that is permanent. */

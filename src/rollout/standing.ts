@@ -12,8 +12,15 @@ export type Standing =
   | Way
   /** It came up in its old slot in an earlier run that did not live to tell: to be proven there and tidied up. */
   | { kind: 'fell-back'; assignment: Assignment; reason: string; /** Its journal says so already. */ closed: boolean }
-  /** It needs the change but cannot be started. */
-  | { kind: 'blocked'; findings: readonly Finding[] };
+  | Blocked;
+
+/** It needs the change but cannot be started. */
+export interface Blocked {
+  kind: 'blocked';
+  findings: readonly Finding[];
+  /** It may be armed, on trial or broken: only who understands it may put it back into service. */
+  unclear: boolean;
+}
 
 export interface Way {
   kind: 'way';
@@ -37,12 +44,12 @@ export function deriveStanding(node: ClusterNode, seen: NodeObservation, goal: N
   if (layout === undefined) {
     return seen.osVersion === goal.version && !goal.reinstall
       ? { kind: 'done', notes: trouble.map(({ what }) => what) }
-      : { kind: 'blocked', findings: trouble };
+      : { kind: 'blocked', findings: trouble, unclear: true };
   }
   const standing = judge(layout);
   if (trouble.length === 0) return standing;
   if (standing.kind === 'done') return { kind: 'done', notes: [...standing.notes, ...trouble.map(({ what }) => what)] };
-  return { kind: 'blocked', findings: trouble };
+  return { kind: 'blocked', findings: trouble, unclear: true };
 }
 
 /** The step after which a reboot is still ahead of a node, so that it must be drained. */
@@ -93,7 +100,7 @@ function judgeUnarmed(layout: Layout): Standing {
 function judgeTrial(layout: Layout, journal: NodeJournal): Standing {
   const { active, goal } = layout;
   if (layout.seen.bootId === journal.armedBootId) {
-    return blocked(
+    return unclear(
       `its journal says that slot ${active} was armed on this very boot, yet it runs`,
       `see what happened there (kubeos logs ${layout.node.name}), then remove /persist/kubeos/journal`,
     );
@@ -154,6 +161,8 @@ function withoutJournal(layout: Layout): Layout {
 function withPreliminary(standing: Standing, preliminary: Preliminary, layout: Layout): Standing {
   if (standing.kind === 'done') return { ...tidyUp(layout, here(layout), standing.notes), preliminary };
   if (standing.kind === 'way') return { ...standing, preliminary: standing.preliminary ?? preliminary };
+  // What must be put in order is left as it is then: armed, on trial, or never proven in its old slot.
+  if (standing.kind === 'blocked') return { ...standing, unclear: true };
   return standing;
 }
 
@@ -272,7 +281,7 @@ function fresh(layout: Layout, notes: readonly string[]): Standing {
   const { active, seen, goal } = layout;
   const target = otherSlot(active);
   const findings = refuseTarget(layout, target);
-  if (findings.length > 0) return { kind: 'blocked', findings };
+  if (findings.length > 0) return { kind: 'blocked', findings, unclear: false };
   const firstStep = goal.operation === 'rollback' ? 'verify' : hasArtifact(layout) ? 'write' : 'stage';
   const assignment = {
     operation: goal.operation,
@@ -299,6 +308,10 @@ const assignmentOf = ({ operation, version, replaced, from, target, sha256 }: No
 const givenUp = (journal: NodeJournal): string =>
   `an unfinished ${journal.operation} to ${journal.version} (run ${journal.run}) is given up`;
 
-const blocked = (what: string, next: string): Standing => ({ kind: 'blocked', findings: [{ what, next }] });
+const unclear = (what: string, next: string): Standing => ({
+  kind: 'blocked',
+  findings: [{ what, next }],
+  unclear: true,
+});
 
 const shorten = (sha256: string): string => (sha256.length > 12 ? `${sha256.slice(0, 4)}…${sha256.slice(-4)}` : sha256);
