@@ -164,7 +164,11 @@ function addRollback(program: Command, deps: Deps, finished: Finished): void {
     )
     .usage('(--to-previous | --to-other-slot | -f FILE) [flags]')
     .option('--to-previous', 'the version that the latest rollout replaced', false)
-    .option('--to-other-slot', 'whatever the other slot holds, newer and unknown versions included', false)
+    .option(
+      '--to-other-slot',
+      'whatever the other slot holds, newer and unknown versions included; given again once done, it flips back',
+      false,
+    )
     .addOption(flag('-f, --file <file>', 'a spec with opstype: rollback; - reads standard input'))
     .option('--allow-major', 'cross a major version', false);
   addRunFlags(command);

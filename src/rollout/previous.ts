@@ -34,13 +34,24 @@ export function previousVersion(nodes: readonly ObservedNode[]): Previous {
 
 /**
  * What `rollback --to-other-slot` means: whatever the other slots hold, one version for all; a run that died goes on
- * to the version that it had set out for.
+ * to the version that it had set out for, as long as a node is left that could go there. Once all have, the rollback is
+ * complete, and the same command flips them back.
  */
 export function otherSlotVersion(nodes: readonly ObservedNode[]): Previous {
-  const unfinished = newest(rollbackRecords(nodes));
+  const unfinished = newest(rollbackRecords(nodes)) ?? unfinishedJournal(nodes);
   if (unfinished !== undefined) return { version: unfinished.version };
   const held = tally(nodes.filter(hasOther), (node) => otherVersion(node) ?? UNKNOWN_VERSION);
   return oneOf(nodes, held);
+}
+
+/** A run that was stopped took its annotations off again: then only the journals of the nodes that it reached tell. */
+function unfinishedJournal(nodes: readonly ObservedNode[]): Mark | undefined {
+  const latest = latestRollout(nodes);
+  if (latest?.operation !== 'rollback') return undefined;
+  const left = nodes.some(
+    (node) => node.seen.osVersion !== latest.version && hasOther(node) && otherVersion(node) === latest.version,
+  );
+  return left ? latest : undefined;
 }
 
 interface Mark {

@@ -143,3 +143,20 @@ test('a rollback is asked for after a killed upgrade: the node ends where it cam
     if (begun) expectAllAt(world, 'KubeOS 1.0.0');
   }
 });
+
+test('a rollback to the other slot that was stopped half-way means the same when it is given again', async () => {
+  const world = await upgraded();
+  const request = { goal: { operation: 'rollback' as const, toOtherSlot: true } };
+  const ran = await give(world, {
+    request,
+    onBreath: (_client, _count, doing, stop) => {
+      if (doing === 'release worker-1') stop.graceful.abort();
+    },
+  });
+  expect(ran.result?.exitCode).toBe(130);
+  expect(world.machine('worker-1').running.version).toBe('KubeOS 1.0.0');
+  expect(world.machine('worker-2').running.version).toBe('KubeOS 2.0.0');
+  expect([...world.nodes.values()].map(({ record }) => record)).toEqual([undefined, undefined, undefined]);
+  expect((await give(world, { request })).result?.exitCode).toBe(0);
+  expectAllAt(world, 'KubeOS 1.0.0');
+});

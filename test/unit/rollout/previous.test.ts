@@ -108,6 +108,25 @@ describe('--to-other-slot', () => {
     expect(otherSlotVersion([node(runs(V2, V1), left), node(runs(V1, V2), left)])).toEqual({ version: V2 });
   });
 
+  const back = { operation: 'rollback', version: V1, replaced: V2, token: 7, phase: 'committed' } as const;
+
+  test('goes on where a run was stopped that left only its journals', () => {
+    const nodes = [node(runs(V1, V2, back)), node(runs(V2, V1, { token: 4, phase: 'committed' }))];
+    expect(otherSlotVersion(nodes)).toEqual({ version: V1 });
+    expect(otherSlotVersion([...nodes].reverse())).toEqual({ version: V1 });
+  });
+
+  test('flips once all nodes have come there, or none that is left could', () => {
+    const all = [node(runs(V1, V2, back)), node(runs(V1, V2, back))];
+    expect(otherSlotVersion(all)).toEqual({ version: V2 });
+    expect(otherSlotVersion([...all, node(runs(V3, undefined))])).toEqual({ version: V2 });
+  });
+
+  test('a rollback before the latest upgrade is past', () => {
+    const nodes = [node(runs(V1, V2, back)), node(runs(V2, V1, { token: 9, phase: 'committed' }))];
+    expect(otherSlotVersion(nodes)).toHaveProperty('refusals');
+  });
+
   test('different versions are listed', () => {
     expect(otherSlotVersion([node(runs(V2, V1)), node(runs(V1, V2))])).toHaveProperty('refusals');
   });
