@@ -25,7 +25,7 @@ describe('a lab', () => {
       ],
     });
     for (const name of ['worker-1', 'worker-2']) {
-      expect(bed.lab.node(name).status()).toMatchObject({ slot: 'B', trial: true, version: 'KubeOS 1.1.0' });
+      expect(bed.lab.node(name).status()).toMatchObject({ slot: 'B', trial: false, version: 'KubeOS 1.1.0' });
       expect((await bed.lab.node(name).machine.grubVariables())?.get('saved_entry')).toBe('B');
     }
     expect(bed.peakUnavailable()).toBe(1);
