@@ -72,8 +72,10 @@ export async function carryOut(
     return await executePlan(ports, withinAgreed(plan, fresh), lock, options, signals);
   } finally {
     // A second signal stops at once: an API that is slow or away must not hold the process.
-    const patience = signals.hard.aborted ? [ports.clock.sleep(LAST_WORD_MS)] : [];
-    await Promise.race([lock.release(), ...patience]);
+    const given = new AbortController();
+    const late = (): Promise<void> => ports.clock.sleep(LAST_WORD_MS, given.signal).catch(() => undefined);
+    await Promise.race([lock.release(), ...(signals.hard.aborted ? [late()] : [])]);
+    given.abort();
   }
 }
 
