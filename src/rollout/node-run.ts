@@ -11,12 +11,14 @@ import { bootOf, bootTrial, finishTrial, judgeHealth, type TrialEnd } from './no
 import type { PlanEntry } from './plan-types.ts';
 import { despiteCuts, unlessAborted } from './patience.ts';
 import { deriveStanding, rebootAhead, type Blocked, type Standing, type Way } from './standing.ts';
-import { Trip } from './trip.ts';
+import type { Step } from './steps.ts';
+import { Trip, type TripPhase } from './trip.ts';
 
 /**
  * Takes one node its whole way, from wherever it stands.
  * @param record the annotation that this run has put on it
- * @returns how it ended, and whether a newer run was met there, which forbids every further change; never rejects
+ * @returns how it ended, and whether a newer run was met there, which forbids every further
+ * change, or an image that no node can take; never rejects
  */
 export async function runNode(
   context: RolloutContext,
@@ -73,6 +75,8 @@ async function walk(trip: Trip, way: Way, seen: NodeObservation): Promise<NodeRe
   if (way.adopt) {
     await adopt(trip, seen);
   } else {
+    // Known before the first call that may fail: what is armed or on trial is never uncordoned for a lost connection.
+    trip.phase = phaseAt(way.firstStep);
     await ports.remote.begin(trip.node, trip.authority, way.assignment);
     trip.begun = true;
     const end = await goOn(trip, way, seen);
@@ -86,10 +90,14 @@ async function walk(trip: Trip, way: Way, seen: NodeObservation): Promise<NodeRe
   return success(trip, outcomeOf(trip));
 }
 
+/** How far a node is whose way goes on with this step. */
+function phaseAt(firstStep: Step): TripPhase {
+  if (!rebootAhead(firstStep)) return 'trial';
+  return firstStep === 'reboot' ? 'armed' : 'before';
+}
+
 async function goOn(trip: Trip, way: Way, seen: NodeObservation): Promise<TrialEnd> {
-  if (way.firstStep === 'reboot') trip.phase = 'armed';
   if (!rebootAhead(way.firstStep)) {
-    trip.phase = 'trial';
     return finishTrial(trip, seen.journal?.armedBootId ?? '', bootOf(seen));
   }
   await prepare(trip, way.firstStep);
