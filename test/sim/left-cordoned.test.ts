@@ -57,6 +57,20 @@ describe('a node that an earlier run left cordoned', () => {
     expect(world.machine('worker-1').env.next).toBe('B');
   });
 
+  test('on its trial stays so where the connection breaks as its way is taken up', async () => {
+    const world = await leftAt('prove worker-1');
+    const ran = await give(world, {
+      onBreath: (_client, _count, doing) => {
+        if (doing === 'begin worker-1') world.fault('worker-1').refusesSsh = true;
+      },
+    });
+    expect(outcomes(ran)).toEqual({ 'worker-1': 'needs hands' });
+    expect(world.node('worker-1')).toMatchObject({ cordoned: true, record: { cordon: 'ours' } });
+    world.fault('worker-1').refusesSsh = false;
+    expect(outcomes(await give(world))).toEqual({ 'worker-1': 'upgraded' });
+    expectAllAt(world, 'KubeOS 2.0.0');
+  });
+
   test('with a commit, which has its proof, is only uncordoned', async () => {
     const world = await leftAt('release worker-1');
     world.node('worker-1').ready = false;
