@@ -1,6 +1,7 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { appendFileSync, chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ConnectError } from '../../src/errors.ts';
@@ -96,6 +97,26 @@ async function failure(work: Promise<unknown>): Promise<ConnectError> {
   expect(error).toBeInstanceOf(ConnectError);
   return error as ConnectError;
 }
+
+/** A machine without IPv6 counts this test as skipped in the run's last line. */
+const hasIpv6 = Object.values(networkInterfaces()).some((all) => all?.some(({ address }) => address === '::1'));
+
+describe('a node with an IPv6 address', () => {
+  it.runIf(hasIpv6)('is reached, and its host key looked up, under that address', async () => {
+    const front = createServer((near) => near.pipe(connect(sshd.port, '127.0.0.1')).pipe(near));
+    await new Promise<void>((resolve) => front.listen(0, '::1', resolve));
+    cleanUps.push(() => front.close());
+    const { port } = front.address() as AddressInfo;
+    const known = join(dir, 'known_hosts_6');
+    writeFileSync(known, sshd.knownHost().replace(/^\S+/, `[::1]:${String(port)}`));
+    const far = { name: 'six', addresses: [{ type: 'InternalIP', address: '::1' }] } as unknown as ClusterNode;
+    const connection = await makePool({ sshPort: port, knownHosts: [known] }).get(far);
+    expect(await connection.run('exec /bin/sh -s', 'echo six\n', { timeoutMs: 20_000 })).toMatchObject({
+      stdout: 'six\n',
+    });
+    expect(await failure(makePool({ sshPort: port }).get(far))).toMatchObject({ failure: 'host-key-unknown' });
+  });
+});
 
 describe('a command', () => {
   it('gets its input and gives output, errors and exit code', async () => {
