@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { ClusterSettings, KubectlCluster } from '../cluster/index.ts';
-import { UsageError } from '../errors.ts';
-import { childEnvironment, createPrompter, flagSetting } from '../local/index.ts';
+import { InterruptedError, UsageError } from '../errors.ts';
+import { childEnvironment, createPrompter, flagSetting, secretSetting } from '../local/index.ts';
 import type { HostEntry, RemoteSettings, SshRemote } from '../remote/index.ts';
 import type { Deps } from './deps.ts';
 import type { ClusterFlags, SshFlags } from './option-types.ts';
@@ -26,13 +26,16 @@ export async function withConnections<T>(
   hooks: ConnectHooks,
   task: (connections: Connections) => Promise<T>,
 ): Promise<T> {
-  const settings = await remoteSettings(deps, flags, hooks);
+  const asking = new AbortController();
+  const settings = await remoteSettings(deps, flags, hooks, asking.signal);
   const cluster = await deps.connectCluster(clusterSettings(deps, flags));
   try {
     const remote = await deps.createRemote(settings, { clock: deps.clock, notice: hooks.notice });
     try {
       return await task({ cluster, remote });
     } finally {
+      // A question that is still on the screen has lost its meaning.
+      asking.abort(new InterruptedError());
       await remote.disconnect();
     }
   } finally {
@@ -51,10 +54,19 @@ function clusterSettings(deps: Deps, flags: ClusterFlags): ClusterSettings {
   };
 }
 
-async function remoteSettings(deps: Deps, flags: SshFlags, hooks: ConnectHooks): Promise<RemoteSettings> {
+async function remoteSettings(
+  deps: Deps,
+  flags: SshFlags,
+  hooks: ConnectHooks,
+  asking: AbortSignal,
+): Promise<RemoteSettings> {
   const { sshUser, sshPort, identity, sshConfig, knownHosts, hosts } = flags;
   const prompter = createPrompter({ stdin: deps.io.stdin, stderr: deps.io.stderr });
   const paused = hooks.paused ?? ((ask) => ask());
+  const ask = prompter.canAsk
+    ? (question: string, { hidden }: { hidden: boolean }) =>
+        paused(() => (hidden ? prompter.secret(question, asking) : prompter.text(question, asking)))
+    : undefined;
   return {
     acceptNewHostKeys: flags.acceptNewHostKeys ?? flagSetting(deps.io.env, 'KUBEOS_ACCEPT_NEW_HOST_KEYS') ?? false,
     addressType: flags.addressType,
@@ -65,7 +77,23 @@ async function remoteSettings(deps: Deps, flags: SshFlags, hooks: ConnectHooks):
     ...(sshConfig === undefined ? {} : { sshConfig }),
     ...(knownHosts === undefined ? {} : { knownHosts: several(knownHosts) }),
     ...(hosts === undefined ? {} : { hosts: await readHosts(hosts) }),
-    ...(prompter.canAsk ? { askPassphrase: (key) => paused(() => prompter.secret(`Passphrase for ${key}: `)) } : {}),
+    ...(ask === undefined ? {} : { ask }),
+    ...passwords(deps, flags.askSudoPassword === true, prompter.canAsk),
+  };
+}
+
+function passwords(deps: Deps, askSudo: boolean, canAsk: boolean): Pick<RemoteSettings, 'sshPassword' | 'sudo'> {
+  const sshPassword = secretSetting(deps.io.env, 'KUBEOS_SSH_PASSWORD');
+  const sudoPassword = secretSetting(deps.io.env, 'KUBEOS_SUDO_PASSWORD');
+  if (askSudo && sudoPassword === undefined && !canAsk) {
+    throw new UsageError('--ask-sudo-password needs a terminal to ask at', {
+      next: 'set KUBEOS_SUDO_PASSWORD instead',
+    });
+  }
+  const sudo = { ask: askSudo, ...(sudoPassword === undefined ? {} : { password: sudoPassword }) };
+  return {
+    ...(sshPassword === undefined ? {} : { sshPassword }),
+    ...(askSudo || sudoPassword !== undefined ? { sudo } : {}),
   };
 }
 

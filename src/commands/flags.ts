@@ -114,6 +114,7 @@ export function addSshFlags(command: Command): void {
       '--accept-new-host-keys',
       'trust and remember a host key at first contact (env: KUBEOS_ACCEPT_NEW_HOST_KEYS)',
     )
+    .option('--ask-sudo-password', 'ask for it where sudo on a node wants one (or set KUBEOS_SUDO_PASSWORD)')
     .addOption(flag('--hosts <file>', 'YAML with name, address, port, user, identity of nodes').env('KUBEOS_HOSTS'))
     .addOption(
       flag('--address-type <type>', "which of a node's addresses").env('KUBEOS_ADDRESS_TYPE').default('InternalIP'),

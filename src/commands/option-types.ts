@@ -15,6 +15,7 @@ export interface SshFlags {
   sshConfig?: string;
   knownHosts?: readonly string[];
   acceptNewHostKeys?: boolean;
+  askSudoPassword?: boolean;
   hosts?: string;
   addressType: string;
 }

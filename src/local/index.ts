@@ -4,6 +4,6 @@ export { createLogReport } from './log-report.ts';
 export { ownPod, type OwnPod } from './own-pod.ts';
 export { createPrompter } from './prompt.ts';
 export { newRunId } from './run-id.ts';
-export { childEnvironment, flagSetting } from './settings.ts';
+export { childEnvironment, flagSetting, secretSetting } from './settings.ts';
 export { listenForSignals, type StopSignals } from './signals.ts';
 export { readSpecSource } from './spec-source.ts';

@@ -29,6 +29,8 @@ export interface Prompter {
   readonly canAsk: boolean;
   /** A yes/no question; an empty answer and the end of input mean no. Rejects with the signal's reason when aborted. */
   confirm(question: string, signal?: AbortSignal): Promise<boolean>;
+  /** A line of text, typed with an echo; undefined where none was given. */
+  text(question: string, signal?: AbortSignal): Promise<string | undefined>;
   /**
    * A secret, typed without an echo; undefined where none was given. Ctrl-C rejects with an InterruptedError: no signal
    * is sent while a terminal is read raw.
@@ -66,6 +68,7 @@ export function createPrompter(streams: PromptStreams): Prompter {
       return opened !== undefined;
     },
     confirm: (question, signal) => ask(false, (input) => readYesOrNo(input, stderr, question, signal)),
+    text: (question, signal) => ask(undefined, (input) => readLine(input, stderr, question, signal)),
     secret: (question, signal) => ask(undefined, (input) => readSecret(input, stderr, question, signal)),
   };
 }
@@ -108,6 +111,23 @@ async function readYesOrNo(
     if (['', 'n', 'no'].includes(answer)) finish(false);
     else if (['y', 'yes'].includes(answer)) finish(true);
     else stderr.write('Please answer yes or no: ');
+  });
+}
+
+async function readLine(
+  input: TerminalInput,
+  stderr: PromptStreams['stderr'],
+  question: string,
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  let typed = '';
+  stderr.write(question);
+  return reading<string | undefined>(input, signal, stderr, (text, finish) => {
+    typed += text ?? '\n';
+    const end = typed.search(/[\r\n]/);
+    if (end < 0) return;
+    if (text === undefined) stderr.write('\n');
+    finish(end === 0 ? undefined : typed.slice(0, end));
   });
 }
 

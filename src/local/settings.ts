@@ -3,7 +3,7 @@ import { UsageError } from '../errors.ts';
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Never handed to another program: it would stand in that program's environment for anyone to read. */
-const SECRETS = ['KUBEOS_SSH_PASSPHRASE', 'KUBEOS_SSH_PASSWORD'] as const;
+const SECRETS = ['KUBEOS_SSH_PASSPHRASE', 'KUBEOS_SSH_PASSWORD', 'KUBEOS_SUDO_PASSWORD'] as const;
 
 /** An environment variable that is empty counts as not set, as with the tools that people know. */
 export function textSetting(env: Environment, name: string): string | undefined {
@@ -32,6 +32,19 @@ export function flagSetting(env: Environment, name: string): boolean | undefined
     });
   }
   return meaning;
+}
+
+/**
+ * A password in an environment variable; undefined where it is not set.
+ * @throws UsageError where it holds a line break or another control character, which no password prompt can be given;
+ *   the value itself is not shown
+ */
+export function secretSetting(env: Environment, name: (typeof SECRETS)[number]): string | undefined {
+  const value = textSetting(env, name);
+  if (value === undefined || !/\p{Cc}/u.test(value)) return value;
+  throw new UsageError(`${name} holds a line break or another control character`, {
+    next: `set it without; from a file: ${name}="$(cat FILE)"`,
+  });
 }
 
 /** The environment for programs that kubeos runs. */

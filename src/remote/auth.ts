@@ -1,8 +1,8 @@
-import ssh2, { type AnyAuthMethod, type IdentityCallback, type ParsedKey } from 'ssh2';
+import type { AnyAuthMethod, ParsedKey } from 'ssh2';
+import { AgentKey, listAgentKeys, type AgentKeys } from './agent.ts';
 import { fingerprint } from './known-hosts.ts';
 import type { KeyFile, KeyRing } from './keys.ts';
-
-const AGENT_TIMEOUT_MS = 5000;
+import type { SignInRules } from './sign-in-rules.ts';
 
 /** With what a host may be signed in to. */
 export interface Credentials {
@@ -14,50 +14,73 @@ export interface Credentials {
   identitiesOnly: boolean;
   /** Path of the agent's socket. */
   agentSocket: string | undefined;
+  rules: SignInRules;
 }
 
-/** One round of sign-in: the methods to offer, in order, and what could be tried in a further round. */
-export interface AuthRound {
-  methods: readonly AnyAuthMethod[];
+/** One key to offer. */
+export interface KeyOffer {
+  method: AnyAuthMethod;
+  /** What a failure calls it. */
+  text: string;
+  /** Where an agent signs with it. */
+  agentKey?: AgentKey;
+}
+
+type LockedKey = KeyFile & { kind: 'locked' };
+
+/** The keys for one host, and what could not be offered. */
+export interface KeyPlan {
+  offers: readonly KeyOffer[];
   /** Encrypted keys that are worth a question once the rest was refused. */
-  locked: readonly (KeyFile & { kind: 'locked' })[];
-  /** What was offered and what could not be, for the failure's report. */
-  offered: readonly string[];
+  locked: readonly LockedKey[];
   problems: readonly string[];
 }
 
+/** No keys at all, as after a server that has heard enough of them. */
+export const NO_KEYS: KeyPlan = { offers: [], locked: [], problems: [] };
+
 /**
- * Decides what to offer: keys in files that are open, then the agent's. An encrypted key is opened beforehand only
- * where the user named it; else the user is asked only when nothing else was let in.
+ * Decides what keys to offer: those in files that are open, then the agent's. An encrypted key is opened beforehand
+ * only where the user named it; else the user is asked only when nothing else was let in.
  */
-export async function planAuth(credentials: Credentials, ring: KeyRing): Promise<AuthRound> {
-  const { user, explicit, agentSocket } = credentials;
+export async function planKeys(credentials: Credentials, ring: KeyRing): Promise<KeyPlan> {
+  const { user, explicit, agentSocket, rules } = credentials;
+  if (!rules.methods.includes('publickey')) return NO_KEYS;
   const agent = await listAgentKeys(agentSocket);
   const loaded = await Promise.all(credentials.keyFiles.map((path) => ring.load(path)));
+  const mayUnlock = rules.batch ? ring.hasPassphrase : ring.canUnlock;
   const files: KeyFile[] = [];
   for (const file of loaded) {
-    const opens = file.kind === 'locked' && explicit && ring.canUnlock && !isIn(agent.keys, file);
+    const opens = file.kind === 'locked' && explicit && mayUnlock && !isIn(agent.keys, file);
     files.push(opens ? await ring.unlock(file) : file);
   }
   const ready = files.filter((file) => file.kind === 'ready');
   const held = agent.keys.filter((key) => mayOffer(key, files, credentials));
-  const order = ready.map(({ path, key }) => ({ method: publicKey(user, key), text: `${path} (${shortKey(key)})` }));
-  if (agentSocket !== undefined && held.length > 0) {
-    order.push({ method: agentMethod(user, agentSocket, held), text: `agent: ${held.map(shortKey).join(', ')}` });
-  }
   const locked = files.filter((file) => file.kind === 'locked').filter((file) => !isIn(agent.keys, file));
   return {
-    methods: order.map(({ method }) => method),
-    offered: order.map(({ text }) => text),
-    locked,
+    offers: [
+      ...ready.map((file) => fileOffer(user, file)),
+      ...(agentSocket === undefined ? [] : held.map((key) => agentOffer(user, agentSocket, key))),
+    ],
+    locked: mayUnlock ? locked : [],
     problems: [
-      ...(agent.problem === undefined ? [] : [agent.problem]),
+      ...agentProblems(agent, credentials),
       ...files.flatMap((file) => problemOf(file, explicit)),
-      ...(ring.canUnlock
-        ? []
-        : locked.map(({ path }) => `${path}: it is encrypted (KUBEOS_SSH_PASSPHRASE, or an agent)`)),
+      ...rules.certificateFiles.map((path) => `${path}: ${CERTIFICATE}`),
+      ...(mayUnlock ? [] : locked.map(({ path }) => `${path}: it is encrypted (KUBEOS_SSH_PASSPHRASE, or an agent)`)),
     ],
   };
+}
+
+/** A key of a file as an offer. */
+export function fileOffer(user: string, { path, key }: KeyFile & { kind: 'ready' }): KeyOffer {
+  return { method: { type: 'publickey', username: user, key }, text: `${path} (${shortKey(key)})` };
+}
+
+// Each of the agent's keys is a method of its own: ssh2 tells nothing between two keys of one.
+function agentOffer(user: string, socket: string, key: ParsedKey): KeyOffer {
+  const agentKey = new AgentKey(socket, key);
+  return { method: { type: 'agent', username: user, agent: agentKey }, text: `agent: ${shortKey(key)}`, agentKey };
 }
 
 // A key whose file is open is offered from there.
@@ -70,49 +93,27 @@ function isIn(keys: readonly ParsedKey[], file: KeyFile): boolean {
   return keys.some((key) => isSame(key, file));
 }
 
-function publicKey(user: string, key: ParsedKey): AnyAuthMethod {
-  return { type: 'publickey', username: user, key };
-}
-
-function agentMethod(user: string, socket: string, keys: readonly ParsedKey[]): AnyAuthMethod {
-  return { type: 'agent', username: user, agent: new ChosenKeys(socket, keys) };
-}
-
-/** An agent of which only some keys are offered: a server counts each refused key, and closes after six. */
-class ChosenKeys extends ssh2.OpenSSHAgent {
-  readonly #keys: readonly ParsedKey[];
-
-  constructor(socket: string, keys: readonly ParsedKey[]) {
-    super(socket);
-    this.#keys = keys;
-  }
-
-  override getIdentities(done: IdentityCallback<ParsedKey>): void {
-    done(null, [...this.#keys]);
-  }
-}
-
-function listAgentKeys(socket: string | undefined): Promise<{ keys: ParsedKey[]; problem?: string }> {
-  if (socket === undefined) return Promise.resolve({ keys: [] });
-  return new Promise((done) => {
-    const silent = { keys: [], problem: `the agent at ${socket} does not answer` };
-    const timer = setTimeout(() => done(silent), AGENT_TIMEOUT_MS);
-    ssh2.createAgent(socket).getIdentities((error, keys) => {
-      clearTimeout(timer);
-      done(error ? silent : { keys: (keys ?? []) as ParsedKey[] });
-    });
-  });
-}
-
 function isSame(key: ParsedKey, file: KeyFile): boolean {
   const blob = file.kind === 'ready' ? file.key.getPublicSSH() : 'publicKey' in file ? file.publicKey : undefined;
   return blob?.equals(key.getPublicSSH()) ?? false;
 }
 
+const CERTIFICATE = 'an OpenSSH certificate, which kubeos cannot use';
+
+function agentProblems({ problem, beyond }: AgentKeys, { identitiesOnly }: Credentials): string[] {
+  if (problem !== undefined) return [problem];
+  if (identitiesOnly) return [];
+  return beyond.map(
+    ({ type, comment }) =>
+      `agent: ${comment === '' ? type : `${comment} (${type})`}: kubeos cannot use FIDO keys and certificates`,
+  );
+}
+
 // A default key file that is not there is no news; one that the user named is.
 function problemOf(file: KeyFile, explicit: boolean): string[] {
   if (file.kind === 'unusable') return [`${file.path}: ${file.why}`];
-  return file.kind === 'missing' && explicit ? [`${file.path}: no such file`] : [];
+  if (file.kind === 'missing') return explicit ? [`${file.path}: no such file`] : [];
+  return file.certificate === undefined ? [] : [`${file.certificate}: ${CERTIFICATE}; the plain key is offered`];
 }
 
 function shortKey(key: ParsedKey): string {

@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream';
 import pLimit from 'p-limit';
 import type { Client } from 'ssh2';
 import { ConnectError } from '../errors.ts';
-import { execute, type ExecOptions, type ExecResult } from './exec.ts';
+import { execute, type ExecOptions, type ExecResult, type Input } from './exec.ts';
 
 /** A connection that has signed in. One command runs at a time: some servers allow a single session. */
 export class Connection {
@@ -30,7 +30,7 @@ export class Connection {
   }
 
   /** Runs a command, `input` on its standard input. Rejects with ConnectError where the connection does not carry it. */
-  run(command: string, input: string, options: ExecOptions): Promise<ExecResult> {
+  run(command: string, input: Input, options: ExecOptions): Promise<ExecResult> {
     return this.#oneByOne(async () => {
       if (this.#lostBecause !== undefined)
         throw new ConnectError('the SSH connection was lost', 'lost', { reason: this.#lostBecause });

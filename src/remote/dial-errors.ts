@@ -1,13 +1,13 @@
 import { ConnectError, type FailureContext } from '../errors.ts';
-import type { AuthRound } from './auth.ts';
 import { cleanText } from './clean-text.ts';
+import type { SignIn } from './sign-in.ts';
 import type { Target } from './target.ts';
 
 /** How far a connection has come. `refused`: every method has been tried in vain. */
 export interface DialState {
   phase: 'connect' | 'handshake' | 'host key' | 'sign-in' | 'refused';
-  /** What the server would still take, in its own words. */
-  methodsLeft: string[];
+  /** The server itself has said that it ends the connection. */
+  told?: boolean;
 }
 
 /** The server took the connection and closed it again before the sign-in was over; often it is only too busy. */
@@ -22,10 +22,10 @@ export class ClosedEarlyError extends ConnectError {
 }
 
 /** What ssh2 reports while a connection is being made, as a failure that can be acted upon. */
-export function explainDialError(error: unknown, target: Target, state: DialState, auth: AuthRound): ConnectError {
+export function explainDialError(error: unknown, target: Target, state: DialState, signIn: SignIn): ConnectError {
   const { message, level, code } = readError(error);
   if (state.phase === 'refused' || (state.phase === 'sign-in' && level === undefined)) {
-    return loginRefused(target, state, auth, state.phase === 'refused' ? undefined : message);
+    return loginRefused(target, signIn, state.phase === 'refused' ? undefined : message);
   }
   if (level === 'client-socket' || level === 'client-dns') return unreachable(target, code, message, error);
   if (level === 'protocol') return new ClosedEarlyError(target, state);
@@ -39,19 +39,33 @@ export function explainDialError(error: unknown, target: Target, state: DialStat
   });
 }
 
-/** Every key was offered, and the server let none in. */
-export function loginRefused(target: Target, state: DialState, auth: AuthRound, why?: string): ConnectError {
+/** Everything was offered that is at hand, and the server let none of it in. */
+export function loginRefused(target: Target, signIn: SignIn, why?: string): ConnectError {
   const { user } = target.credentials;
-  const offered = auth.offered.length === 0 ? 'there is no key to offer' : `refused: ${auth.offered.join('; ')}`;
-  const others = state.methodsLeft.filter((method) => method !== 'publickey');
-  const takes = state.methodsLeft.length === 0 ? [] : [`the server takes: ${state.methodsLeft.join(', ')}`];
-  const noKeys = others.length === state.methodsLeft.length && others.length > 0 ? ['kubeos signs in by key only'] : [];
+  const { offered, problems, methodsLeft = [] } = signIn;
+  const refused = offered.length === 0 ? 'there is no key to offer' : `refused: ${offered.join('; ')}`;
+  const takes = methodsLeft.length === 0 ? [] : [`the server takes: ${methodsLeft.map(nameOf).join(', ')}`];
   return new ConnectError(`${target.shown} refuses the login`, 'login-refused', {
-    reason: [...(why === undefined ? [] : [cleanText(why)]), offered, ...takes, ...noKeys, ...auth.problems].join('\n'),
-    next: `put a public key into ${user}'s authorized_keys on the node, or choose another: -i FILE, --ssh-user NAME, ssh-add`,
+    reason: [...(why === undefined ? [] : [cleanText(why)]), refused, ...takes, ...problems].join('\n'),
+    next: methodsLeft.length > 0 && methodsLeft.every((method) => BEYOND.has(method)) ? KEY_ONLY : keyFor(user),
     ...nodeOf(target),
   });
 }
+
+/** Methods that ssh2 does not have (RFC 4462 and RFC 4252, 9). */
+const BEYOND: ReadonlyMap<string, string> = new Map([
+  ['gssapi-with-mic', 'Kerberos'],
+  ['gssapi-keyex', 'Kerberos'],
+  ['hostbased', 'trust in this host'],
+]);
+
+const nameOf = (method: string): string =>
+  BEYOND.has(method) ? `${method} (${BEYOND.get(method) ?? ''}, which kubeos cannot do)` : cleanText(method);
+
+const KEY_ONLY = 'allow keys or a password on the node: PubkeyAuthentication yes in its sshd_config';
+
+const keyFor = (user: string): string =>
+  `put a public key into ${user}'s authorized_keys on the node, or choose another: -i FILE, --ssh-user NAME, ssh-add`;
 
 const MEANING: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'connection refused: nothing listens on that port, or a firewall rejects it',
@@ -71,7 +85,7 @@ function unreachable(target: Target, code: string | undefined, message: string, 
     ...nodeOf(target),
   };
   // A reset is what a server sends that is too busy to talk.
-  if (code === 'ECONNRESET') return new ClosedEarlyError(target, { phase: 'connect', methodsLeft: [] }, context.reason);
+  if (code === 'ECONNRESET') return new ClosedEarlyError(target, { phase: 'connect' }, context.reason);
   return new ConnectError(`no SSH connection to ${target.shown}`, 'unreachable', context);
 }
 

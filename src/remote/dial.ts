@@ -1,16 +1,17 @@
 import type { Duplex } from 'node:stream';
-import ssh2, { type AuthHandlerMiddleware, type Client, type ConnectConfig } from 'ssh2';
+import ssh2, { type Client, type ConnectConfig } from 'ssh2';
 import { ConnectError } from '../errors.ts';
 import { offeredAlgorithms } from './algorithms.ts';
-import type { AuthRound } from './auth.ts';
 import { Connection } from './connection.ts';
+import { Deadline } from './deadline.ts';
 import { ClosedEarlyError, explainDialError, loginRefused, type DialState } from './dial-errors.ts';
 import type { HostKeys } from './host-keys.ts';
+import { expiredPassword, type SignIn } from './sign-in.ts';
 import type { Target } from './target.ts';
 
 export interface DialOptions {
   target: Target;
-  auth: AuthRound;
+  signIn: SignIn;
   hostKeys: HostKeys;
   /** A stream through a jump host; missing: a TCP connection of its own. */
   through?: Duplex;
@@ -25,33 +26,37 @@ export interface DialOptions {
  * `host-key-changed`, `login-refused`, `unreachable`, `timeout` or `protocol`.
  */
 export async function dial(options: DialOptions): Promise<Connection> {
-  const { target, auth, hostKeys, ending } = options;
+  const { target, signIn, hostKeys, ending } = options;
   const knownTypes = await hostKeys.knownTypes(target.hostKey);
   if (ending.aborted) options.through?.destroy();
   ending.throwIfAborted();
   const client = new ssh2.Client();
-  const state: DialState = { phase: 'connect', methodsLeft: [] };
+  const state: DialState = { phase: 'connect' };
   return new Promise((resolve, reject) => {
     let settled = false;
     let trusted: Buffer | undefined;
     const settle = (finish: () => void) => {
       if (settled) return;
       settled = true;
-      clearTimeout(timer);
+      deadline.clear();
       ending.removeEventListener('abort', end);
       finish();
     };
-    const fail = (error: ConnectError) =>
+    const fail = (error: unknown) =>
       settle(() => {
+        signIn.end('over', state.told === true);
         client.destroy();
         options.through?.destroy();
-        reject(error);
+        reject(error as Error);
       });
     const end = () => fail(ending.reason as ConnectError);
     ending.addEventListener('abort', end);
-    const timer = setTimeout(() => fail(timedOut(target, state, options.readyTimeoutMs)), options.readyTimeoutMs);
-    watch(client, state, target, auth, fail);
-    client.on('ready', () => settle(() => resolve(new Connection(client, target.shown, target.credentials.user))));
+    const deadline = new Deadline(options.readyTimeoutMs, () => fail(timedOut(target, state, options.readyTimeoutMs)));
+    watch(client, state, target, signIn, fail);
+    client.on('ready', () => {
+      signIn.end('accepted');
+      settle(() => resolve(new Connection(client, target.shown, target.credentials.user)));
+    });
     const config: ConnectConfig = {
       host: target.host,
       port: target.port,
@@ -62,7 +67,12 @@ export async function dial(options: DialOptions): Promise<Connection> {
       keepaliveInterval: options.keepalive.intervalMs,
       keepaliveCountMax: options.keepalive.countMax,
       algorithms: offeredAlgorithms(knownTypes),
-      authHandler: offerInTurn(auth, state),
+      authHandler: signIn.handler({
+        pause: () => deadline.pause(),
+        resume: () => deadline.resume(),
+        refused: () => (state.phase = 'refused'),
+        fail,
+      }),
       hostVerifier: (key: Buffer, verify: (permitted: boolean) => void) => {
         // New session keys are agreed upon now and then; the host must show the same key each time.
         if (trusted !== undefined) {
@@ -81,24 +91,27 @@ export async function dial(options: DialOptions): Promise<Connection> {
     try {
       client.connect(config);
     } catch (error) {
-      fail(explainDialError(error, target, state, auth));
+      fail(explainDialError(error, target, state, signIn));
     }
   });
 }
 
 // The listeners stay for the connection's whole life: an error event without one would end the process.
-function watch(client: Client, state: DialState, target: Target, auth: AuthRound, fail: (error: ConnectError) => void) {
+function watch(client: Client, state: DialState, target: Target, signIn: SignIn, fail: (error: ConnectError) => void) {
   client.on('connect', () => {
     client.setNoDelay(true);
     state.phase = 'handshake';
   });
-  client.on('error', (error: Error & { level?: string }) => {
+  client.on('change password', () => fail(expiredPassword(signIn.host, target.credentials.user)));
+  client.on('error', (error: Error & { level?: string; code?: unknown }) => {
     // A key that an agent would not sign with: the next method follows.
     const goesOn = error.level === 'agent' || (error.level === 'client-authentication' && state.phase !== 'refused');
-    if (!goesOn) fail(explainDialError(error, target, state, auth));
+    // A number is the reason of the server's own farewell (RFC 4253, 11.1).
+    state.told = typeof error.code === 'number';
+    if (!goesOn) fail(explainDialError(error, target, state, signIn));
   });
   const closed = () =>
-    fail(state.phase === 'refused' ? loginRefused(target, state, auth) : new ClosedEarlyError(target, state));
+    fail(state.phase === 'refused' ? loginRefused(target, signIn) : new ClosedEarlyError(target, state));
   client.on('end', closed);
   client.on('close', closed);
 }
@@ -120,22 +133,6 @@ function judgeHostKey(options: DialOptions, key: Buffer, done: (refused: Connect
             }),
       ),
   );
-}
-
-// The server's methods are asked for with a real key at once, not with `none`, which would cost a round trip.
-function offerInTurn(auth: AuthRound, state: DialState): AuthHandlerMiddleware {
-  const rest = [...auth.methods];
-  return (left: unknown, _partial, next) => {
-    if (Array.isArray(left)) state.methodsLeft = left.map(String);
-    const method = rest.shift();
-    if (method !== undefined) {
-      next(method);
-      return;
-    }
-    state.phase = 'refused';
-    // The types know no `false`, which is how ssh2 is told that nothing is left.
-    (next as unknown as (method: false) => void)(false);
-  };
 }
 
 function timedOut(target: Target, state: DialState, timeoutMs: number): ConnectError {

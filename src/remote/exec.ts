@@ -18,6 +18,9 @@ export interface ExecResult {
   stderr: string;
 }
 
+/** What a command reads: a text, or something that gives it piece by piece as it is asked for. */
+export type Input = string | ((channel: ClientChannel) => void);
+
 const MAX_STDOUT = 4 * 1024 * 1024;
 const MAX_STDERR = 64 * 1024;
 // A child that stays in the background may hold the channel's standard output open long after the command has ended.
@@ -32,7 +35,7 @@ const GRACE_MS = 2000;
 export function execute(
   client: Client,
   command: string,
-  input: string,
+  input: Input,
   options: ExecOptions,
   onLost: (callback: (reason: string) => void) => () => void,
 ): Promise<ExecResult> {
@@ -73,7 +76,8 @@ export function execute(
         }
         channel = opened;
         collect(opened, fail, (result) => settle(() => resolve(result)));
-        opened.end(input);
+        if (typeof input === 'string') opened.end(input);
+        else input(opened);
       });
     } catch (error) {
       // ssh2 throws where the connection has gone since.

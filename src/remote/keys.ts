@@ -1,18 +1,21 @@
-import { readFile } from 'node:fs/promises';
+import { access, readFile } from 'node:fs/promises';
 import ssh2, { type ParsedKey } from 'ssh2';
+import { isBeyond } from './agent.ts';
+import { keyTypeOf } from './known-hosts.ts';
 
-/** A private key file, as far as it can be used now. */
+/** A private key file, as far as it can be used now. `certificate` is the path of one that lies beside it. */
 export type KeyFile =
-  | { kind: 'ready'; path: string; key: ParsedKey }
+  | { kind: 'ready'; path: string; key: ParsedKey; certificate?: string }
   /** Encrypted, and no passphrase was given yet. Its public key, where a `.pub` file says it. */
-  | { kind: 'locked'; path: string; text: string; publicKey: Buffer | undefined }
-  | { kind: 'public'; path: string; publicKey: Buffer }
+  | { kind: 'locked'; path: string; text: string; publicKey: Buffer | undefined; certificate?: string }
+  | { kind: 'public'; path: string; publicKey: Buffer; certificate?: string }
   | { kind: 'missing'; path: string }
   | { kind: 'unusable'; path: string; why: string };
 
 export interface KeyRingOptions {
   /** KUBEOS_SSH_PASSPHRASE: tried on every encrypted key. */
   passphrase: string | undefined;
+  /** Resolves to undefined where the user gives none; missing where nobody can be asked. Never called twice at once. */
   askPassphrase: ((keyPath: string) => Promise<string | undefined>) | undefined;
 }
 
@@ -44,6 +47,11 @@ export class KeyRing {
     return this.#options.passphrase !== undefined || this.#options.askPassphrase !== undefined;
   }
 
+  /** True where KUBEOS_SSH_PASSPHRASE may open an encrypted key, without a question. */
+  get hasPassphrase(): boolean {
+    return this.#options.passphrase !== undefined;
+  }
+
   /** Opens an encrypted key; asks at most once per file, and for one file at a time. */
   unlock(file: KeyFile & { kind: 'locked' }): Promise<KeyFile> {
     const known = this.#unlocked.get(file.path);
@@ -71,6 +79,18 @@ export class KeyRing {
 }
 
 async function readKeyFile(path: string): Promise<KeyFile> {
+  const file = await readPlainKeyFile(path);
+  if (file.kind === 'missing' || file.kind === 'unusable') return file;
+  // OpenSSH offers the certificate that lies beside a key first (ssh_config(5), IdentityFile).
+  const certificate = `${path}-cert.pub`;
+  const isThere = await access(certificate).then(
+    () => true,
+    () => false,
+  );
+  return isThere ? { ...file, certificate } : file;
+}
+
+async function readPlainKeyFile(path: string): Promise<KeyFile> {
   let text: string;
   try {
     text = await readFile(path, 'utf8');
@@ -83,6 +103,8 @@ async function readKeyFile(path: string): Promise<KeyFile> {
     }
     return { kind: 'unusable', path, why: code ?? 'it cannot be read' };
   }
+  const type = keyTypeIn(text);
+  if (type !== undefined && isBeyond(type)) return { kind: 'unusable', path, why: beyondWhy(type) };
   const own = parsePublic(text);
   if (own !== undefined) return { kind: 'public', path, publicKey: own };
   if (isEncrypted(text)) return { kind: 'locked', path, text, publicKey: await readPublicKey(`${path}.pub`) };
@@ -117,14 +139,40 @@ function firstKey(parsed: ParsedKey | Error | ParsedKey[]): ParsedKey | Error {
   return Array.isArray(parsed) ? (parsed[0] ?? new Error('the file holds no key')) : parsed;
 }
 
-// OpenSSH's own format names its cipher in the first field after the magic (PROTOCOL.key); PEM says it in clear.
+function beyondWhy(type: string): string {
+  return type.startsWith('sk-')
+    ? `a key on a FIDO token (${type}), which kubeos cannot use`
+    : `an OpenSSH certificate (${type}), which kubeos cannot use`;
+}
+
 function isEncrypted(text: string): boolean {
   if (/^Proc-Type: 4,ENCRYPTED/m.test(text)) return true;
+  const cipher = opensshFields(text)?.[0];
+  return cipher !== undefined && cipher.toString('latin1') !== 'none';
+}
+
+/** The type of the key in a file: a public key says it in its first word, OpenSSH's own format in its public part. */
+function keyTypeIn(text: string): string | undefined {
+  if (!text.includes('PRIVATE KEY')) return text.trimStart().split(/\s/, 1)[0];
+  const publicPart = opensshFields(text)?.[3];
+  return publicPart === undefined ? undefined : keyTypeOf(publicPart);
+}
+
+/** Cipher, key derivation, its options and the first public key of a private key in OpenSSH's format (PROTOCOL.key). */
+function opensshFields(text: string): Buffer[] | undefined {
   const body = /-----BEGIN OPENSSH PRIVATE KEY-----([^-]*)-----END/.exec(text)?.[1];
-  if (body === undefined) return false;
+  if (body === undefined) return undefined;
   const blob = Buffer.from(body, 'base64');
   const magic = 'openssh-key-v1\0';
-  if (blob.toString('latin1', 0, magic.length) !== magic || blob.length < magic.length + 4) return false;
-  const length = blob.readUInt32BE(magic.length);
-  return blob.toString('latin1', magic.length + 4, magic.length + 4 + length) !== 'none';
+  if (blob.toString('latin1', 0, magic.length) !== magic) return undefined;
+  const fields: Buffer[] = [];
+  for (let at = magic.length; fields.length < 4;) {
+    // The number of keys stands before the first public key.
+    if (fields.length === 3) at += 4;
+    if (at + 4 > blob.length) return undefined;
+    const length = blob.readUInt32BE(at);
+    fields.push(blob.subarray(at + 4, at + 4 + length));
+    at += 4 + length;
+  }
+  return fields;
 }

@@ -2,10 +2,9 @@ import { ConnectError, type FailureContext } from '../errors.ts';
 import type { ClusterNode } from '../rollout/facts.ts';
 import type { Clock } from '../rollout/ports.ts';
 import { afterMark, parseAnswers, type Answers } from './answers.ts';
-import { lastLines } from './clean-text.ts';
 import { composeCall, type ScriptArguments } from './compose.ts';
-import type { ExecResult } from './exec.ts';
 import type { ConnectionPool } from './pool.ts';
+import { RootShell } from './root-shell.ts';
 import { explainScriptFailure } from './script-errors.ts';
 import { LIBRARY, STEP_SCRIPTS, type StepScript } from './scripts/index.ts';
 
@@ -33,11 +32,18 @@ export class NodeCalls {
   readonly #pool: ConnectionPool;
   readonly #clock: Clock;
   readonly #notice: (message: string, node?: string) => void;
+  readonly #root: RootShell;
   readonly #reached = new Set<string>();
   readonly #closing = new AbortController();
 
-  constructor(pool: ConnectionPool, clock: Clock, notice: (message: string, node?: string) => void) {
+  constructor(
+    pool: ConnectionPool,
+    clock: Clock,
+    notice: (message: string, node?: string) => void,
+    root = new RootShell(),
+  ) {
     this.#pool = pool;
+    this.#root = root;
     this.#clock = clock;
     this.#notice = notice;
   }
@@ -95,14 +101,11 @@ export class NodeCalls {
       ...(readyTimeoutMs !== undefined && { readyTimeoutMs }),
     });
     this.#reached.add(node.name);
-    const isRoot = connection.user === 'root';
-    const result = await connection.run(isRoot ? 'exec /bin/sh -s' : 'sudo -n -- /bin/sh -s', piece, {
+    const result = await this.#root.run(connection, node.name, piece, {
       timeoutMs: options.timeoutMs ?? CALL_TIMEOUT_MS,
       ...(signal !== undefined && options.seeThrough !== true && { signal }),
     });
-    const text = afterMark(result.stdout);
-    if (text === undefined) throw notRun(connection.shown, connection.user, result);
-    if (result.code === 0) return text;
+    if (result.code === 0) return afterMark(result.stdout) ?? '';
     throw explainScriptFailure({ ...result, node: node.name, step });
   }
 }
@@ -110,23 +113,6 @@ export class NodeCalls {
 /** Failures that pass by themselves: a node that is restarting, a network that is away. */
 export function isPassing(error: ConnectError): boolean {
   return error.failure === 'lost' || error.failure === 'unreachable' || error.failure === 'timeout';
-}
-
-// The mark is missing: what was started on the node was not our script.
-function notRun(shown: string, user: string, result: ExecResult): ConnectError {
-  const said = lastLines(result.stderr || result.stdout, 5);
-  const ended =
-    result.code === undefined ? `ended by ${result.signal ?? 'a signal'}` : `exit code ${String(result.code)}`;
-  if (user !== 'root') {
-    return new ConnectError(`${user} may not become root without a password`, 'no-root', {
-      reason: [`sudo -n -- /bin/sh -s: ${ended}`, ...said].join('\n'),
-      next: `on the node, as root:\n  echo '${user} ALL=(root) NOPASSWD: /bin/sh' > /etc/sudoers.d/kubeos\nor sign in as root: --ssh-user root`,
-    });
-  }
-  return new ConnectError(`${shown} does not run /bin/sh`, 'protocol', {
-    reason: [`exec /bin/sh -s: ${ended}`, ...said].join('\n'),
-    next: "let root run commands: look at root's login shell, and at ForceCommand in the sshd_config of the node",
-  });
 }
 
 function located(error: ConnectError, node: string, step: string): ConnectError {

@@ -3,13 +3,15 @@ import pLimit from 'p-limit';
 import { ConnectError } from '../errors.ts';
 import type { ClusterNode } from '../rollout/facts.ts';
 import type { Clock } from '../rollout/ports.ts';
-import { planAuth, type AuthRound } from './auth.ts';
+import { NO_KEYS, planKeys, type KeyPlan } from './auth.ts';
 import type { Connection } from './connection.ts';
-import { ClosedEarlyError, loginRefused } from './dial-errors.ts';
+import { ClosedEarlyError } from './dial-errors.ts';
 import { dial } from './dial.ts';
 import { HostKeys } from './host-keys.ts';
 import { KeyRing } from './keys.ts';
+import { Passwords } from './passwords.ts';
 import type { RemoteSettings } from './settings.ts';
+import { SignIn } from './sign-in.ts';
 import { SshConfig } from './ssh-config.ts';
 import { resolveJumpHost, resolveNode, type JumpHost, type Target } from './target.ts';
 
@@ -30,6 +32,7 @@ export class ConnectionPool {
   readonly #clock: Clock;
   readonly #hostKeys: HostKeys;
   readonly #keys: KeyRing;
+  readonly #passwords: Passwords;
   readonly #config: SshConfig;
   readonly #connecting: ReturnType<typeof pLimit>;
   readonly #asking = pLimit(CONFIG_LIMIT);
@@ -41,11 +44,12 @@ export class ConnectionPool {
     this.#settings = settings;
     this.#clock = clock;
     this.#hostKeys = new HostKeys(notice);
-    const { environment } = settings;
+    const { environment, ask } = settings;
     this.#keys = new KeyRing({
       passphrase: environment['KUBEOS_SSH_PASSPHRASE'],
-      askPassphrase: settings.askPassphrase,
+      askPassphrase: ask && ((path) => ask(`Passphrase for ${path}: `, { hidden: true })),
     });
+    this.#passwords = new Passwords(settings);
     this.#config = new SshConfig({
       environment,
       note: notice,
@@ -142,34 +146,44 @@ export class ConnectionPool {
     });
   }
 
-  /** Offers open keys and the agent's first; asks for passphrases only where none of them is let in. */
+  /** Signs in; once more without any key where the server heard too many of them before it would take a password. */
   async #signIn(target: Target, jump: Connection | undefined, readyTimeoutMs: number): Promise<Connection> {
-    let round = await planAuth(target.credentials, this.#keys);
-    for (;;) {
-      if (this.#closed) throw new ConnectError(ENDED, 'lost');
-      try {
-        return await this.#dialWith(target, round, jump, readyTimeoutMs);
-      } catch (error) {
-        const next = round.locked[0];
-        const refused = error instanceof ConnectError && error.failure === 'login-refused';
-        if (next === undefined || !refused || !this.#keys.canUnlock) throw error;
-        await this.#keys.unlock(next);
-        round = await planAuth(target.credentials, this.#keys);
-      }
+    const withKeys = this.#newSignIn(target, await planKeys(target.credentials, this.#keys));
+    try {
+      return await this.#dialWith(target, withKeys, jump, readyTimeoutMs);
+    } catch (error) {
+      // Made again only when nobody is being asked any more: the answer may be what was missing.
+      await withKeys.over();
+      const refused = error instanceof ConnectError && error.failure === 'login-refused';
+      if (!refused || !withKeys.cutShort || !this.#mayUsePassword(target)) throw error;
     }
+    const problem = `the server closed after ${String(withKeys.offered.length)} keys: choose one by -i or IdentitiesOnly`;
+    const without = this.#newSignIn(target, { ...NO_KEYS, problems: [problem] });
+    return this.#dialWith(target, without, jump, readyTimeoutMs);
+  }
+
+  #newSignIn(target: Target, keys: KeyPlan): SignIn {
+    const { credentials, node, shown } = target;
+    const password = this.#passwords.of(target);
+    return new SignIn(keys, { host: node ?? shown, credentials, ring: this.#keys, password, ask: this.#settings.ask });
+  }
+
+  #mayUsePassword(target: Target): boolean {
+    const { methods } = target.credentials.rules;
+    return this.#passwords.of(target).missing === undefined && methods.some((method) => method !== 'publickey');
   }
 
   async #dialWith(
     target: Target,
-    auth: AuthRound,
+    signIn: SignIn,
     jump: Connection | undefined,
     readyTimeoutMs: number,
   ): Promise<Connection> {
-    if (auth.methods.length === 0) throw loginRefused(target, { phase: 'connect', methodsLeft: [] }, auth);
+    if (this.#closed) throw new ConnectError(ENDED, 'lost');
     const through = await jump?.forward(target.host, target.port);
     const connection = await dial({
       target,
-      auth,
+      signIn,
       hostKeys: this.#hostKeys,
       ...(through !== undefined && { through }),
       readyTimeoutMs,

@@ -38,13 +38,27 @@ export interface RemoteSettings {
   keepalive?: { intervalMs: number; countMax: number };
   /** How long a node that stopped answering is tried again; see `DEFAULT_PATIENCE`. */
   patience?: Partial<Patience>;
-  /**
-   * Asks for a key's passphrase; resolves to undefined where the user gives none. Missing where there is no terminal.
-   * Never called twice at once.
-   */
-  askPassphrase?: (keyPath: string) => Promise<string | undefined>;
+  /** Asks the user; missing where there is no terminal. Never called twice at once. */
+  ask?: Ask;
+  /** `KUBEOS_SSH_PASSWORD`: of the user on the nodes; never sent to a jump host. */
+  sshPassword?: string;
+  /** How a user who is not root becomes root; missing: sudo must not ask. */
+  sudo?: SudoSettings;
   /** HOME, SSH_AUTH_SOCK, KUBEOS_SSH_PASSPHRASE, and PATH to find `ssh`. */
   environment: Readonly<Record<string, string | undefined>>;
+}
+
+/**
+ * Asks the person at the terminal; resolves to undefined where nothing was given. `hidden` shows no echo.
+ * Rejects with an InterruptedError where the question is broken off.
+ */
+export type Ask = (question: string, options: { hidden: boolean }) => Promise<string | undefined>;
+
+export interface SudoSettings {
+  /** `KUBEOS_SUDO_PASSWORD`. */
+  password?: string;
+  /** `--ask-sudo-password`: the user is asked once a node's sudo wants it. */
+  ask: boolean;
 }
 
 /** Milliseconds for which a node that answered before may stay away before a call gives up. */

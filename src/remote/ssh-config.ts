@@ -5,6 +5,7 @@ import { isAbsolute, join, resolve } from 'node:path';
 import { ConnectError } from '../errors.ts';
 import { makeTemporaryFolder } from '../temporary-folder.ts';
 import { cleanText } from './clean-text.ts';
+import { readSignInRules, type SignInRules } from './sign-in-rules.ts';
 
 /** What ssh_config says of one host, as far as kubeos follows it; what it leaves to OpenSSH's defaults is missing. */
 export interface HostConfig {
@@ -22,6 +23,9 @@ export interface HostConfig {
   knownHostsFiles: readonly string[];
   hostKeyAlias?: string;
   hashKnownHosts: boolean;
+  /** StrictHostKeyChecking: `yes` and `ask` refuse unknown keys; `no` is treated as `accept-new`, with a warning. */
+  strictHostKeys: 'yes' | 'accept-new' | 'no';
+  signIn: SignInRules;
 }
 
 export interface SshConfigOptions {
@@ -111,8 +115,8 @@ export class SshConfig {
   }
 
   #run(args: readonly string[]): Promise<{ code: number | undefined; stdout: string; stderr: string }> {
-    // ssh_config may run commands of its own (Match exec): the passphrase is not for them.
-    const env = { ...this.#options.environment, LC_ALL: 'C', KUBEOS_SSH_PASSPHRASE: undefined };
+    // ssh_config may run commands of its own (Match exec): secrets are not for them.
+    const env = { ...withoutSecrets(this.#options.environment), LC_ALL: 'C' };
     const { signal } = this.#closing;
     return new Promise((done) => {
       const child = execFile(
@@ -128,6 +132,14 @@ export class SshConfig {
       child.stdin?.end();
     });
   }
+}
+
+/** An environment for other programs: what opens doors stays out of it. */
+export function withoutSecrets(
+  environment: Readonly<Record<string, string | undefined>>,
+): Record<string, string | undefined> {
+  const secrets = ['KUBEOS_SSH_PASSPHRASE', 'KUBEOS_SSH_PASSWORD', 'KUBEOS_SUDO_PASSWORD'];
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !secrets.includes(name)));
 }
 
 /** Reads what `ssh -G NAME` prints: `key value`, one a line, keys in lower case (ssh(1), -G). */
@@ -163,7 +175,15 @@ export function parseSshConfig(
     knownHostsFiles: knownHosts.map(path),
     ...optional('hostKeyAlias', first('hostkeyalias')),
     hashKnownHosts: first('hashknownhosts') === 'yes',
+    strictHostKeys: strictness(first('stricthostkeychecking')),
+    signIn: readSignInRules(values, path),
   };
+}
+
+// `ssh -G` prints `true` for yes and `false` for no and off.
+function strictness(said: string | undefined): HostConfig['strictHostKeys'] {
+  if (said === 'accept-new') return said;
+  return said === 'false' || said === 'no' || said === 'off' ? 'no' : 'yes';
 }
 
 function keyValues(text: string): Map<string, string[]> {

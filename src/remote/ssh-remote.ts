@@ -20,6 +20,7 @@ import { NodeCalls } from './node-calls.ts';
 import { readJournal, readObservation } from './observation.ts';
 import { ConnectionPool } from './pool.ts';
 import { orderReboot } from './reboot.ts';
+import { RootShell } from './root-shell.ts';
 import type { StepScript } from './scripts/index.ts';
 import { DEFAULT_PATIENCE, type Patience, type RemoteHooks, type RemoteSettings } from './settings.ts';
 
@@ -48,7 +49,7 @@ export class SshRemote implements Remote {
       this.#notes.add(message);
       this.#notice(message);
     });
-    this.#calls = new NodeCalls(this.#pool, hooks.clock, this.#notice);
+    this.#calls = new NodeCalls(this.#pool, hooks.clock, this.#notice, new RootShell(settings));
   }
 
   /** What the user should know of how nodes are reached: no working ssh, host keys that were trusted. */

@@ -7,6 +7,7 @@ import type { HostKeySubject } from './host-keys.ts';
 import { isNodeName } from './hosts-file.ts';
 import { DEFAULT_SSH_PORT, hostKeyName } from './known-hosts.ts';
 import type { HostEntry, RemoteSettings } from './settings.ts';
+import { DEFAULT_RULES } from './sign-in-rules.ts';
 import type { HostConfig, SshConfig } from './ssh-config.ts';
 
 /** Everything that is needed to connect to one host: flags, hosts file, ssh_config and defaults settled. */
@@ -122,6 +123,7 @@ function credentialsOf(
     explicit: named !== undefined,
     identitiesOnly: said?.identitiesOnly ?? false,
     agentSocket: agentSocket(said?.identityAgent, environment, home),
+    rules: said?.signIn ?? DEFAULT_RULES,
   };
 }
 

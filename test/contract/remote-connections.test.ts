@@ -348,7 +348,7 @@ describe('signing in', () => {
     pools.push(pool);
     expect(await failure(pool.get(node()))).toMatchObject({
       failure: 'login-refused',
-      reason: 'there is no key to offer',
+      reason: 'there is no key to offer\nthe server takes: publickey',
     });
   });
 
@@ -360,13 +360,13 @@ describe('signing in', () => {
 
   it('asks for a passphrase once, however many nodes need it', async () => {
     const asked: string[] = [];
-    const askPassphrase = (path: string) => {
-      asked.push(path);
+    const ask = (question: string) => {
+      asked.push(question);
       return Promise.resolve('open sesame');
     };
-    const pool = makePool({ identities: [join(dir, 'key_locked')], askPassphrase });
+    const pool = makePool({ identities: [join(dir, 'key_locked')], ask });
     await Promise.all(['a', 'b', 'c', 'd', 'e'].map((name) => pool.get(node(name))));
-    expect(asked).toEqual([join(dir, 'key_locked')]);
+    expect(asked).toEqual([`Passphrase for ${join(dir, 'key_locked')}: `]);
   });
 
   it('asks for no passphrase while another key is let in', async () => {
@@ -375,7 +375,7 @@ describe('signing in', () => {
     const rest = withoutIdentities(
       settings({
         sshConfig: config,
-        askPassphrase: () => Promise.reject(new Error('asked')),
+        ask: () => Promise.reject(new Error('asked')),
       }),
     );
     const pool = new ConnectionPool(rest, clock, () => undefined);
@@ -384,7 +384,7 @@ describe('signing in', () => {
   });
 
   it('says that a passphrase is wrong, or that nobody was there to ask', async () => {
-    const wrong = makePool({ identities: [join(dir, 'key_locked')], askPassphrase: () => Promise.resolve('wrong') });
+    const wrong = makePool({ identities: [join(dir, 'key_locked')], ask: () => Promise.resolve('wrong') });
     expect((await failure(wrong.get(node()))).reason).toMatch(/key_locked: the passphrase does not open it/);
     const nobody = makePool({ identities: [join(dir, 'key_locked')] });
     expect((await failure(nobody.get(node()))).reason).toMatch(/key_locked: it is encrypted \(KUBEOS_SSH_PASSPHRASE/);
