@@ -34,7 +34,6 @@ export async function dial(options: DialOptions): Promise<Connection> {
   const state: DialState = { phase: 'connect' };
   return new Promise((resolve, reject) => {
     let settled = false;
-    let trusted: Buffer | undefined;
     const settle = (finish: () => void) => {
       if (settled) return;
       settled = true;
@@ -42,12 +41,12 @@ export async function dial(options: DialOptions): Promise<Connection> {
       ending.removeEventListener('abort', end);
       finish();
     };
-    const fail = (error: unknown) =>
+    const fail = (error: Error) =>
       settle(() => {
         signIn.end('over', state.told === true);
         client.destroy();
         options.through?.destroy();
-        reject(error as Error);
+        reject(error);
       });
     const end = () => fail(ending.reason as ConnectError);
     ending.addEventListener('abort', end);
@@ -73,20 +72,7 @@ export async function dial(options: DialOptions): Promise<Connection> {
         refused: () => (state.phase = 'refused'),
         fail,
       }),
-      hostVerifier: (key: Buffer, verify: (permitted: boolean) => void) => {
-        // New session keys are agreed upon now and then; the host must show the same key each time.
-        if (trusted !== undefined) {
-          verify(trusted.equals(key));
-          return;
-        }
-        state.phase = 'host key';
-        judgeHostKey(options, key, (refused) => {
-          if (refused === undefined) state.phase = 'sign-in';
-          else fail(refused);
-          if (refused === undefined) trusted = key;
-          verify(refused === undefined);
-        });
-      },
+      hostVerifier: hostVerifier(options, state, fail),
     };
     try {
       client.connect(config);
@@ -114,6 +100,28 @@ function watch(client: Client, state: DialState, target: Target, signIn: SignIn,
     fail(state.phase === 'refused' ? loginRefused(target, signIn) : new ClosedEarlyError(target, state));
   client.on('end', closed);
   client.on('close', closed);
+}
+
+function hostVerifier(
+  options: DialOptions,
+  state: DialState,
+  fail: (error: ConnectError) => void,
+): (key: Buffer, verify: (permitted: boolean) => void) => void {
+  let trusted: Buffer | undefined;
+  return (key, verify) => {
+    // New session keys are agreed upon now and then; the host must show the same key each time.
+    if (trusted !== undefined) {
+      verify(trusted.equals(key));
+      return;
+    }
+    state.phase = 'host key';
+    judgeHostKey(options, key, (refused) => {
+      if (refused === undefined) state.phase = 'sign-in';
+      else fail(refused);
+      if (refused === undefined) trusted = key;
+      verify(refused === undefined);
+    });
+  };
 }
 
 function judgeHostKey(options: DialOptions, key: Buffer, done: (refused: ConnectError | undefined) => void): void {

@@ -179,7 +179,7 @@ export class ConnectionPool {
     jump: Connection | undefined,
     readyTimeoutMs: number,
   ): Promise<Connection> {
-    if (this.#closed) throw new ConnectError(ENDED, 'lost');
+    this.#ending.signal.throwIfAborted();
     const through = await jump?.forward(target.host, target.port);
     const connection = await dial({
       target,

@@ -37,7 +37,7 @@ export class RootShell {
     if (!this.#asks.has(node)) {
       const result = await connection.run(`sudo -n -- /bin/sh -s`, piece, options);
       const password = this.#passwordOf(user);
-      if (afterMark(result.stdout) !== undefined) return result;
+      if (isRun(result)) return result;
       if (password === undefined || result.code !== 1)
         throw notRun(noRoot(user, 'sudo -n -- /bin/sh -s', result), result);
       this.#asks.add(node);
@@ -51,21 +51,23 @@ export class RootShell {
     const known = this.#passwords.get(user);
     if (known !== undefined) return known;
     const asks = sudo.ask ? asking(ask, `${user} on the nodes`, 'sudo password of') : undefined;
+    if (sudo.password === undefined && asks === undefined) return undefined;
     const made = new SharedPassword({ missing: '', given: sudo.password, ask: asks });
     this.#passwords.set(user, made);
-    return made.missing === undefined ? made : undefined;
+    return made;
   }
 
   async #withPassword(connection: Connection, node: string, piece: string, options: ExecOptions): Promise<ExecResult> {
     const { user } = connection;
-    let result: ExecResult | undefined;
+    const results: ExecResult[] = [];
     const why = await this.#passwordOf(user)?.tryOn(node, 3, async (password) => {
-      const tried = await sudoWithPassword(connection, password, piece, options);
-      result = tried.result;
-      return tried.verdict;
+      const { result, verdict } = await sudoWithPassword(connection, password, piece, options);
+      results.push(result);
+      return verdict;
     });
-    if (result !== undefined && afterMark(result.stdout) !== undefined) return result;
-    throw notRun(passwordRefused(user, why), result);
+    const last = results.at(-1);
+    if (last !== undefined && isRun(last)) return last;
+    throw notRun(passwordRefused(user, why), last);
   }
 }
 
@@ -87,26 +89,24 @@ async function sudoWithPassword(
   const prompt = `kubeos-sudo-${word}:`;
   const ready = `kubeos-root-${word}`;
   let prompts = 0;
-  let begun = false;
   const feed = (channel: ClientChannel): void => {
     const onError = watchFor(prompt, () => {
       prompts += 1;
       if (prompts === 1) channel.write(`${password}\n`);
       else channel.end();
     });
-    const onOutput = watchFor(`${ready}\n`, () => {
-      begun = true;
-      channel.end(piece);
-    });
+    const onOutput = watchFor(`${ready}\n`, () => channel.end(piece));
     channel.stderr.on('data', onError);
     channel.on('data', onOutput);
   };
   const command = `sudo -S -p ${quote(prompt)} -- /bin/sh -c ${quote(`echo ${ready}; exec /bin/sh -s`)}`;
   const result = await connection.run(command, feed, options);
-  const stderr = result.stderr.slice(result.stderr.lastIndexOf(prompt) + 1).replace(prompt.slice(1), '');
-  const verdict = begun ? (prompts > 0 ? 'accepted' : 'unknown') : prompts > 0 ? 'refused' : 'unknown';
-  return { result: { ...result, stderr }, verdict };
+  // What sudo says before its last prompt, its lecture say, is nothing of the script's.
+  const stderr = result.stderr.split(prompt).at(-1) ?? '';
+  return { result: { ...result, stderr }, verdict: prompts === 0 ? 'unknown' : isRun(result) ? 'accepted' : 'refused' };
 }
+
+const isRun = ({ stdout }: ExecResult): boolean => afterMark(stdout) !== undefined;
 
 /** Calls back for each time that a text comes by, be it in several pieces. */
 function watchFor(text: string, seen: () => void): (chunk: Buffer) => void {
@@ -129,7 +129,7 @@ interface NotRun {
 }
 
 function ran(result: ExecResult, otherwise: () => NotRun): ExecResult {
-  if (afterMark(result.stdout) !== undefined) return result;
+  if (isRun(result)) return result;
   throw notRun(otherwise(), result);
 }
 

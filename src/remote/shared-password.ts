@@ -88,9 +88,13 @@ export class SharedPassword {
         this.#takenBy = host;
         return undefined;
       }
-      this.#countRefusal(host);
-      const goesOn = verdict === 'refused' && this.#candidate === undefined && count < most;
-      if (!goesOn || this.#noMore !== undefined) return this.#refuse(host, 'it refuses the password');
+      // One that was typed is asked for anew; one from the environment may still be right on another host.
+      const isTyped = this.#source.given === undefined;
+      if (isTyped) this.#candidate = undefined;
+      const isLast = this.#countRefusal(host);
+      if (isLast || !isTyped || verdict === 'ended' || count === most) {
+        return this.#refuse(host, 'it refuses the password');
+      }
     }
   }
 
@@ -105,13 +109,13 @@ export class SharedPassword {
     }
   }
 
-  // One that was typed is asked for anew; one from the environment may still be right on another host.
-  #countRefusal(host: string): void {
+  /** Returns true for the last one that is risked. */
+  #countRefusal(host: string): boolean {
     this.#refusals.push(host);
-    if (this.#source.given === undefined) this.#candidate = undefined;
-    if (this.#refusals.length < MOST_REFUSALS) return;
+    if (this.#refusals.length < MOST_REFUSALS) return false;
     const hosts = [...new Set(this.#refusals)].join(', ');
     this.#noMore = `not tried: ${hosts} refused it ${String(MOST_REFUSALS)} times in all, and more would lock accounts`;
+    return true;
   }
 
   #refuse(host: string, why: string): string {

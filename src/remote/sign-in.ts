@@ -26,7 +26,7 @@ export interface SignInHooks {
   /** Nothing is left to offer. */
   refused(): void;
   /** Ends the connection for a reason of the sign-in's own. */
-  fail(error: unknown): void;
+  fail(error: Error): void;
 }
 
 /** The server's word on one method. `over`: the connection has ended, by the server's own word where `told`. */
@@ -71,7 +71,7 @@ export class SignIn {
     return (left: unknown, partial, next) => {
       this.#next = next;
       if (Array.isArray(left)) this.methodsLeft = left.map(String);
-      if (this.#way === undefined) this.#way = this.#goThrough().catch((error: unknown) => hooks.fail(error));
+      if (this.#way === undefined) this.#way = this.#goThrough().catch((error: unknown) => hooks.fail(error as Error));
       else this.#settle?.({ kind: 'refused', partial });
     };
   }
