@@ -101,9 +101,13 @@ async function sudoWithPassword(
   };
   const command = `sudo -S -p ${quote(prompt)} -- /bin/sh -c ${quote(`echo ${ready}; exec /bin/sh -s`)}`;
   const result = await connection.run(command, feed, options);
-  // What sudo says before its last prompt, its lecture say, is nothing of the script's.
+  // What comes before, a lecture of sudo's say, is nothing of the script's.
   const stderr = result.stderr.split(prompt).at(-1) ?? '';
-  return { result: { ...result, stderr }, verdict: prompts === 0 ? 'unknown' : isRun(result) ? 'accepted' : 'refused' };
+  const stdout = result.stdout.split(`${ready}\n`).at(-1) ?? '';
+  return {
+    result: { ...result, stdout, stderr },
+    verdict: prompts === 0 ? 'unknown' : isRun(result) ? 'accepted' : 'refused',
+  };
 }
 
 const isRun = ({ stdout }: ExecResult): boolean => afterMark(stdout) !== undefined;

@@ -178,7 +178,8 @@ describe('a password', () => {
     const pool = poolOf(nodes, { ask });
     const ends = await Promise.allSettled(nodes.map((_, index) => pool.get(node(index))));
     expect(asked).toBe(1);
-    for (const end of ends) expect(end).toMatchObject({ status: 'rejected', reason: expect.any(InterruptedError) as unknown });
+    for (const end of ends)
+      expect(end).toMatchObject({ status: 'rejected', reason: expect.any(InterruptedError) as unknown });
   });
 
   it('is waited for longer than a connection may take to be made', async () => {
@@ -278,7 +279,7 @@ describe('a server that asks questions', () => {
     });
   });
 
-  it.each(['Verification code: ', 'One-time password (OATH) for `root\': ', 'New password: '])(
+  it.each(['Verification code: ', "One-time password (OATH) for `root': ", 'New password: '])(
     'is never given the password for %s',
     async (prompt) => {
       const heard: string[] = [];
@@ -325,7 +326,9 @@ describe('what ssh_config says of signing in', () => {
     await poolOf([one], { sshPassword: 'sesame', ...config('Host *\n KbdInteractiveAuthentication no\n') }).get(node());
     expect(one.asked).toEqual(['root none', 'root password sesame']);
     const never = config('Host *\n PasswordAuthentication no\n');
-    expect((await failure(poolOf([two], { sshPassword: 'sesame', ...never }).get(node()))).failure).toBe('login-refused');
+    expect((await failure(poolOf([two], { sshPassword: 'sesame', ...never }).get(node()))).failure).toBe(
+      'login-refused',
+    );
     expect(two.asked).toEqual(['root none', 'root keyboard-interactive']);
   });
 
