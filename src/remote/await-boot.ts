@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { ConnectError, KubeosError } from '../errors.ts';
+import { ConnectError, KubeosError, type ConnectFailure } from '../errors.ts';
 import type { ClusterNode } from '../rollout/facts.ts';
 import type { BootReport, Clock } from '../rollout/ports.ts';
 import { readAnswers, slotName } from './answers.ts';
@@ -41,8 +41,9 @@ export async function bootReport(
 
 /**
  * Waits until the node answers with another boot id than `previousBootId`; undefined once `timeoutMs` (0: never) is
- * over. Every failure is part of the wait. Those that waiting does not mend, a changed host key or a refused login, are
- * told at once; the last one of any kind is told at the end.
+ * over. Every failure is part of the wait. Those that waiting alone does not mend, a changed host key or a refused
+ * login, are told at once: people can mend them meanwhile, and known_hosts is read anew each time.
+ * @throws ConnectError such a failure, where it still stood at the end
  */
 export async function awaitBoot(
   tools: BootTools,
@@ -55,6 +56,7 @@ export async function awaitBoot(
   const left = () => (timeoutMs === 0 ? Infinity : begun + timeoutMs - tools.clock.now());
   const told = new Set<string>();
   let last = 'it still runs the boot from before';
+  let standing: ConnectError | undefined;
   for (let attempt = 0; left() > 0; attempt++) {
     signal.throwIfAborted();
     try {
@@ -64,11 +66,13 @@ export async function awaitBoot(
       });
       if (report.bootId !== previousBootId) return report;
       last = 'it still runs the boot from before';
+      standing = undefined;
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       if (!(error instanceof KubeosError)) throw error;
       last = describe(error);
-      if (needsHands(error) && !told.has(error.message)) {
+      standing = needsHands(error) ? error : undefined;
+      if (standing !== undefined && !told.has(error.message)) {
         told.add(error.message);
         tools.notice(`it is back, but: ${last}\n${error.next ?? ''}`.trimEnd(), node.name);
       }
@@ -76,16 +80,15 @@ export async function awaitBoot(
     const pause = WAIT_MS[Math.min(attempt, WAIT_MS.length - 1)] ?? 1000;
     await tools.clock.sleep(Math.max(0, Math.min(pause, left())), signal);
   }
+  if (standing !== undefined) throw standing;
   tools.notice(`no new boot seen; last: ${last}`, node.name);
   return undefined;
 }
 
-function needsHands(error: KubeosError): boolean {
-  if (!(error instanceof ConnectError)) return false;
-  return (
-    error.failure === 'host-key-changed' || error.failure === 'host-key-unknown' || error.failure === 'login-refused'
-  );
-}
+const HANDS: readonly ConnectFailure[] = ['host-key-changed', 'host-key-unknown', 'login-refused', 'no-root'];
+
+const needsHands = (error: KubeosError): error is ConnectError =>
+  error instanceof ConnectError && HANDS.includes(error.failure);
 
 function describe(error: KubeosError): string {
   return [error.message, error.reason].filter((text) => text !== undefined).join(': ');

@@ -4,7 +4,6 @@ import { ConnectError } from '../errors.ts';
 import {
   DEFAULT_SSH_PORT,
   fingerprint,
-  hostKeyName,
   keyTypeOf,
   knownHostLine,
   parseKnownHosts,
@@ -18,13 +17,17 @@ export interface HostKeySubject {
   /** What is dialled. */
   address: string;
   port: number;
-  /** Every name that known_hosts may have it under, as `hostKeyName` writes them; a new key is added under the first. */
+  /** The names that known_hosts may have it under, as `hostKeyName` writes them: the first that it has decides. */
   names: readonly string[];
-  /** The same names without their port, where the port is not the standard one. */
+  /** The same names without their port, in the same order, where the port is not the standard one. */
   portlessNames: readonly string[];
+  /** The name that it is shown by, and that a new key is added under. */
+  addedAs: string;
   /** known_hosts files in order; a new key goes to the first. */
   files: readonly string[];
   acceptNew: boolean;
+  /** ssh_config says StrictHostKeyChecking no: that is treated as accept-new, with a warning. */
+  neverStrict?: boolean;
   /** Write the name hashed. */
   hashed: boolean;
   /** ssh-keyscan can ask for the key: not behind a jump host, not known under an alias. */
@@ -37,10 +40,16 @@ type Verdict =
   | { kind: 'changed'; entries: readonly KnownHost[] }
   | { kind: 'revoked'; entry: KnownHost };
 
+/** Lines that speak of one of a host's names; `portless`: of that name without its port. */
+type Group = readonly (KnownHost & { portless: boolean })[];
+
 /** Judges host keys by known_hosts files, and adds to them where first keys are to be trusted. Safe in parallel. */
 export class HostKeys {
   readonly #cache = new Map<string, { mark: string; entries: readonly KnownHost[] }>();
   readonly #notice: (message: string) => void;
+  /** The key by which each host was trusted last in this run. */
+  readonly #trusted = new Map<string, Buffer>();
+  #warned = false;
   #writing: Promise<unknown> = Promise.resolve();
 
   constructor(notice: (message: string) => void) {
@@ -49,48 +58,61 @@ export class HostKeys {
 
   /** The key types that are known for this host: what it should be asked to show first. */
   async knownTypes(subject: HostKeySubject): Promise<ReadonlySet<string>> {
-    const entries = await this.#entriesOf(subject);
-    return new Set(entries.filter(({ marker }) => marker === 'none').map(({ type }) => type));
+    const groups = (await this.#groupsOf(subject)).map((group) => group.filter(({ marker }) => marker === 'none'));
+    return new Set(groups.find((group) => group.length > 0)?.map(({ type }) => type));
   }
 
   /** Resolves to why the key is refused; undefined where it may be trusted. */
   async refusal(subject: HostKeySubject, key: Buffer): Promise<ConnectError | undefined> {
-    let verdict = judge(await this.#entriesOf(subject), key);
+    this.#warnOf(subject);
+    let verdict = judge(await this.#groupsOf(subject), key);
     if (verdict.kind === 'unknown' && subject.acceptNew) verdict = await this.#acceptNew(subject, key);
     switch (verdict.kind) {
       case 'known':
+        this.#trusted.set(subject.addedAs, key);
         return undefined;
       case 'unknown':
         return unknownKey(subject, key, verdict.authority);
       case 'changed':
-        return changedKey(subject, key, verdict.entries);
+        return changedKey(subject, key, verdict.entries, this.#trusted.get(subject.addedAs));
       case 'revoked':
         return revokedKey(subject, key, verdict.entry);
     }
   }
 
+  #warnOf({ neverStrict }: HostKeySubject): void {
+    if (neverStrict !== true || this.#warned) return;
+    this.#warned = true;
+    this.#notice(
+      'StrictHostKeyChecking no is treated as accept-new: a first host key is trusted and remembered, a changed one is refused',
+    );
+  }
+
   // Judged again once it is this one's turn: another connection, or another process, may have added the host meanwhile.
   #acceptNew(subject: HostKeySubject, key: Buffer): Promise<Verdict> {
     const turn = this.#writing.then(async (): Promise<Verdict> => {
-      const verdict = judge(await this.#entriesOf(subject), key);
+      const verdict = judge(await this.#groupsOf(subject), key);
       const file = subject.files[0];
       if (verdict.kind !== 'unknown' || file === undefined) return verdict;
-      await appendLine(file, knownHostLine(nameOf(subject), key, subject.hashed));
-      this.#notice(`new host key of ${nameOf(subject)} trusted: ${describeKey(key)}, added to ${file}`);
+      await appendLine(file, knownHostLine(subject.addedAs, key, subject.hashed));
+      this.#notice(`new host key of ${subject.addedAs} trusted: ${describeKey(key)}, added to ${file}`);
       return { kind: 'known' };
     });
     this.#writing = turn.catch(() => undefined);
     return turn;
   }
 
-  async #entriesOf(subject: HostKeySubject): Promise<KnownHost[]> {
+  async #groupsOf(subject: HostKeySubject): Promise<Group[]> {
     const all = (await Promise.all(subject.files.map((file) => this.#read(file)))).flat();
     // A key that is known for the name without its port is good for any port, but another one there proves nothing:
     // several servers may share an address (sshd(8) and ssh behave so).
-    return all.flatMap((entry) => {
-      if (subject.names.some((name) => speaksOf(entry, name))) return [entry];
-      return subject.portlessNames.some((name) => speaksOf(entry, name)) ? [{ ...entry, portless: true }] : [];
-    });
+    return subject.names.map((name, index) =>
+      all.flatMap((entry): Group => {
+        if (speaksOf(entry, name)) return [{ ...entry, portless: false }];
+        const portless = subject.portlessNames[index];
+        return portless !== undefined && speaksOf(entry, portless) ? [{ ...entry, portless: true }] : [];
+      }),
+    );
   }
 
   async #read(file: string): Promise<readonly KnownHost[]> {
@@ -105,14 +127,18 @@ export class HostKeys {
   }
 }
 
-function judge(entries: readonly (KnownHost & { portless?: boolean })[], key: Buffer): Verdict {
-  const same = entries.filter((entry) => entry.key.equals(key));
-  const revoked = same.find(({ marker }) => marker === 'revoked');
+// A revoked key is refused under whatever name; for the rest the first name decides that is known.
+function judge(groups: readonly Group[], key: Buffer): Verdict {
+  const all = groups.flat();
+  const revoked = all.find((entry) => entry.marker === 'revoked' && entry.key.equals(key));
   if (revoked !== undefined) return { kind: 'revoked', entry: revoked };
-  if (same.some(({ marker }) => marker === 'none')) return { kind: 'known' };
-  const others = entries.filter(({ marker, portless }) => marker === 'none' && portless !== true);
-  if (others.length > 0) return { kind: 'changed', entries: others };
-  return { kind: 'unknown', authority: entries.find(({ marker }) => marker === 'cert-authority') };
+  for (const group of groups) {
+    const plain = group.filter(({ marker }) => marker === 'none');
+    if (plain.some((entry) => entry.key.equals(key))) return { kind: 'known' };
+    const others = plain.filter(({ portless }) => !portless);
+    if (others.length > 0) return { kind: 'changed', entries: others };
+  }
+  return { kind: 'unknown', authority: all.find(({ marker }) => marker === 'cert-authority') };
 }
 
 // One write of a whole line to a file opened for appending: two writers cannot mix their lines.
@@ -140,50 +166,69 @@ async function appendLine(file: string, line: string): Promise<void> {
 }
 
 function unknownKey(subject: HostKeySubject, key: Buffer, authority: KnownHost | undefined): ConnectError {
-  const file = quote(subject.files[0] ?? '~/.ssh/known_hosts');
-  const name = nameOf(subject);
-  const port = subject.port === DEFAULT_SSH_PORT ? '' : `-p ${String(subject.port)} `;
-  const command = subject.scannable
-    ? `ssh-keyscan -t ${scanType(key)} ${port}${subject.address} >> ${file}`
-    : `echo ${quote(knownHostLine(name, key, false))} >> ${file}`;
   const why =
     authority === undefined
       ? ''
       : `\n${place(authority)} trusts a certificate authority for it (@cert-authority); kubeos can use plain host keys only`;
-  return new ConnectError(`the SSH host key of ${name} is not known`, 'host-key-unknown', {
+  return new ConnectError(`the SSH host key of ${subject.addedAs} is not known`, 'host-key-unknown', {
     reason: `offered: ${describeKey(key)}${why}`,
-    next: `compare it with the node's console, then:\n  ${command}\nor trust first contact: --accept-new-host-keys`,
+    next: `compare it with the node's console, then:\n  ${addCommand(subject, key)}\nor trust first contact: --accept-new-host-keys`,
   });
 }
 
-function changedKey(subject: HostKeySubject, key: Buffer, entries: readonly KnownHost[]): ConnectError {
+/** The command that adds the key; ssh-keyscan cannot ask for it behind a jump host, or under an alias. */
+function addCommand(subject: HostKeySubject, key: Buffer): string {
+  const file = quote(subject.files[0] ?? '~/.ssh/known_hosts');
+  if (!subject.scannable) return `echo ${quote(knownHostLine(subject.addedAs, key, false))} >> ${file}`;
+  const port = subject.port === DEFAULT_SSH_PORT ? '' : `-p ${String(subject.port)} `;
+  return `ssh-keyscan -t ${scanType(key)} ${port}${subject.address} >> ${file}`;
+}
+
+/** @param before the key by which this run has trusted the host already */
+function changedKey(
+  subject: HostKeySubject,
+  key: Buffer,
+  entries: readonly KnownHost[],
+  before: Buffer | undefined,
+): ConnectError {
   const known = entries.map((entry) => `known:   ${describeKey(entry.key)} (${place(entry)})`);
-  const commands = new Set(
+  const forget = new Set(
     entries.flatMap((entry) =>
       subject.names
         .filter((name) => speaksOf(entry, name))
         .map((name) => `ssh-keygen -R ${quote(name)} -f ${quote(entry.file)}`),
     ),
   );
-  return new ConnectError(`the SSH host key of ${nameOf(subject)} has changed`, 'host-key-changed', {
-    reason: [
-      `offered: ${describeKey(key)}`,
-      ...known,
-      'either the node was set up anew, or someone is in between',
-    ].join('\n'),
-    next: `compare it with the node's console; only if it is right, forget the old key:\n${[...commands].map((c) => `  ${c}`).join('\n')}`,
-  });
+  const commands = [...forget, addCommand(subject, key)].map((command) => `  ${command}`).join('\n');
+  if (before === undefined) {
+    return new ConnectError(`the SSH host key of ${subject.addedAs} has changed`, 'host-key-changed', {
+      reason: [
+        `offered: ${describeKey(key)}`,
+        ...known,
+        'the node was set up anew, or runs another image with host keys of its own, or someone is in between',
+      ].join('\n'),
+      next: `compare it with the node's console; only if it is right, forget the old key and add the new one:\n${commands}`,
+    });
+  }
+  return new ConnectError(
+    `the SSH host key of ${subject.addedAs} has changed since this run began`,
+    'host-key-changed',
+    {
+      reason: [
+        `offered: ${describeKey(key)}`,
+        `before:  ${describeKey(before)}, which this run has trusted`,
+        'the image may bring host keys of its own, as those with dm-verity do; or someone is in between',
+      ].join('\n'),
+      next: `compare it with the node's console (ssh-keygen -lf /etc/ssh/ssh_host_${scanType(key)}_key.pub); only if it is right:\n${commands}\na run that still waits for the node then goes on by itself; else give the same command again`,
+    },
+  );
 }
 
 function revokedKey(subject: HostKeySubject, key: Buffer, entry: KnownHost): ConnectError {
-  return new ConnectError(`the SSH host key of ${nameOf(subject)} is revoked`, 'host-key-changed', {
+  return new ConnectError(`the SSH host key of ${subject.addedAs} is revoked`, 'host-key-changed', {
     reason: `offered: ${describeKey(key)}, marked @revoked in ${place(entry)}`,
     next: 'give the node a new host key, then add that one to known_hosts',
   });
-}
-
-function nameOf(subject: HostKeySubject): string {
-  return subject.names[0] ?? hostKeyName(subject.address, subject.port);
 }
 
 function describeKey(key: Buffer): string {

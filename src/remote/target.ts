@@ -139,15 +139,20 @@ function hostKeyOf(
     address: host,
     port,
     files: files.map((file) => underHome(file, home)),
-    acceptNew: settings.acceptNewHostKeys,
+    acceptNew: settings.acceptNewHostKeys || (said !== undefined && said.strictHostKeys !== 'yes'),
+    neverStrict: said?.strictHostKeys === 'no',
     hashed: said?.hashKnownHosts ?? false,
   };
   // As in OpenSSH, an alias stands alone, without a port.
   const alias = said?.hostKeyAlias;
-  if (alias !== undefined) return { ...common, names: [alias.toLowerCase()], portlessNames: [], scannable: false };
-  const names = unique([host.toLowerCase(), name.toLowerCase()]);
+  if (alias !== undefined) {
+    const known = alias.toLowerCase();
+    return { ...common, names: [known], portlessNames: [], addedAs: known, scannable: false };
+  }
+  const names = unique([name.toLowerCase(), host.toLowerCase()]);
   return {
     ...common,
+    addedAs: hostKeyName(host, port),
     names: names.map((one) => hostKeyName(one, port)),
     portlessNames: port === DEFAULT_SSH_PORT ? [] : names,
     scannable: isDirect,

@@ -1,5 +1,5 @@
 import pLimit from 'p-limit';
-import { ConnectError, KubeosError } from '../errors.ts';
+import { ConnectError, InterruptedError, KubeosError } from '../errors.ts';
 import { EXIT } from '../exit-codes.ts';
 import { assemblePlan, nodesToDrain } from './assemble-plan.ts';
 import type { ClusterNode, NodeObservation } from './facts.ts';
@@ -70,6 +70,8 @@ async function observeOne(
   try {
     return [node.name, await (patient ? despiteItsReboot(remote, node, signal, ask) : ask())];
   } catch (error) {
+    // Ctrl-C at a question, for a password say, is meant for the whole command.
+    if (error instanceof InterruptedError) throw error;
     return [node.name, error instanceof KubeosError ? error : bug(error, node.name)];
   }
 }

@@ -36,7 +36,7 @@ export async function bootTrial(
   let report: BootReport | undefined;
   await trip.do('reboot', late, async () => {
     report = await reboot(trip, 'trial', armedBootId);
-    return cameUp(report);
+    return cameUp(trip, report);
   });
   return { armedBootId, report };
 }
@@ -165,7 +165,7 @@ async function sendBack(trip: Trip, trial: BootReport, reason: string): Promise<
   let report: BootReport | undefined;
   await trip.do('reboot', late, async () => {
     report = await reboot(trip, 'send-back', trial.bootId);
-    return cameUp(report);
+    return cameUp(trip, report);
   });
   // What failed is the proof; the way back is no step of its own.
   trip.step = 'prove';
@@ -183,16 +183,28 @@ async function sendBack(trip: Trip, trial: BootReport, reason: string): Promise<
   );
 }
 
-const cameUp = (report: BootReport | undefined): string =>
-  report === undefined ? 'no answer' : `slot ${report.active} came up`;
+function cameUp({ shutOut }: Trip, report: BootReport | undefined): string {
+  if (report !== undefined) return `slot ${report.active} came up`;
+  return shutOut === undefined ? 'no answer' : 'it answers, but does not let kubeos in';
+}
 
 async function noAnswer(trip: Trip, when: string): Promise<NodeResult> {
   // Its boot was waited for: a later run need not wait for it once more before it does anything.
   await trip.annotate('prove');
+  const reset = `a reset brings it back to slot ${trip.assignment.from}; ${leftCordoned(trip)}`;
+  const { shutOut } = trip;
+  if (shutOut !== undefined) {
+    return trouble(trip, 'needs hands', {
+      what: shutOut.message,
+      reason: [shutOut.reason, `so it is ${when}`].filter((text) => text !== undefined).join('\n'),
+      next: [shutOut.next, reset].filter((text) => text !== undefined).join('; '),
+      unreachable: true,
+    });
+  }
   return trouble(trip, 'needs hands', {
     what: `no answer over SSH for ${formatDuration(trip.context.options.rebootTimeoutMs)} ${when}`,
     reason: 'the node has not come up, or its network has not',
-    next: `see its console; a reset brings it back to slot ${trip.assignment.from}; ${leftCordoned(trip)}`,
+    next: `see its console; ${reset}`,
     unreachable: true,
   });
 }
@@ -202,13 +214,13 @@ const MOST_ORDERS = 3;
 
 /** Orders a reboot and waits for another boot; ordered again where the connection broke before the node could agree. */
 async function reboot(trip: Trip, purpose: 'trial' | 'send-back', bootId: string): Promise<BootReport | undefined> {
-  const { ports, options, late } = trip.context;
+  const { options } = trip.context;
   for (let order = 1; ; order++) {
     const accepted = await orderReboot(trip, purpose, bootId);
     if (typeof accepted === 'object') return accepted;
     const last = accepted || order === MOST_ORDERS;
     const patience = last ? options.rebootTimeoutMs : REORDER_AFTER_MS;
-    const report = await ports.remote.awaitBoot(trip.node, bootId, patience, late);
+    const report = await awaitBoot(trip, bootId, patience);
     if (report !== undefined || last) return report;
   }
 }
@@ -234,8 +246,20 @@ async function orderReboot(trip: Trip, purpose: 'trial' | 'send-back', bootId: s
 
 /** Its present boot, once it answers: any other than the one that it was armed in. */
 function bootAfter(trip: Trip, armedBootId: string): Promise<BootReport | undefined> {
-  const { ports, options, late } = trip.context;
-  return ports.remote.awaitBoot(trip.node, armedBootId, options.rebootTimeoutMs, late);
+  return awaitBoot(trip, armedBootId, trip.context.options.rebootTimeoutMs);
+}
+
+/** Waits for another boot; undefined where none was seen, be it because the node does not let us in. */
+async function awaitBoot(trip: Trip, bootId: string, timeoutMs: number): Promise<BootReport | undefined> {
+  const { ports, late } = trip.context;
+  delete trip.shutOut;
+  try {
+    return await ports.remote.awaitBoot(trip.node, bootId, timeoutMs, late);
+  } catch (error) {
+    if (!(error instanceof ConnectError)) throw error;
+    trip.shutOut = error;
+    return undefined;
+  }
 }
 
 /** What an observation says of the present boot. */

@@ -214,7 +214,9 @@ export interface Remote {
   reboot(node: ClusterNode, by: Authority, purpose: 'trial' | 'send-back'): Promise<void>;
   /**
    * Waits until the node answers SSH with another boot id than `previousBootId`. Resolves to undefined when
-   * `timeoutMs` (0: never) is over. Refused, cut and unanswered connections are part of the wait.
+   * `timeoutMs` (0: never) is over. Refused, cut and unanswered connections are part of the wait; so are a host key
+   * that is not trusted and a sign-in that is refused, but where one still stands at the end, it rejects with that
+   * ConnectError.
    */
   awaitBoot(
     node: ClusterNode,

@@ -35,7 +35,8 @@ function subject(change: Partial<HostKeySubject> = {}): HostKeySubject {
   return {
     address: '10.0.0.11',
     port: 22,
-    names: ['10.0.0.11', 'worker-1'],
+    names: ['worker-1', '10.0.0.11'],
+    addedAs: '10.0.0.11',
     portlessNames: [],
     files: [join(folder, 'known_hosts')],
     acceptNew: false,
@@ -47,8 +48,9 @@ function subject(change: Partial<HostKeySubject> = {}): HostKeySubject {
 
 const OFF_PORT = {
   port: 2222,
-  names: ['[10.0.0.11]:2222', '[worker-1]:2222'],
-  portlessNames: ['10.0.0.11', 'worker-1'],
+  names: ['[worker-1]:2222', '[10.0.0.11]:2222'],
+  portlessNames: ['worker-1', '10.0.0.11'],
+  addedAs: '[10.0.0.11]:2222',
 };
 
 async function refusal(text: string, change: Partial<HostKeySubject> = {}, offered = 'one') {
@@ -171,6 +173,52 @@ describe('a host key', () => {
     expect(refused).toMatchObject({ failure: 'host-key-unknown', reason: containing('@cert-authority') });
   });
 
+  it('is looked up under the name first: what is known of the address does not count then', async () => {
+    const [one, two] = [key('one').line, key('two').line];
+    expect(await refusal(`worker-1 ${one}\n10.0.0.11 ${two}\n`)).toBeUndefined();
+    expect(await refusal(`10.0.0.11 ${one}\nworker-1 ${two}\n`)).toMatchObject({ failure: 'host-key-changed' });
+    expect(await refusal(`10.0.0.11 ${one}\n`)).toBeUndefined();
+    expect(await refusal(`worker-1 ${one}\n@revoked 10.0.0.11 ${one}\n`)).toMatchObject({
+      message: containing('revoked'),
+    });
+  });
+
+  it('is looked up in all files, and forgotten in the one that has another', async () => {
+    const second = join(folder, 'second');
+    writeFileSync(second, `10.0.0.11 ${key('two').line}\n`);
+    const files = [join(folder, 'known_hosts'), second, join(folder, 'not-there')];
+    expect(await refusal('', { files }, 'two')).toBeUndefined();
+    expect((await refusal('', { files }))?.next).toContain(`ssh-keygen -R '10.0.0.11' -f '${second}'`);
+  });
+
+  it('that is another one than this run has trusted before has words of its own, and a way on', async () => {
+    const file = join(folder, 'known_hosts');
+    writeFileSync(file, `10.0.0.11 ${key('one').line}\n`);
+    const hostKeys = new HostKeys(() => undefined);
+    expect(await hostKeys.refusal(subject(), key('one').blob)).toBeUndefined();
+    const refused = await hostKeys.refusal(subject(), key('two').blob);
+    expect(refused).toMatchObject({
+      failure: 'host-key-changed',
+      message: 'the SSH host key of 10.0.0.11 has changed since this run began',
+    });
+    expect(refused?.reason).toContain(`before:  ssh-ed25519 ${key('one').fingerprint}, which this run has trusted`);
+    expect(refused?.reason).toContain('dm-verity');
+    expect(refused?.next).toContain(`ssh-keygen -R '10.0.0.11' -f '${file}'\n  ssh-keyscan -t ed25519 10.0.0.11 >> `);
+    // The operator has compared it, and done as told, while the run waits.
+    writeFileSync(file, `10.0.0.11 ${key('two').line}\n`);
+    expect(await hostKeys.refusal(subject(), key('two').blob)).toBeUndefined();
+  });
+
+  it('is trusted at first contact where StrictHostKeyChecking says no, with one warning; a changed one is not', async () => {
+    const notices: string[] = [];
+    const hostKeys = new HostKeys((message) => notices.push(message));
+    const files = [join(folder, 'lax')];
+    const lax = subject({ files, acceptNew: true, neverStrict: true });
+    expect(await hostKeys.refusal(lax, key('one').blob)).toBeUndefined();
+    expect(await hostKeys.refusal(lax, key('two').blob)).toMatchObject({ failure: 'host-key-changed' });
+    expect(notices.filter((notice) => notice.includes('StrictHostKeyChecking no'))).toHaveLength(1);
+  });
+
   it('is asked for in the type that is known', async () => {
     writeFileSync(join(folder, 'known_hosts'), `worker-1 ${key('ecdsa').line}\n@revoked * ${key('one').line}\n`);
     const types = await new HostKeys(() => undefined).knownTypes(subject());
@@ -184,7 +232,10 @@ describe('--accept-new-host-keys', () => {
     const notices: string[] = [];
     const hostKeys = new HostKeys((message) => notices.push(message));
     const ask = (address: string, name: string) =>
-      hostKeys.refusal(subject({ address, names: [address], files: [file], acceptNew: true }), key(name).blob);
+      hostKeys.refusal(
+        subject({ address, names: [address], addedAs: address, files: [file], acceptNew: true }),
+        key(name).blob,
+      );
     expect(await ask('10.9.9.9', 'two')).toBeUndefined();
     writeFileSync(file, readFileSync(file, 'utf8').trimEnd());
     const addresses = Array.from({ length: 40 }, (_, index) => `10.0.1.${String(index % 20)}`);

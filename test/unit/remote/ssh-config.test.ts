@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSyn
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { DEFAULT_RULES } from '../../../src/remote/sign-in-rules.ts';
 import { SshConfig, parseSshConfig, type SshConfigOptions } from '../../../src/remote/ssh-config.ts';
 import { parseJumpHost, resolveJumpHost, resolveNode } from '../../../src/remote/target.ts';
 import type { ClusterNode } from '../../../src/rollout/facts.ts';
@@ -134,6 +135,35 @@ describe('what ssh -G prints', () => {
       proxyJump: [],
       knownHostsFiles: [],
       hashKnownHosts: true,
+      strictHostKeys: 'yes',
+      signIn: DEFAULT_RULES,
+    });
+  });
+
+  it.each([
+    ['', 'yes', {}],
+    ['stricthostkeychecking ask\n', 'yes', {}],
+    ['stricthostkeychecking true\n', 'yes', {}],
+    ['stricthostkeychecking accept-new\n', 'accept-new', {}],
+    ['stricthostkeychecking false\n', 'no', {}],
+    ['batchmode yes\nnumberofpasswordprompts 1\n', 'yes', { batch: true, passwordPrompts: 1 }],
+    ['passwordauthentication no\n', 'yes', { methods: ['publickey', 'keyboard-interactive'] }],
+    ['pubkeyauthentication false\nkbdinteractiveauthentication no\n', 'yes', { methods: ['password'] }],
+    ['preferredauthentications gssapi-with-mic,password,publickey\n', 'yes', { methods: ['password', 'publickey'] }],
+    ['certificatefile ~/c.pub\ncertificatefile none\n', 'yes', { certificateFiles: ['/h/c.pub'] }],
+  ])('tells how to sign in and how strictly: %j', (text, strictHostKeys, rules) => {
+    expect(parseSshConfig(text, 'w1', { HOME: '/h' })).toMatchObject({
+      strictHostKeys,
+      signIn: { ...DEFAULT_RULES, ...rules },
+    });
+  });
+
+  it('in the words of the ssh of this machine', async () => {
+    userFile('Host *\n  StrictHostKeyChecking no\n  BatchMode yes\n  PubkeyAuthentication no\n');
+    const said = await makeConfig().ask('node', { name: 'worker-1' });
+    expect(said).toMatchObject({
+      strictHostKeys: 'no',
+      signIn: { batch: true, methods: ['keyboard-interactive', 'password'] },
     });
   });
 });
@@ -145,7 +175,12 @@ describe('how a node is reached', () => {
     userFile('');
     const target = await resolveNode(node('worker-1'), settings(), makeConfig());
     expect(target).toMatchObject({ shown: 'root@10.0.0.11:22', node: 'worker-1', jump: [] });
-    expect(target.hostKey).toMatchObject({ names: ['10.0.0.11', 'worker-1'], portlessNames: [], scannable: true });
+    expect(target.hostKey).toMatchObject({
+      names: ['worker-1', '10.0.0.11'],
+      addedAs: '10.0.0.11',
+      portlessNames: [],
+      scannable: true,
+    });
     expect(target.credentials.explicit).toBe(false);
     expect(target.credentials.keyFiles).toContain(join(home, '.ssh', 'id_ed25519'));
   });
@@ -165,8 +200,9 @@ describe('how a node is reached', () => {
     expect(byFlag.credentials).toMatchObject({ keyFiles: ['/k'], explicit: true });
     expect(byFlag.hostKey).toMatchObject({
       files: ['/kh'],
-      names: ['[10.5.5.5]:2301', '[worker-1]:2301'],
-      portlessNames: ['10.5.5.5', 'worker-1'],
+      names: ['[worker-1]:2301', '[10.5.5.5]:2301'],
+      portlessNames: ['worker-1', '10.5.5.5'],
+      addedAs: '[10.5.5.5]:2301',
     });
   });
 

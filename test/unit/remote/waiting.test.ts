@@ -241,16 +241,23 @@ describe('the wait for a boot', () => {
     expect(notices).toEqual(['no new boot seen; last: no SSH connection: connection refused']);
   });
 
-  it('tells at once, and once, of what waiting will not mend', async () => {
+  it('tells at once, and once, of what waiting alone does not mend, and ends with it where it still stands', async () => {
     const changed = new ConnectError('the SSH host key of w has changed', 'host-key-changed', {
       next: 'ssh-keygen -R w',
     });
     const { tools, notices } = stage(() => changed);
-    expect(await awaitBoot(tools, node, 'one', 30_000, never)).toBeUndefined();
-    expect(notices).toEqual([
-      'it is back, but: the SSH host key of w has changed\nssh-keygen -R w',
-      'no new boot seen; last: the SSH host key of w has changed',
-    ]);
+    await expect(awaitBoot(tools, node, 'one', 30_000, never)).rejects.toMatchObject({
+      message: changed.message,
+      failure: 'host-key-changed',
+    });
+    expect(notices).toEqual(['it is back, but: the SSH host key of w has changed\nssh-keygen -R w']);
+  });
+
+  it('goes on by itself once people have mended what shut it out', async () => {
+    const changed = new ConnectError('the SSH host key of w has changed', 'host-key-changed');
+    const replies: Reply[] = [changed, changed, 'boot_id=two\nactive=B\nversion=Y'];
+    const { tools } = stage(() => replies.shift()!);
+    expect(await awaitBoot(tools, node, 'one', 60_000, never)).toMatchObject({ bootId: 'two' });
   });
 
   it('lets a bug through', async () => {
