@@ -196,7 +196,7 @@ async function noAnswer(trip: Trip, when: string): Promise<NodeResult> {
   if (shutOut !== undefined) {
     return trouble(trip, 'needs hands', {
       what: shutOut.message,
-      reason: [shutOut.reason, `so it is ${when}`].filter((text) => text !== undefined).join('\n'),
+      reason: [shutOut.reason, `it has been so ${when}`].filter((text) => text !== undefined).join('\n'),
       next: [shutOut.next, reset].filter((text) => text !== undefined).join('; '),
       unreachable: true,
     });

@@ -109,6 +109,25 @@ describe('a node that needs hands is left cordoned, and it is said what to do', 
     expect(world.node('worker-2')).toMatchObject({ cordoned: true, cordonedBy: 'a run' });
   });
 
+  test('its host key is another one after the reboot: it is said so, and goes on once that is settled', async () => {
+    const world = new SimWorld();
+    const strange = (on: boolean): NonNullable<Command['onBreath']> => {
+      return (_client, _count, doing) => {
+        if (doing === 'reboot trial worker-2, answered') world.fault('worker-2').strangeHostKey = on;
+      };
+    };
+    const ran = await give(world, { request: ALL, ...QUICK, onBreath: strange(true) });
+    expect(outcomes(ran)).toMatchObject({ 'worker-1': 'upgraded', 'worker-2': 'needs hands' });
+    const result = resultOf(ran, 'worker-2');
+    expect(result.what).toBe('its host key has changed');
+    expect(result.reason).toContain('after the reboot into slot B');
+    expect(result.next).toContain('compare it with its console; a reset brings it back to slot A');
+    expect(world.node('worker-2')).toMatchObject({ cordoned: true, cordonedBy: 'a run' });
+    world.fault('worker-2').strangeHostKey = false;
+    expect(outcomes(await give(world, QUICK))).toMatchObject({ 'worker-2': 'upgraded' });
+    expectAllAt(world, 'KubeOS 2.0.0');
+  });
+
   test('neither slot is healthy', async () => {
     const world = withImage('worker-1', { kubelet: 'not-ready' });
     const command: Command = {

@@ -17,7 +17,8 @@ export class SimCalls {
   }
 
   reachable(machine: SimMachine): boolean {
-    return machine.answersSsh && this.#world.fault(machine.name).refusesSsh !== true;
+    const { refusesSsh, strangeHostKey } = this.#world.fault(machine.name);
+    return machine.answersSsh && refusesSsh !== true && strangeHostKey !== true;
   }
 
   async call<T>(node: ClusterNode, doing: string, act: (machine: SimMachine) => T): Promise<T> {
@@ -40,6 +41,10 @@ export class SimCalls {
   }
 
   away(name: string): ConnectError {
+    if (this.#world.fault(name).strangeHostKey === true) {
+      const next = 'compare it with its console';
+      return new ConnectError('its host key has changed', 'host-key-changed', { node: name, reason: 'another', next });
+    }
     return new ConnectError('the node does not answer', 'unreachable', { node: name, next: 'see whether it is up' });
   }
 

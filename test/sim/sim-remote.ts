@@ -183,7 +183,10 @@ export class SimRemote implements Remote {
       if (this.#calls.reachable(machine) && machine.bootId !== previousBootId) {
         return { bootId: machine.bootId, active: machine.active, osVersion: machine.running.version };
       }
-      if (this.#client.clock.now() >= end) return undefined;
+      if (this.#client.clock.now() >= end) {
+        if (this.#world.fault(node.name).strangeHostKey === true) throw this.#calls.away(node.name);
+        return undefined;
+      }
       await this.#client.clock.sleep(BOOT_POLL_MS, signal);
     }
   }

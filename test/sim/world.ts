@@ -58,6 +58,8 @@ export const ANNOTATION = 'kubeos.openeuler.org/rollout';
 /** What goes wrong on a node, until it is taken away. */
 export interface SimFaults {
   refusesSsh?: boolean;
+  /** It shows another host key than the one that is known. */
+  strangeHostKey?: boolean;
   corruptDownload?: boolean;
   writeFails?: boolean;
   commitFails?: boolean;
