@@ -31,10 +31,13 @@ type StartServer = (name: string, machine: Machine, bin: string, publicKey: stri
 /** Nodes behind the lab's own SSH server; `user` is root, or one that needs sudo. */
 export const labBed = (user: 'root' | 'ops') => () => sshBed(user, startLabServer);
 
+/** The same for a user whose sudo wants a password each time. */
+export const labBedWithSudoPassword = () => sshBed('ops', startLabServer, 'open sesame');
+
 /** Nodes behind OpenSSH's server, one for each; what it runs is a command of the node and of its uid. */
 export const opensshBed = () => sshBed(LOGIN_USER, startSshd);
 
-async function sshBed(user: string, startServer: StartServer): Promise<RemoteBed> {
+async function sshBed(user: string, startServer: StartServer, sudoPassword?: string): Promise<RemoteBed> {
   const yard = await makeYard();
   const [bin, images] = await Promise.all([
     makeBin(join(yard.dir, 'bin'), 'dash'),
@@ -55,6 +58,7 @@ async function sshBed(user: string, startServer: StartServer): Promise<RemoteBed
     knownHosts: [knownHosts],
     acceptNewHostKeys: false,
     hosts,
+    ...(sudoPassword !== undefined && { sudo: { password: sudoPassword, ask: false } }),
     environment: { HOME: yard.dir, PATH: process.env['PATH'] },
   };
   const [remote, another] = [createRemote(settings, { clock }), createRemote(settings, { clock })];
@@ -67,6 +71,9 @@ async function sshBed(user: string, startServer: StartServer): Promise<RemoteBed
     makeNode: async () => {
       const name = `node-${String(servers.length + 1)}`;
       const { machine } = await makeNode(yard.dir, bin, images[0]);
+      if (sudoPassword !== undefined) {
+        await writeFile(join(machine.stateDir, 'sudo-password'), `${sudoPassword}\n`, { mode: 0o644 });
+      }
       const server = await startServer(join(yard.dir, `ssh-${name}`), machine, bin, publicKey);
       servers.push(server);
       machines.push(machine);
