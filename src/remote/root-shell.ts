@@ -61,8 +61,9 @@ export class RootShell {
     const { user } = connection;
     const results: ExecResult[] = [];
     const why = await this.#passwordOf(user)?.tryOn(node, 3, async (password) => {
-      const { result, verdict } = await sudoWithPassword(connection, password, piece, options);
-      results.push(result);
+      const { result, verdict, isWrong } = await sudoWithPassword(connection, password, piece, options);
+      // Of a wrong password sudo says last only that it was given no further one.
+      if (!isWrong) results.push(result);
       return verdict;
     });
     const last = results.at(-1);
@@ -84,7 +85,7 @@ async function sudoWithPassword(
   password: string,
   piece: string,
   options: ExecOptions,
-): Promise<{ result: ExecResult; verdict: Verdict }> {
+): Promise<{ result: ExecResult; verdict: Verdict; isWrong: boolean }> {
   const word = randomBytes(12).toString('hex');
   const prompt = `kubeos-sudo-${word}:`;
   const ready = `kubeos-root-${word}`;
@@ -104,10 +105,8 @@ async function sudoWithPassword(
   // What comes before, a lecture of sudo's say, is nothing of the script's.
   const stderr = result.stderr.split(prompt).at(-1) ?? '';
   const stdout = result.stdout.split(`${ready}\n`).at(-1) ?? '';
-  return {
-    result: { ...result, stdout, stderr },
-    verdict: prompts === 0 ? 'unknown' : isRun(result) ? 'accepted' : 'refused',
-  };
+  const verdict = prompts === 0 ? 'unknown' : isRun(result) ? 'accepted' : 'refused';
+  return { result: { ...result, stdout, stderr }, verdict, isWrong: prompts > 1 };
 }
 
 const isRun = ({ stdout }: ExecResult): boolean => afterMark(stdout) !== undefined;

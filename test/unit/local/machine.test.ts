@@ -8,7 +8,7 @@ import { InterruptedError, UsageError } from '../../../src/errors.ts';
 import { systemClock } from '../../../src/local/clock.ts';
 import { ciJobUrl, describeHolder } from '../../../src/local/holder.ts';
 import { newRunId } from '../../../src/local/run-id.ts';
-import { childEnvironment, flagSetting, textSetting } from '../../../src/local/settings.ts';
+import { childEnvironment, flagSetting, secretSetting, textSetting } from '../../../src/local/settings.ts';
 import { listenForSignals } from '../../../src/local/signals.ts';
 import { MOST_BYTES, readSpecSource } from '../../../src/local/spec-source.ts';
 
@@ -204,8 +204,15 @@ describe('settings from the environment', () => {
   });
 
   it('that are secret reach no other program', () => {
-    expect(childEnvironment({ PATH: '/bin', KUBEOS_SSH_PASSPHRASE: 'x', KUBEOS_SSH_PASSWORD: 'y' })).toEqual({
-      PATH: '/bin',
-    });
+    const secrets = { KUBEOS_SSH_PASSPHRASE: 'x', KUBEOS_SSH_PASSWORD: 'y', KUBEOS_SUDO_PASSWORD: 'z' };
+    expect(childEnvironment({ PATH: '/bin', ...secrets })).toEqual({ PATH: '/bin' });
+  });
+
+  it('that are secret hold no line break, and a mistake does not show them', () => {
+    expect(secretSetting({ KUBEOS_SSH_PASSWORD: 'open sésame "\\' }, 'KUBEOS_SSH_PASSWORD')).toBe('open sésame "\\');
+    expect(secretSetting({ KUBEOS_SSH_PASSWORD: '' }, 'KUBEOS_SSH_PASSWORD')).toBeUndefined();
+    expect(() => secretSetting({ KUBEOS_SUDO_PASSWORD: 'two\nlines' }, 'KUBEOS_SUDO_PASSWORD')).toThrow(
+      /^KUBEOS_SUDO_PASSWORD holds a line break or another control character$/,
+    );
   });
 });

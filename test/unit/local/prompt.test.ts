@@ -142,3 +142,26 @@ describe('a secret', () => {
     expect(stdin.raw).toEqual([true, false]);
   });
 });
+
+describe('a line of text', () => {
+  it.each([
+    ['123456\n', '123456'],
+    ['123456\r', '123456'],
+    ['\n', undefined],
+  ])('typed as %j is %j, and the terminal echoes it', async (typed, expected) => {
+    const { ask, stdin, asked } = prompter();
+    const answer = ask.text('Code: ');
+    stdin.write(typed);
+    expect(await answer).toBe(expected);
+    expect(asked()).toBe('Code: ');
+    expect(stdin.raw).toEqual([]);
+  });
+
+  it('is given up when the command ends meanwhile', async () => {
+    const { ask } = prompter();
+    const ending = new AbortController();
+    const answer = ask.text('Code: ', ending.signal);
+    ending.abort(new InterruptedError());
+    await expect(answer).rejects.toBeInstanceOf(InterruptedError);
+  });
+});
