@@ -29,6 +29,7 @@ const TIERS = {
     'grub-editenv': 'grub-common',
     'mkfs.ext4': 'e2fsprogs',
     openssl: 'openssl',
+    sudo: 'sudo',
   },
   lab: {
     kubectl: 'kubernetes-client',

@@ -14,7 +14,8 @@ describe('a user whose sudo wants a password each time', () => {
   afterAll(() => bed.close());
 
   it('does everything all the same, long steps that outlive a cut connection too', async () => {
-    const { node, slow, image, version, cut } = await bed.makeNode();
+    const one = await bed.makeNode();
+    const { node, slow, image, version } = one;
     const by = { run: 'run', token: 1 };
     const { sha256 } = slow.artifact;
     const replaced = version;
@@ -29,7 +30,7 @@ describe('a user whose sudo wants a password each time', () => {
     });
     const staging = bed.remote.stage(node, by, slow.artifact, () => undefined, new AbortController().signal);
     while ((await bed.another.observe(node)).detached?.running !== true);
-    cut();
+    one.cut();
     slow.release();
     expect(await staging).toEqual({ bytes: image.bytes });
     expect(await bed.remote.write(node, by, 'B', () => undefined, new AbortController().signal)).toEqual({

@@ -72,6 +72,7 @@ describe('a command line that is wrong: exit 2, what is wrong, and nothing is to
     ['upgrade -f -', 'empty'],
     ['upgrade -f @/good.yaml --yess', "unknown option '--yess'"],
     ['upgrade -f @/good.yaml worker-1', 'worker-1'],
+    ['upgrade -f @/good.yaml --ask-sudo-password', 'KUBEOS_SUDO_PASSWORD'],
     ['upgrade -f @/good.yaml --maxunavailable 0', '--maxunavailable "0"'],
     ['upgrade -f @/good.yaml --maxunavailable two', '--maxunavailable "two"'],
     ['upgrade -f @/good.yaml --maxunavailable 101%', 'from 1% to 100%'],
