@@ -1,5 +1,14 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { appendFileSync, chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
@@ -311,6 +320,34 @@ describe('a host key', () => {
     const error = await failure(makePool({ knownHosts: [file], acceptNewHostKeys: true }).get(node()));
     expect(error).toMatchObject({ failure: 'host-key-changed' });
     expect(error.reason?.match(/SHA256:/g)).toHaveLength(2);
+  });
+
+  it('that is another one once the node is back has its own words, and is let in once known_hosts has it', async () => {
+    const before = await Sshd.start({ dir: join(dir, 'before'), authorizedKeys: [readFileSync(`${key}.pub`, 'utf8')] });
+    cleanUps.push(() => before.close());
+    const file = join(dir, 'known-before');
+    writeFileSync(file, before.knownHost());
+    const pool = makePool({ sshPort: before.port, knownHosts: [file] });
+    await pool.get(node());
+    await before.close();
+    // What an image with host keys of its own brings along.
+    for (const name of ['host_ed25519', 'host_ed25519.pub']) {
+      rmSync(join(before.dir, name));
+      copyFileSync(join(dir, name.replace('host_ed25519', 'stranger')), join(before.dir, name));
+    }
+    await before.open();
+    await pool.drop('worker-1');
+    const error = await failure(pool.get(node()));
+    expect(error).toMatchObject({
+      failure: 'host-key-changed',
+      message: `the SSH host key of [127.0.0.1]:${String(before.port)} has changed since this run began`,
+      reason: containing('which this run has trusted'),
+      next: containing('goes on by itself'),
+    });
+    // As the failure says.
+    const [forget, add] = error.next?.split('\n').filter((line) => line.startsWith('  ')) ?? [];
+    execFileSync('/bin/sh', ['-c', `${forget ?? ''} && ${add ?? ''}`], { stdio: 'pipe' });
+    expect((await pool.get(node())).alive).toBe(true);
   });
 
   it('is asked for in the type that is known', async () => {

@@ -99,8 +99,16 @@ describe('asking ssh -G', () => {
 
   it('keeps the passphrase from the commands that ssh_config runs', async () => {
     const leak = join(home, 'leak');
-    userFile(`Match exec "echo pass=$KUBEOS_SSH_PASSPHRASE > ${leak}"\n  User ops\n`);
-    const environment = { HOME: home, PATH: process.env['PATH'], KUBEOS_SSH_PASSPHRASE: 'hidden' };
+    userFile(
+      `Match exec "echo pass=$KUBEOS_SSH_PASSPHRASE$KUBEOS_SSH_PASSWORD$KUBEOS_SUDO_PASSWORD > ${leak}"\n  User ops\n`,
+    );
+    const environment = {
+      HOME: home,
+      PATH: process.env['PATH'],
+      KUBEOS_SSH_PASSPHRASE: 'hidden',
+      KUBEOS_SSH_PASSWORD: 'hidden',
+      KUBEOS_SUDO_PASSWORD: 'hidden',
+    };
     expect(await makeConfig({ environment }).ask('node', { name: 'w' })).toMatchObject({ user: 'ops' });
     expect(readFileSync(leak, 'utf8')).toBe('pass=\n');
   });
