@@ -13,10 +13,11 @@ import type { Clock, DiskArtifact } from '../../src/rollout/ports.ts';
 import { file, serve, type Answering } from '../scripts/image-server.ts';
 import { makeBin, makeImage, makeNode, makeYard } from '../scripts/node-bed.ts';
 import { LOGIN_USER, makeKey, Sshd, tcpServer, until } from './remote-sshd.ts';
-import type { BedNode, RemoteBed } from './remote-suite.ts';
+import type { ServerBed, ServerNode } from './remote-core-suite.ts';
+import type { BedNode } from './remote-suite.ts';
 
 /** A node's SSH side, as much as a bed needs of it. */
-interface NodeServer {
+export interface NodeServer {
   address: string;
   port: number;
   /** Its line for known_hosts. */
@@ -26,7 +27,7 @@ interface NodeServer {
   cut(): void;
 }
 
-type StartServer = (name: string, machine: Machine, bin: string, publicKey: string) => Promise<NodeServer>;
+export type StartServer = (name: string, machine: Machine, bin: string, publicKey: string) => Promise<NodeServer>;
 
 /** Nodes behind the lab's own SSH server; `user` is root, or one that needs sudo. */
 export const labBed = (user: 'root' | 'ops') => () => sshBed(user, startLabServer);
@@ -37,7 +38,8 @@ export const labBedWithSudoPassword = () => sshBed('ops', startLabServer, 'open 
 /** Nodes behind OpenSSH's server, one for each; what it runs is a command of the node and of its uid. */
 export const opensshBed = () => sshBed(LOGIN_USER, startSshd);
 
-async function sshBed(user: string, startServer: StartServer, sudoPassword?: string): Promise<RemoteBed> {
+/** Nodes behind servers that `startServer` starts, signed in to as `user`. */
+export async function sshBed(user: string, startServer: StartServer, sudoPassword?: string): Promise<ServerBed> {
   const yard = await makeYard();
   const [bin, images] = await Promise.all([
     makeBin(join(yard.dir, 'bin'), 'dash'),
@@ -97,13 +99,17 @@ function bedNode(
   server: NodeServer,
   [old, image]: readonly [SystemImage, SystemImage],
   artifacts: Pick<BedNode, 'slow'> & { artifact: DiskArtifact },
-): BedNode {
+): ServerNode {
   return {
     node,
     version: old.version,
     image: { artifact: artifacts.artifact, version: image.version, bytes: image.bytes },
     slow: artifacts.slow,
     cut: () => server.cut(),
+    restart: async () => {
+      await server.close();
+      await server.open();
+    },
     obeyReboot: async ({ trialFails = false } = {}) => {
       await until(() => existsSync(join(machine.stateDir, 'reboot')));
       await server.close();

@@ -7,13 +7,13 @@ import {
   mkdtempSync,
   openSync,
   readFileSync,
-  readdirSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
 import { createServer, connect, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
+import { endServer, endSessions } from './remote-processes.ts';
 
 /** Whom OpenSSH's server lets in here: it serves root only as root, anyone else only as themselves. */
 export const LOGIN_USER = userInfo().username;
@@ -23,25 +23,38 @@ export interface SshdOptions {
   dir: string;
   /** Lines as in authorized_keys. */
   authorizedKeys: readonly string[];
-  /** Further lines of sshd_config; ForceCommand, say. */
+  /** Lines of sshd_config that go before the usual ones, and so beat them; ForceCommand, say. */
   config?: readonly string[];
+  /** Types of its host keys. */
+  hostKeys?: readonly HostKeyType[];
+  /** Where it listens; 127.0.0.1 if missing. */
+  address?: string;
+  /** Makes the command that starts it from the plain one: in a namespace, say. */
+  around?: (command: readonly string[]) => readonly string[];
 }
+
+type HostKeyType = 'ed25519' | 'ecdsa' | 'rsa';
 
 /** A real OpenSSH server on loopback, with a configuration and keys of its own. */
 export class Sshd {
   readonly port: number;
   readonly dir: string;
+  readonly address: string;
+  readonly #command: readonly string[];
   #child: ChildProcess | undefined;
 
-  private constructor(dir: string, port: number) {
+  private constructor({ dir, address = '127.0.0.1', around = (command) => command }: SshdOptions, port: number) {
     this.dir = dir;
+    this.address = address;
     this.port = port;
+    this.#command = around(['/usr/sbin/sshd', '-D', '-e', '-f', join(dir, 'sshd_config')]);
   }
 
   static async start(options: SshdOptions): Promise<Sshd> {
     mkdirSync(options.dir, { recursive: true });
-    const sshd = new Sshd(options.dir, await freePort());
-    for (const type of ['ed25519', 'ecdsa']) makeKey(join(options.dir, `host_${type}`), { type });
+    const { address = '127.0.0.1', hostKeys = ['ed25519', 'ecdsa'] } = options;
+    const sshd = new Sshd(options, await freePort(address));
+    for (const type of hostKeys) makeKey(join(options.dir, `host_${type}`), { type });
     writeFileSync(
       join(options.dir, 'authorized_keys'),
       options.authorizedKeys.map((line) => `${line.trim()}\n`).join(''),
@@ -49,10 +62,10 @@ export class Sshd {
     writeFileSync(
       join(options.dir, 'sshd_config'),
       [
+        ...(options.config ?? []),
         `Port ${String(sshd.port)}`,
-        'ListenAddress 127.0.0.1',
-        `HostKey ${join(options.dir, 'host_ed25519')}`,
-        `HostKey ${join(options.dir, 'host_ecdsa')}`,
+        `ListenAddress ${address}`,
+        ...hostKeys.map((type) => `HostKey ${join(options.dir, `host_${type}`)}`),
         `AuthorizedKeysFile ${join(options.dir, 'authorized_keys')}`,
         'PidFile none',
         'UsePAM no',
@@ -64,7 +77,6 @@ export class Sshd {
         'LogLevel VERBOSE',
         // A login bash reads no .bashrc then: what a developer has there is slow, and none of our business.
         'SetEnv SHLVL=5',
-        ...(options.config ?? []),
         '',
       ].join('\n'),
     );
@@ -77,12 +89,11 @@ export class Sshd {
     // Debian's service makes this folder when it starts; the server refuses to run as root without it.
     if (process.getuid?.() === 0 && !existsSync('/run/sshd')) mkdirSync('/run/sshd', { mode: 0o755 });
     const log = openSync(this.#logFile, 'a');
-    this.#child = spawn('/usr/sbin/sshd', ['-D', '-e', '-f', join(this.dir, 'sshd_config')], {
-      stdio: ['ignore', 'ignore', log],
-    });
+    const [file = '', ...args] = this.#command;
+    this.#child = spawn(file, args, { stdio: ['ignore', 'ignore', log] });
     closeSync(log);
     await until(
-      () => answers(this.port),
+      () => answers(this.port, this.address),
       () => this.log,
     );
   }
@@ -91,18 +102,12 @@ export class Sshd {
   async close(): Promise<void> {
     const child = this.#child;
     this.#child = undefined;
-    if (child?.pid === undefined) return;
-    const gone = new Promise((resolve) => child.once('exit', resolve));
-    const sessions = descendants(child.pid);
-    child.kill('SIGKILL');
-    for (const pid of sessions) kill(pid);
-    await gone;
+    if (child !== undefined) await endServer(child);
   }
 
   /** Cuts every connection without a word, and goes on listening. */
   cut(): void {
-    if (this.#child?.pid === undefined) return;
-    for (const pid of children(this.#child.pid)) for (const one of [pid, ...privileged(pid)]) kill(one);
+    endSessions(this.#child);
   }
 
   /** What it has logged so far. */
@@ -116,14 +121,19 @@ export class Sshd {
   }
 
   /** Its line for a known_hosts file. */
-  knownHost(type: 'ed25519' | 'ecdsa' = 'ed25519', file = join(this.dir, `host_${type}.pub`)): string {
-    const [keyType = '', key = ''] = readFileSync(file, 'utf8').split(' ');
-    return `[127.0.0.1]:${String(this.port)} ${keyType} ${key}\n`;
+  knownHost(type: HostKeyType = 'ed25519', file = join(this.dir, `host_${type}.pub`)): string {
+    return knownHostLine(this.address, this.port, file);
   }
 
   get #logFile(): string {
     return join(this.dir, 'log');
   }
+}
+
+/** A server's line for a known_hosts file, its public key in `file`. */
+export function knownHostLine(address: string, port: number, file: string): string {
+  const [type = '', key = ''] = readFileSync(file, 'utf8').trim().split(' ');
+  return `[${address}]:${String(port)} ${type} ${key}\n`;
 }
 
 /** Makes a key pair with ssh-keygen; resolves to the public line. */
@@ -157,6 +167,7 @@ export function makeFolder(): { dir: string; remove: () => void } {
 /** A TCP server that treats each connection as `serve` says. */
 export async function tcpServer(
   serve: (socket: Socket) => void,
+  address = '127.0.0.1',
 ): Promise<{ port: number; close: () => Promise<void> }> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
@@ -164,7 +175,7 @@ export async function tcpServer(
     socket.on('error', () => undefined);
     serve(socket);
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(0, address, resolve));
   return {
     port: (server.address() as AddressInfo).port,
     close: () =>
@@ -201,59 +212,18 @@ export async function until(
   }
 }
 
-async function freePort(): Promise<number> {
-  const server = await tcpServer(() => undefined);
+export async function freePort(address?: string): Promise<number> {
+  const server = await tcpServer(() => undefined, address);
   await server.close();
   return server.port;
 }
 
-function answers(port: number): Promise<boolean> {
+export function answers(port: number, address: string): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1', () => {
+    const socket = connect(port, address, () => {
       socket.destroy();
       resolve(true);
     });
     socket.on('error', () => resolve(false));
   });
-}
-
-function children(parent: number): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((pid) => parentOf(pid) === parent);
-}
-
-// sshd's own processes for a connection; the command that a session runs goes on when the connection is cut.
-function privileged(pid: number): number[] {
-  return children(pid).filter((child) => nameOf(child) === 'sshd');
-}
-
-function descendants(pid: number): number[] {
-  return children(pid).flatMap((child) => [child, ...descendants(child)]);
-}
-
-function parentOf(pid: number): number | undefined {
-  try {
-    const text = readFileSync(`/proc/${String(pid)}/stat`, 'utf8');
-    return Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[1]);
-  } catch {
-    return undefined;
-  }
-}
-
-function nameOf(pid: number): string | undefined {
-  try {
-    return readFileSync(`/proc/${String(pid)}/comm`, 'utf8').trim();
-  } catch {
-    return undefined;
-  }
-}
-
-function kill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // It has ended already.
-  }
 }

@@ -1,0 +1,91 @@
+import { existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Machine } from '../../src/lab/machine.ts';
+import { Accounts } from './remote-accounts.ts';
+import type { StartServer } from './remote-beds.ts';
+import { Dropbear } from './remote-dropbear.ts';
+import { Sshd } from './remote-sshd.ts';
+
+/** How one OpenSSH server differs from the next. */
+export interface Configuration {
+  /** Whom kubeos signs in as; both run as the node's own uid here. */
+  user?: 'root' | 'ops';
+  /** Lines of sshd_config. */
+  config?: readonly string[];
+  hostKeys?: readonly ('ed25519' | 'ecdsa' | 'rsa')[];
+  address?: string;
+  /** The account's login shell. */
+  shell?: string;
+  /** File name below the account's home -> its text. */
+  homeFiles?: Readonly<Record<string, string>>;
+  /** Further variables that every session gets. */
+  environment?: Readonly<Record<string, string>>;
+  /** Sessions see a tree of their own, with no sftp server in it. */
+  chroot?: boolean;
+}
+
+/** An OpenSSH server per node, which runs what it is sent under the account's login shell, as servers do. */
+export function openssh(configuration: Configuration): StartServer {
+  const { user = 'root', config = [], shell = '/bin/bash', homeFiles = {}, chroot = false } = configuration;
+  const { hostKeys, address = '127.0.0.1' } = configuration;
+  return async (dir, machine, bin, publicKey) => {
+    mkdirSync(dir);
+    const accounts = new Accounts({ dir: join(dir, 'etc'), identity: identityOf(machine), shell, homeFiles });
+    const jail = chroot ? makeJail(dir) : undefined;
+    const variables = { ...variablesOf(machine, bin, user), ...configuration.environment };
+    const sshd = await Sshd.start({
+      dir,
+      address,
+      ...(hostKeys === undefined ? {} : { hostKeys }),
+      authorizedKeys: [publicKey],
+      config: [
+        ...config,
+        ...(jail === undefined ? [] : [`ChrootDirectory ${jail.root}`]),
+        `SetEnv ${Object.entries(variables)
+          .map(([key, value]) => `"${key}=${value}"`)
+          .join(' ')}`,
+      ],
+      around: (command) => accounts.around(command, jail?.binds),
+    });
+    return {
+      address,
+      port: sshd.port,
+      knownHost: sshd.knownHost(hostKeys?.[0]),
+      open: () => sshd.open(),
+      close: () => sshd.close(),
+      cut: () => sshd.cut(),
+    };
+  };
+}
+
+/** Another implementation of an SSH server, dropbear, per node. */
+export const dropbear: StartServer = async (dir, machine, bin, publicKey) => {
+  mkdirSync(dir);
+  const accounts = new Accounts({ dir: join(dir, 'etc'), identity: identityOf(machine), shell: '/bin/sh' });
+  const variables = variablesOf(machine, bin, 'root');
+  return Dropbear.start({ dir, accounts, identity: identityOf(machine), variables, publicKey });
+};
+
+// HOME is the account's own; the shell's start-up files are there.
+function variablesOf(machine: Machine, bin: string, user: 'root' | 'ops'): Record<string, string> {
+  const variables = machine.env(bin, user);
+  delete variables['HOME'];
+  return variables;
+}
+
+function identityOf({ identity }: Machine): { uid: number; gid: number } {
+  if (identity === undefined) throw new Error('only root can give a server accounts of its own');
+  return identity;
+}
+
+/** The least tree that commands run in: this machine's programs, the test's own folder, /dev and /proc. */
+function makeJail(dir: string): { root: string; binds: [string, string][] } {
+  const root = join(dir, 'jail');
+  const yard = join(dir, '..');
+  const folders = ['/usr', '/dev', '/proc', yard];
+  for (const folder of folders) mkdirSync(join(root, folder), { recursive: true });
+  for (const folder of ['/bin', '/lib', '/lib64', '/sbin']) if (existsSync(folder)) symlinkSync(`usr${folder}`, join(root, folder));
+  mkdirSync(join(root, 'etc'));
+  writeFileSync(join(root, 'etc', 'passwd'), '');
+  return { root, binds: folders.map((folder) => [folder, join(root, folder)]) };
+}
