@@ -1,8 +1,13 @@
 import type { Duplex } from 'node:stream';
+import { setTimeout as pause } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import type { Client } from 'ssh2';
 import { ConnectError } from '../errors.ts';
-import { execute, type ExecOptions, type ExecResult, type Input } from './exec.ts';
+import { execute, FloodError, NoSessionError, type ExecOptions, type ExecResult, type Input } from './exec.ts';
+
+// An sshd frees the session of a command only after it has read what else has come in, so that with MaxSessions 1 the
+// next command may be refused for a moment (OpenSSH 9.2: channels are collected after a batch of packets).
+const SESSION_WAIT_MS = [20, 50, 100, 200, 400, 800];
 
 /** A connection that has signed in. One command runs at a time: some servers allow a single session. */
 export class Connection {
@@ -13,6 +18,7 @@ export class Connection {
   readonly #oneByOne = pLimit(1);
   readonly #losers = new Set<(reason: string) => void>();
   #lostBecause: string | undefined;
+  #leftBehind = false;
   #lastError = 'the other side closed it';
 
   constructor(client: Client, shown: string, user: string) {
@@ -32,14 +38,18 @@ export class Connection {
   /** Runs a command, `input` on its standard input. Rejects with ConnectError where the connection does not carry it. */
   run(command: string, input: Input, options: ExecOptions): Promise<ExecResult> {
     return this.#oneByOne(async () => {
-      if (this.#lostBecause !== undefined)
-        throw new ConnectError('the SSH connection was lost', 'lost', { reason: this.#lostBecause });
-      try {
-        return await execute(this.#client, command, input, options, (callback) => this.onLost(callback));
-      } catch (error) {
-        // Whatever still runs behind a channel that timed out must not hold up the next call.
-        if (error instanceof ConnectError && error.failure === 'timeout') this.#giveUp(error.message);
-        throw error;
+      for (let attempt = 0; ; attempt++) {
+        if (this.#lostBecause !== undefined)
+          throw new ConnectError('the SSH connection was lost', 'lost', { reason: this.#lostBecause });
+        try {
+          return await execute(this.#client, command, input, options, (callback) => this.onLost(callback));
+        } catch (error) {
+          const wait = SESSION_WAIT_MS[attempt];
+          if (!(error instanceof NoSessionError) || wait === undefined) throw this.#judge(error);
+          await pause(wait, undefined, options.signal === undefined ? {} : { signal: options.signal }).catch(() =>
+            options.signal?.throwIfAborted(),
+          );
+        }
       }
     });
   }
@@ -85,6 +95,18 @@ export class Connection {
       this.#client.destroy();
       setTimeout(done, 1000).unref();
     });
+  }
+
+  // What still runs behind a channel that was left must not hold up the next call.
+  #judge(error: unknown): unknown {
+    if (!(error instanceof ConnectError)) {
+      this.#leftBehind = true;
+      return error;
+    }
+    if (error.failure === 'timeout' || error instanceof FloodError) this.#giveUp(error.message);
+    if (!(error instanceof NoSessionError) || !this.#leftBehind) return error;
+    this.#giveUp('a command that was left behind holds its only session');
+    return new ConnectError('the SSH connection was lost', 'lost', { reason: this.#lastError });
   }
 
   #giveUp(because: string): void {

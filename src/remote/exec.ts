@@ -21,6 +21,12 @@ export interface ExecResult {
 /** What a command reads: a text, or something that gives it piece by piece as it is asked for. */
 export type Input = string | ((channel: ClientChannel) => void);
 
+/** The server refused to open a session; nothing was run. */
+export class NoSessionError extends ConnectError {}
+
+/** The node answers more than is kept; its connection is of no more use. */
+export class FloodError extends ConnectError {}
+
 const MAX_STDOUT = 4 * 1024 * 1024;
 const MAX_STDERR = 64 * 1024;
 // A child that stays in the background may hold the channel's standard output open long after the command has ended.
@@ -47,7 +53,7 @@ export function execute(
       if (settled) return;
       settled = true;
       for (const step of undo) step();
-      channel?.close();
+      if (channel !== undefined) letGo(channel);
       finish();
     };
     const fail = (error: Error) => settle(() => reject(error));
@@ -71,10 +77,12 @@ export function execute(
           return;
         }
         if (settled) {
-          opened.close();
+          letGo(opened);
           return;
         }
         channel = opened;
+        // Writing to a command that reads no more is no failure: its exit status tells.
+        opened.on('error', () => undefined);
         collect(opened, fail, (result) => settle(() => resolve(result)));
         if (typeof input === 'string') opened.end(input);
         else input(opened);
@@ -103,7 +111,7 @@ function collect(channel: ClientChannel, fail: (error: Error) => void, done: (re
     stdout.text += stdout.decoder.write(chunk);
     if (stdout.text.length > MAX_STDOUT) {
       fail(
-        new ConnectError('the node answered with more than 4 MiB', 'protocol', {
+        new FloodError('the node answered with more than 4 MiB', 'protocol', {
           next: 'look at its login files: something prints without end',
         }),
       );
@@ -112,13 +120,22 @@ function collect(channel: ClientChannel, fail: (error: Error) => void, done: (re
   channel.stderr.on('data', (chunk: Buffer) => {
     stderr.text = (stderr.text + stderr.decoder.write(chunk)).slice(-MAX_STDERR);
   });
-  // Writing to a command that reads no more is no failure: its exit status tells.
-  channel.on('error', () => undefined);
   channel.on('exit', (code: number | null, name?: string) => {
     status = code === null ? { signal: name ?? 'an unknown signal' } : { code };
     grace = setTimeout(finish, GRACE_MS);
   });
   channel.on('close', finish);
+}
+
+// What still comes is read, since an unread output would stop the channel, and kept no more: the other side may ignore
+// that the channel is closed.
+function letGo(channel: ClientChannel): void {
+  for (const stream of [channel, channel.stderr]) {
+    stream.removeAllListeners('data');
+    stream.resume();
+  }
+  channel.on('error', () => undefined);
+  channel.close();
 }
 
 function lost(reason: string): ConnectError {
@@ -132,7 +149,7 @@ function tooSlow(timeoutMs: number): ConnectError {
 function noChannel(error: Error & { reason?: unknown }): ConnectError {
   // A number is the server's own refusal (RFC 4254, 5.1); anything else means that the connection has gone.
   if (typeof error.reason !== 'number') return lost(error.message);
-  return new ConnectError('the SSH server opened no session', 'protocol', {
+  return new NoSessionError('the SSH server opened no session', 'protocol', {
     reason: error.message,
     next: 'allow at least one session: MaxSessions in the sshd_config of the node',
   });

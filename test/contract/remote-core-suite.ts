@@ -65,7 +65,9 @@ export function describeRemoteCore(name: string, makeBed: () => Promise<ServerBe
     it('tells what failed on the node in the node’s own words, and a quoted text gets there as it is', async () => {
       const wrong = 'f'.repeat(64);
       const one = await begun(wrong);
-      const error: unknown = await stage(one, { ...one.image.artifact, sha256: wrong }).catch((reason: unknown) => reason);
+      const error: unknown = await stage(one, { ...one.image.artifact, sha256: wrong }).catch(
+        (reason: unknown) => reason,
+      );
       expect(error).toBeInstanceOf(KubeosError);
       expect(error).toMatchObject({ step: 'stage', node: one.node.name });
       expect((error as KubeosError).reason).toContain(one.image.artifact.sha256);

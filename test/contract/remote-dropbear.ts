@@ -41,7 +41,8 @@ export class Dropbear {
     mkdirSync(folder, { recursive: true });
     writeFileSync(join(folder, 'authorized_keys'), `command="${wrapper}" ${publicKey}\n`);
     // Dropbear trusts no file that another user could have changed.
-    for (const path of [accounts.home, folder, join(folder, 'authorized_keys')]) chownSync(path, identity.uid, identity.gid);
+    for (const path of [accounts.home, folder, join(folder, 'authorized_keys')])
+      chownSync(path, identity.uid, identity.gid);
     await server.open();
     return server;
   }
@@ -57,7 +58,18 @@ export class Dropbear {
   async open(): Promise<void> {
     const log = openSync(join(this.#dir, 'log'), 'a');
     const place = `${this.address}:${String(this.port)}`;
-    const plain = ['/usr/sbin/dropbear', '-F', '-E', '-s', '-r', join(this.#dir, 'host_ed25519'), '-P', '', '-p', place];
+    const plain = [
+      '/usr/sbin/dropbear',
+      '-F',
+      '-E',
+      '-s',
+      '-r',
+      join(this.#dir, 'host_ed25519'),
+      '-P',
+      '',
+      '-p',
+      place,
+    ];
     const [file = '', ...args] = this.#accounts.around(plain);
     this.#child = spawn(file, args, { stdio: ['ignore', 'ignore', log] });
     closeSync(log);

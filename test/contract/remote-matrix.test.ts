@@ -30,7 +30,10 @@ const CONFIGURATIONS: Readonly<Record<string, Configuration>> = {
     homeFiles: { '.bashrc': CHATTER, '.hushlogin': '' },
     environment: { ENV: '~/.bashrc', BASH_ENV: '~/.bashrc' },
   },
-  'a talkative tcsh': { shell: '/usr/bin/tcsh', homeFiles: { '.cshrc': CHATTER.replace(' >&2', ''), '.tcshrc': CHATTER.replace(' >&2', '') } },
+  'a talkative tcsh': {
+    shell: '/usr/bin/tcsh',
+    homeFiles: { '.cshrc': CHATTER.replace(' >&2', ''), '.tcshrc': CHATTER.replace(' >&2', '') },
+  },
   'a talkative fish, as a user with sudo': {
     user: 'ops',
     shell: '/usr/bin/fish',

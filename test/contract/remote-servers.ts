@@ -40,7 +40,7 @@ export function openssh(configuration: Configuration): StartServer {
       authorizedKeys: [publicKey],
       config: [
         ...config,
-        ...(jail === undefined ? [] : [`ChrootDirectory ${jail.root}`]),
+        ...(jail === undefined ? [] : [`ChrootDirectory ${JAIL}`]),
         `SetEnv ${Object.entries(variables)
           .map(([key, value]) => `"${key}=${value}"`)
           .join(' ')}`,
@@ -78,14 +78,18 @@ function identityOf({ identity }: Machine): { uid: number; gid: number } {
   return identity;
 }
 
+// A path of which every folder is root's own, as sshd demands; only the server's namespace sees the tree there.
+const JAIL = '/mnt';
+
 /** The least tree that commands run in: this machine's programs, the test's own folder, /dev and /proc. */
-function makeJail(dir: string): { root: string; binds: [string, string][] } {
+function makeJail(dir: string): { binds: [string, string][] } {
   const root = join(dir, 'jail');
   const yard = join(dir, '..');
   const folders = ['/usr', '/dev', '/proc', yard];
   for (const folder of folders) mkdirSync(join(root, folder), { recursive: true });
-  for (const folder of ['/bin', '/lib', '/lib64', '/sbin']) if (existsSync(folder)) symlinkSync(`usr${folder}`, join(root, folder));
+  for (const folder of ['/bin', '/lib', '/lib64', '/sbin'])
+    if (existsSync(folder)) symlinkSync(`usr${folder}`, join(root, folder));
   mkdirSync(join(root, 'etc'));
   writeFileSync(join(root, 'etc', 'passwd'), '');
-  return { root, binds: folders.map((folder) => [folder, join(root, folder)]) };
+  return { binds: [[root, JAIL], ...folders.map((folder): [string, string] => [folder, join(JAIL, folder)])] };
 }
