@@ -1,5 +1,7 @@
 import { ConnectError, type FailureContext } from '../errors.ts';
+import { offeredAlgorithms } from './algorithms.ts';
 import { cleanText } from './clean-text.ts';
+import { findMismatch, type PeerOffer } from './peer-offer.ts';
 import type { SignIn } from './sign-in.ts';
 import type { Target } from './target.ts';
 
@@ -8,6 +10,10 @@ export interface DialState {
   phase: 'connect' | 'handshake' | 'host key' | 'sign-in' | 'refused';
   /** The server itself has said that it ends the connection. */
   told?: boolean;
+  /** What the server offers to speak, once it has said so. */
+  offer?: PeerOffer;
+  /** The attempt has ended, well or not. */
+  over?: boolean;
 }
 
 /** The server took the connection and closed it again before the sign-in was over; often it is only too busy. */
@@ -24,16 +30,19 @@ export class ClosedEarlyError extends ConnectError {
 /** What ssh2 reports while a connection is being made, as a failure that can be acted upon. */
 export function explainDialError(error: unknown, target: Target, state: DialState, signIn: SignIn): ConnectError {
   const { message, level, code } = readError(error);
-  if (state.phase === 'refused' || (state.phase === 'sign-in' && level === undefined)) {
+  if (state.phase === 'refused' || (state.phase === 'sign-in' && state.told === true)) {
     return loginRefused(target, signIn, state.phase === 'refused' ? undefined : message);
   }
   if (level === 'client-socket' || level === 'client-dns') return unreachable(target, code, message, error);
   if (level === 'protocol') return new ClosedEarlyError(target, state);
+  const mismatch =
+    level === 'handshake' && state.offer ? findMismatch(state.offer, offeredAlgorithms(new Set())) : undefined;
   return new ConnectError(`no SSH connection to ${target.shown}`, 'protocol', {
-    reason: cleanText(message),
-    next: message.includes('no matching')
-      ? 'the server offers only algorithms that kubeos does not speak (SHA-1, or post-quantum alone); see HostKeyAlgorithms, KexAlgorithms, Ciphers and MACs in its sshd_config'
-      : 'check that an SSH server listens there',
+    reason: mismatch?.reason ?? cleanText(message),
+    next:
+      mismatch === undefined
+        ? 'check that an SSH server listens there'
+        : `allow one that kubeos speaks in the sshd_config of the node: ${mismatch.keyword}`,
     cause: error,
     ...nodeOf(target),
   });

@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
 import ssh2, { type Client, type ConnectConfig } from 'ssh2';
 import { ConnectError } from '../errors.ts';
@@ -6,6 +7,7 @@ import { Connection } from './connection.ts';
 import { Deadline } from './deadline.ts';
 import { ClosedEarlyError, explainDialError, loginRefused, type DialState } from './dial-errors.ts';
 import type { HostKeys } from './host-keys.ts';
+import { watchForOffer } from './peer-offer.ts';
 import { expiredPassword, type SignIn } from './sign-in.ts';
 import type { Target } from './target.ts';
 
@@ -31,12 +33,12 @@ export async function dial(options: DialOptions): Promise<Connection> {
   if (ending.aborted) options.through?.destroy();
   ending.throwIfAborted();
   const client = new ssh2.Client();
+  const stream = options.through ?? connect({ host: target.host, port: target.port, noDelay: true });
   const state: DialState = { phase: 'connect' };
   return new Promise((resolve, reject) => {
-    let settled = false;
     const settle = (finish: () => void) => {
-      if (settled) return;
-      settled = true;
+      if (state.over === true) return;
+      state.over = true;
       deadline.clear();
       ending.removeEventListener('abort', end);
       finish();
@@ -45,22 +47,22 @@ export async function dial(options: DialOptions): Promise<Connection> {
       settle(() => {
         signIn.end('over', state.told === true);
         client.destroy();
-        options.through?.destroy();
+        stream.destroy();
         reject(error);
       });
     const end = () => fail(ending.reason as ConnectError);
     ending.addEventListener('abort', end);
     const deadline = new Deadline(options.readyTimeoutMs, () => fail(timedOut(target, state, options.readyTimeoutMs)));
+    // ssh2 has paused the stream by then, and listens to it itself a moment later.
+    client.once('connect', () => watchForOffer(stream, (offer) => (state.offer = offer)));
     watch(client, state, target, signIn, fail);
     client.on('ready', () => {
       signIn.end('accepted');
       settle(() => resolve(new Connection(client, target.shown, target.credentials.user)));
     });
     const config: ConnectConfig = {
-      host: target.host,
-      port: target.port,
+      sock: stream,
       username: target.credentials.user,
-      ...(options.through !== undefined && { sock: options.through }),
       // Our own timer runs instead: theirs reports its end twice.
       readyTimeout: 0,
       keepaliveInterval: options.keepalive.intervalMs,
@@ -85,7 +87,6 @@ export async function dial(options: DialOptions): Promise<Connection> {
 // The listeners stay for the connection's whole life: an error event without one would end the process.
 function watch(client: Client, state: DialState, target: Target, signIn: SignIn, fail: (error: ConnectError) => void) {
   client.on('connect', () => {
-    client.setNoDelay(true);
     state.phase = 'handshake';
   });
   client.on('change password', () => fail(expiredPassword(signIn.host, target.credentials.user)));
@@ -116,10 +117,15 @@ function hostVerifier(
     }
     state.phase = 'host key';
     judgeHostKey(options, key, (refused) => {
-      if (refused === undefined) state.phase = 'sign-in';
-      else fail(refused);
-      if (refused === undefined) trusted = key;
-      verify(refused === undefined);
+      // ssh2 must hear nothing once the connection has gone: it throws then, where nobody can catch it (seen in 1.17).
+      if (state.over === true) return;
+      if (refused !== undefined) {
+        fail(refused);
+        return;
+      }
+      state.phase = 'sign-in';
+      trusted = key;
+      verify(true);
     });
   };
 }

@@ -4,8 +4,8 @@ import { ConnectError } from '../errors.ts';
 import type { ClusterNode } from '../rollout/facts.ts';
 import type { Clock } from '../rollout/ports.ts';
 import { NO_KEYS, planKeys, type KeyPlan } from './auth.ts';
+import { BusyServers } from './busy-servers.ts';
 import type { Connection } from './connection.ts';
-import { ClosedEarlyError } from './dial-errors.ts';
 import { dial } from './dial.ts';
 import { HostKeys } from './host-keys.ts';
 import { KeyRing } from './keys.ts';
@@ -22,14 +22,12 @@ const KEEPALIVE = { intervalMs: 5000, countMax: 3 };
 // Each `ssh -G` is a process of about 10 ms.
 const CONFIG_LIMIT = 8;
 const ENDED = 'kubeos has ended its SSH connections';
-const BUSY_ATTEMPTS = 4;
-const BUSY_WAIT_MS = 400;
 const CLOSE_WITHIN_MS = 3000;
 
 /** One long-lived connection per node and per jump host; connections are made at most `connectLimit` at a time. */
 export class ConnectionPool {
   readonly #settings: RemoteSettings;
-  readonly #clock: Clock;
+  readonly #busy: BusyServers;
   readonly #hostKeys: HostKeys;
   readonly #keys: KeyRing;
   readonly #passwords: Passwords;
@@ -42,7 +40,7 @@ export class ConnectionPool {
 
   constructor(settings: RemoteSettings, clock: Clock, notice: (message: string) => void) {
     this.#settings = settings;
-    this.#clock = clock;
+    this.#busy = new BusyServers(clock);
     this.#hostKeys = new HostKeys(notice);
     const { environment, ask } = settings;
     this.#keys = new KeyRing({
@@ -123,15 +121,9 @@ export class ConnectionPool {
 
   async #open(target: Target, readyTimeoutMs: number): Promise<Connection> {
     const jump = await this.#jumpTo(target.jump);
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await this.#connecting(() => this.#signIn(target, jump, readyTimeoutMs));
-      } catch (error) {
-        // A server closes connections early when too many are in the making (MaxStartups).
-        if (!(error instanceof ClosedEarlyError) || attempt >= BUSY_ATTEMPTS || this.#closed) throw error;
-      }
-      await this.#clock.sleep(BUSY_WAIT_MS * attempt, this.#ending.signal);
-    }
+    const server = `${target.host} ${String(target.port)}`;
+    const signIn = () => this.#connecting(() => this.#signIn(target, jump, readyTimeoutMs));
+    return this.#busy.enter(server, signIn, this.#ending.signal);
   }
 
   // Made outside of the connect pool: nodes that hold its places may be waiting for this very jump host.

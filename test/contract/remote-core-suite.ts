@@ -78,6 +78,7 @@ export function describeRemoteCore(name: string, makeBed: () => Promise<ServerBe
     it('carries a long step over a restart of the server', async () => {
       const one = await begun();
       const staging = stage(one, one.slow.artifact);
+      staging.catch(() => undefined);
       await untilDetached(one);
       await one.restart();
       one.slow.release();

@@ -85,11 +85,10 @@ const JAIL = '/mnt';
 function makeJail(dir: string): { binds: [string, string][] } {
   const root = join(dir, 'jail');
   const yard = join(dir, '..');
-  const folders = ['/usr', '/dev', '/proc', yard];
+  const folders = ['/usr', '/etc/alternatives', '/dev', '/proc', yard];
   for (const folder of folders) mkdirSync(join(root, folder), { recursive: true });
   for (const folder of ['/bin', '/lib', '/lib64', '/sbin'])
     if (existsSync(folder)) symlinkSync(`usr${folder}`, join(root, folder));
-  mkdirSync(join(root, 'etc'));
   writeFileSync(join(root, 'etc', 'passwd'), '');
   return { binds: [[root, JAIL], ...folders.map((folder): [string, string] => [folder, join(JAIL, folder)])] };
 }
