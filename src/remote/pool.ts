@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { ConnectError } from '../errors.ts';
@@ -41,6 +42,8 @@ export class ConnectionPool {
   constructor(settings: RemoteSettings, clock: Clock, notice: (message: string) => void) {
     this.#settings = settings;
     this.#busy = new BusyServers(clock);
+    // Every connection in the making listens to it; Node.js would warn of more than ten.
+    setMaxListeners(0, this.#ending.signal);
     this.#hostKeys = new HostKeys(notice);
     const { environment, ask } = settings;
     this.#keys = new KeyRing({

@@ -3,6 +3,7 @@ import type { ClientChannel } from 'ssh2';
 import { ConnectError } from '../errors.ts';
 import { afterMark } from './answers.ts';
 import { lastLines } from './clean-text.ts';
+import { ANSWER_MARK } from './compose.ts';
 import type { Connection } from './connection.ts';
 import type { ExecOptions, ExecResult } from './exec.ts';
 import { asking } from './passwords.ts';
@@ -33,13 +34,13 @@ export class RootShell {
    */
   async run(connection: Connection, node: string, piece: string, options: ExecOptions): Promise<ExecResult> {
     const { user, shown } = connection;
-    if (user === 'root') return ran(await connection.run(ROOT_SHELL, piece, options), () => noShell(shown));
+    if (user === 'root') return ran(await connection.run(ROOT_SHELL, piece, options), () => noShell(shown, user));
     if (!this.#asks.has(node)) {
       const result = await connection.run(`sudo -n -- /bin/sh -s`, piece, options);
       const password = this.#passwordOf(user);
       if (isRun(result)) return result;
       if (password === undefined || result.code !== 1)
-        throw notRun(noRoot(user, 'sudo -n -- /bin/sh -s', result), result);
+        throw await refusal(connection, noRoot(user, 'sudo -n -- /bin/sh -s', result), result, options);
       this.#asks.add(node);
     }
     return this.#withPassword(connection, node, piece, options);
@@ -68,7 +69,7 @@ export class RootShell {
     });
     const last = results.at(-1);
     if (last !== undefined && isRun(last)) return last;
-    throw notRun(passwordRefused(user, why), last);
+    throw await refusal(connection, passwordRefused(user, why), last, options);
   }
 }
 
@@ -136,6 +137,17 @@ function ran(result: ExecResult, otherwise: () => NotRun): ExecResult {
   throw notRun(otherwise(), result);
 }
 
+// Where not even a shell of the user's own answers, sudo was never asked.
+async function refusal(
+  connection: Connection,
+  bySudo: NotRun,
+  result: ExecResult | undefined,
+  options: ExecOptions,
+): Promise<ConnectError> {
+  const plain = await connection.run(ROOT_SHELL, `echo ${ANSWER_MARK}\n`, options);
+  return isRun(plain) ? notRun(bySudo, result) : notRun(noShell(connection.shown, connection.user), plain);
+}
+
 // The mark is missing: what was started on the node was not our script.
 function notRun({ what, failure, why, next }: NotRun, result: ExecResult | undefined): ConnectError {
   const said = result === undefined ? [] : lastLines(result.stderr || result.stdout, 5);
@@ -148,11 +160,11 @@ function endOf({ code, signal }: ExecResult): string {
   return code === undefined ? `ended by ${signal ?? 'a signal'}` : `exit code ${String(code)}`;
 }
 
-const noShell = (shown: string): NotRun => ({
+const noShell = (shown: string, user: string): NotRun => ({
   what: `${shown} does not run /bin/sh`,
   failure: 'protocol',
   why: ROOT_SHELL,
-  next: "let root run commands: look at root's login shell, at ForceCommand in the sshd_config of the node, and whether root's password has expired",
+  next: `let ${user} run commands: look at ${user}'s login shell, at ForceCommand in the sshd_config of the node, and whether ${user}'s password has expired`,
 });
 
 // A shell tells a command that is not there by 127 (POSIX, 2.8.2).

@@ -186,7 +186,7 @@ describe('a real server whose words are damaged on the way', () => {
       far.on('data', (data) => {
         heard = Buffer.concat([heard, data]);
         const offer = heard.indexOf('\n') + 1;
-        if (heard.length > offer + 4 + heard.readUInt32BE(offer)) near.end(data);
+        if (heard.length > offer + 4 && heard.length > offer + 4 + heard.readUInt32BE(offer)) near.end(data);
         else near.write(data);
       });
       near.on('close', () => far.destroy());

@@ -1,5 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { ConnectError } from '../../src/errors.ts';
@@ -120,9 +119,14 @@ describe('a server that lets few sign in at once', () => {
   it('lets thirty nodes in, one after the other', async () => {
     const sshd = await start({ config: ['MaxStartups 3'] });
     const pool = poolFor(sshd);
+    const warnings: Error[] = [];
+    const warned = (warning: Error) => warnings.push(warning);
+    process.on('warning', warned);
+    cleanUps.push(() => process.off('warning', warned));
     const all = await Promise.all(Array.from({ length: 30 }, (_, index) => pool.get(node(`n${String(index)}`))));
     expect(all.every(({ alive }) => alive)).toBe(true);
     expect(sshd.log).toContain('MaxStartups');
+    expect(warnings).toEqual([]);
   });
 
   it('and closes every time is given up soon, however many nodes are behind it', async () => {
@@ -194,4 +198,3 @@ describe('a server that does not run what it is given', () => {
     expect(error.next).toContain("ops's login shell");
   });
 });
-void [readFileSync, writeFileSync, connect];
