@@ -22,7 +22,9 @@ export function parseAnswers(text: string): Answers {
     const match = /^([A-Za-z0-9_.-]+)=(.*)$/.exec(line);
     if (match === null) continue;
     const [, key = '', value = ''] = match;
-    answers.set(key, [...(answers.get(key) ?? []), cleanText(value)]);
+    const values = answers.get(key);
+    if (values === undefined) answers.set(key, [cleanText(value)]);
+    else values.push(cleanText(value));
   }
   return answers;
 }
@@ -42,6 +44,7 @@ export function readAnswers<T>(answers: Answers, schema: z.ZodType<T>, script: s
   if (parsed.success) return parsed.data;
   throw new KubeosError(`its answer to ${script} is not understood`, EXIT.incomplete, {
     node,
+    step: script,
     reason: parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('\n'),
     next: 'this is a mistake of kubeos: please report it with these lines',
     logTail: [...answers].flatMap(([key, values]) => values.map((value) => `${key}=${value}`)).slice(0, 60),

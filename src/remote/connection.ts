@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import type { Client } from 'ssh2';
 import { ConnectError } from '../errors.ts';
-import { execute, FloodError, NoSessionError, type ExecOptions, type ExecResult, type Input } from './exec.ts';
+import { execute, FloodError, lost, NoSessionError, type ExecOptions, type ExecResult, type Input } from './exec.ts';
 
 // An sshd frees the session of a command only after it has read what else has come in, so that with MaxSessions 1 the
 // next command may be refused for a moment (OpenSSH 9.2: channels are collected after a batch of packets).
@@ -39,8 +39,7 @@ export class Connection {
   run(command: string, input: Input, options: ExecOptions): Promise<ExecResult> {
     return this.#oneByOne(async () => {
       for (let attempt = 0; ; attempt++) {
-        if (this.#lostBecause !== undefined)
-          throw new ConnectError('the SSH connection was lost', 'lost', { reason: this.#lostBecause });
+        if (this.#lostBecause !== undefined) throw lost(this.#lostBecause);
         try {
           return await execute(this.#client, command, input, options, (callback) => this.onLost(callback));
         } catch (error) {
@@ -106,7 +105,7 @@ export class Connection {
     if (error.failure === 'timeout' || error instanceof FloodError) this.#giveUp(error.message);
     if (!(error instanceof NoSessionError) || !this.#leftBehind) return error;
     this.#giveUp('a command that was left behind holds its only session');
-    return new ConnectError('the SSH connection was lost', 'lost', { reason: this.#lastError });
+    return lost(this.#lastError);
   }
 
   #giveUp(because: string): void {

@@ -27,8 +27,10 @@ export class NoSessionError extends ConnectError {}
 /** The node answers more than is kept; its connection is of no more use. */
 export class FloodError extends ConnectError {}
 
-const MAX_STDOUT = 4 * 1024 * 1024;
-const MAX_STDERR = 64 * 1024;
+/** More than any script says by a thousand times, on each output. */
+const MAX_BYTES = 4 * 1024 * 1024;
+/** How much of standard error is kept: its end. */
+const KEPT_STDERR = 64 * 1024;
 // A child that stays in the background may hold the channel's standard output open long after the command has ended.
 const GRACE_MS = 2000;
 
@@ -107,24 +109,34 @@ function collect(channel: ClientChannel, fail: (error: Error) => void, done: (re
     }
     done({ ...status, stdout: stdout.text + stdout.decoder.end(), stderr: stderr.text + stderr.decoder.end() });
   };
+  const count = limit(fail);
   channel.on('data', (chunk: Buffer) => {
     stdout.text += stdout.decoder.write(chunk);
-    if (stdout.text.length > MAX_STDOUT) {
-      fail(
-        new FloodError('the node answered with more than 4 MiB', 'protocol', {
-          next: 'look at its login files: something prints without end',
-        }),
-      );
-    }
+    count.stdout(chunk);
   });
   channel.stderr.on('data', (chunk: Buffer) => {
-    stderr.text = (stderr.text + stderr.decoder.write(chunk)).slice(-MAX_STDERR);
+    stderr.text = (stderr.text + stderr.decoder.write(chunk)).slice(-KEPT_STDERR);
+    count.stderr(chunk);
   });
   channel.on('exit', (code: number | null, name?: string) => {
     status = code === null ? { signal: name ?? 'an unknown signal' } : { code };
     grace = setTimeout(finish, GRACE_MS);
   });
   channel.on('close', finish);
+}
+
+/** Counts both outputs, and fails once one is longer than any script's. */
+function limit(fail: (error: Error) => void): Record<'stdout' | 'stderr', (chunk: Buffer) => void> {
+  const counter = (name: string) => {
+    let bytes = 0;
+    return (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes <= MAX_BYTES) return;
+      const next = 'look at the login files of the account on the node: something prints without end';
+      fail(new FloodError(`the node answered with more than 4 MiB on its standard ${name}`, 'protocol', { next }));
+    };
+  };
+  return { stdout: counter('output'), stderr: counter('error') };
 }
 
 // What still comes is read, since an unread output would stop the channel, and kept no more: the other side may ignore
@@ -138,12 +150,18 @@ function letGo(channel: ClientChannel): void {
   channel.close();
 }
 
-function lost(reason: string): ConnectError {
-  return new ConnectError('the SSH connection was lost', 'lost', { reason });
+/** The failure of whatever needs a connection that has gone. */
+export function lost(reason: string): ConnectError {
+  return new ConnectError('the SSH connection was lost', 'lost', {
+    reason,
+    next: 'check that the node is up; once it answers, give the same command again',
+  });
 }
 
 function tooSlow(timeoutMs: number): ConnectError {
-  return new ConnectError(`the node did not answer within ${String(Math.round(timeoutMs / 1000))}s`, 'timeout');
+  return new ConnectError(`the node did not answer within ${String(Math.round(timeoutMs / 1000))}s`, 'timeout', {
+    next: 'look at the load of the node, and whether its disks answer; then give the same command again',
+  });
 }
 
 function noChannel(error: Error & { reason?: unknown }): ConnectError {
