@@ -66,7 +66,8 @@ export async function dial(options: DialOptions): Promise<Connection> {
       // Our own timer runs instead: theirs reports its end twice.
       readyTimeout: 0,
       keepaliveInterval: options.keepalive.intervalMs,
-      keepaliveCountMax: options.keepalive.countMax,
+      // With 0 ssh2 would end a healthy connection at its first keepalive.
+      keepaliveCountMax: Math.max(options.keepalive.countMax, 1),
       algorithms: offeredAlgorithms(knownTypes),
       authHandler: signIn.handler({
         pause: () => deadline.pause(),

@@ -32,6 +32,7 @@ const MAX_BYTES = 4 * 1024 * 1024;
 /** How much of standard error is kept: its end. */
 const KEPT_STDERR = 64 * 1024;
 // A child that stays in the background may hold the channel's standard output open long after the command has ended.
+// OpenSSH tells the exit status at once, be there output left to send or not: so this is a time without any.
 const GRACE_MS = 2000;
 
 /**
@@ -109,18 +110,24 @@ function collect(channel: ClientChannel, fail: (error: Error) => void, done: (re
     }
     done({ ...status, stdout: stdout.text + stdout.decoder.end(), stderr: stderr.text + stderr.decoder.end() });
   };
+  const wait = () => {
+    clearTimeout(grace);
+    if (status !== undefined) grace = setTimeout(finish, GRACE_MS);
+  };
   const count = limit(fail);
   channel.on('data', (chunk: Buffer) => {
     stdout.text += stdout.decoder.write(chunk);
+    wait();
     count.stdout(chunk);
   });
   channel.stderr.on('data', (chunk: Buffer) => {
     stderr.text = (stderr.text + stderr.decoder.write(chunk)).slice(-KEPT_STDERR);
+    wait();
     count.stderr(chunk);
   });
   channel.on('exit', (code: number | null, name?: string) => {
     status = code === null ? { signal: name ?? 'an unknown signal' } : { code };
-    grace = setTimeout(finish, GRACE_MS);
+    wait();
   });
   channel.on('close', finish);
 }
