@@ -30,6 +30,12 @@ const TIERS = {
     'mkfs.ext4': 'e2fsprogs',
     openssl: 'openssl',
     sudo: 'sudo',
+    dropbear: 'dropbear-bin',
+    tcsh: 'tcsh',
+    fish: 'fish',
+    nft: 'nftables',
+    ip: 'iproute2',
+    unshare: 'util-linux',
   },
   lab: {
     kubectl: 'kubernetes-client',
