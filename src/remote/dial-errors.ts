@@ -35,10 +35,19 @@ export function explainDialError(error: unknown, target: Target, state: DialStat
   }
   if (level === 'client-socket' || level === 'client-dns') return unreachable(target, code, message, error);
   if (level === 'protocol') return new ClosedEarlyError(target, state);
+  return noCommonTongue(error, level, target, state.offer);
+}
+
+function noCommonTongue(
+  error: unknown,
+  level: string | undefined,
+  target: Target,
+  offer: PeerOffer | undefined,
+): ConnectError {
   const mismatch =
-    level === 'handshake' && state.offer ? findMismatch(state.offer, offeredAlgorithms(new Set())) : undefined;
+    level === 'handshake' && offer !== undefined ? findMismatch(offer, offeredAlgorithms(new Set())) : undefined;
   return new ConnectError(`no SSH connection to ${target.shown}`, 'protocol', {
-    reason: mismatch?.reason ?? cleanText(message),
+    reason: mismatch?.reason ?? cleanText(readError(error).message),
     next:
       mismatch === undefined
         ? 'check that an SSH server listens there'

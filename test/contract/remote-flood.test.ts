@@ -75,9 +75,9 @@ async function observeWith(answer: Answer): Promise<Outcome> {
 /** Writes `total` bytes, no faster than they are taken; ends early where nobody is there any more. */
 async function pour(channel: ServerChannel, to: NodeJS.WritableStream, piece: Buffer, total: number): Promise<void> {
   to.on('error', () => undefined);
-  let isGone = false;
-  const gone = new Promise<void>((resolve) => channel.once('close', resolve)).then(() => (isGone = true));
-  for (let sent = 0; sent < total && !isGone; sent += piece.length) {
+  const state = { gone: false };
+  const gone = new Promise<void>((resolve) => channel.once('close', resolve)).then(() => (state.gone = true));
+  for (let sent = 0; sent < total && !state.gone; sent += piece.length) {
     await Promise.race([gone, new Promise<void>((resolve) => void to.write(piece, () => resolve()))]);
   }
 }

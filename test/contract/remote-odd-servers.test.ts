@@ -31,7 +31,7 @@ async function start(options: Partial<SshdOptions>): Promise<Sshd> {
   return sshd;
 }
 
-function settingsFor({ port, dir }: Sshd, change: Partial<RemoteSettings> = {}): RemoteSettings {
+function settingsFor({ port, dir }: Pick<Sshd, 'port' | 'dir'>, change: Partial<RemoteSettings> = {}): RemoteSettings {
   return {
     sshUser: LOGIN_USER,
     sshPort: port,
@@ -49,7 +49,7 @@ const clock = {
   sleep: (ms: number) => new Promise<void>((resolve) => void setTimeout(resolve, ms)),
 };
 
-function poolFor(sshd: Sshd, change: Partial<RemoteSettings> = {}): ConnectionPool {
+function poolFor(sshd: Pick<Sshd, 'port' | 'dir'>, change: Partial<RemoteSettings> = {}): ConnectionPool {
   const pool = new ConnectionPool(settingsFor(sshd, change), clock, () => undefined);
   cleanUps.push(() => pool.close());
   return pool;
@@ -136,7 +136,7 @@ describe('a server that lets few sign in at once', () => {
       socket.end();
     });
     cleanUps.push(() => closing.close());
-    const pool = poolFor({ port: closing.port, dir: folder.dir } as Sshd);
+    const pool = poolFor({ port: closing.port, dir: folder.dir });
     const errors = await Promise.all(
       Array.from({ length: 10 }, (_, index) => failure(pool.get(node(`n${String(index)}`)))),
     );
