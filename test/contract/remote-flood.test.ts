@@ -113,11 +113,10 @@ describe('a node that answers too much, or nonsense, is a failure with its name,
         const { outgoing } = channel as unknown as { outgoing: { id: number } };
         const { _protocol: protocol, _sock: socket } = client as unknown as {
           _protocol: { channelData: (id: number, data: Buffer) => void };
-          _sock: NodeJS.WritableStream & { writableNeedDrain: boolean; destroyed: boolean };
+          _sock: NodeJS.WritableStream & { writableNeedDrain: boolean };
         };
         const more = (): void => {
-          while (!socket.destroyed && !socket.writableNeedDrain)
-            protocol.channelData(outgoing.id, Buffer.alloc(32_000));
+          while (socket.writable && !socket.writableNeedDrain) protocol.channelData(outgoing.id, Buffer.alloc(32_000));
         };
         socket.on('drain', more);
         more();
