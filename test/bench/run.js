@@ -1,0 +1,25 @@
+// `npm run bench -- fleet | connections | rollout [--rounds N] [--nodes N]`: measures side by side, prints ratios and
+// writes them to docs/benchmarks.md. Not a part of `npm test`: what is measured here depends on the machine.
+import { rm } from 'node:fs/promises';
+import { build } from 'esbuild';
+
+const out = 'node_modules/.cache/kubeos-bench';
+await rm(out, { recursive: true, force: true });
+await build({
+  entryPoints: ['test/bench/main.ts', 'test/bench/clients/kubeos.ts', 'test/bench/clients/bare-ssh2.ts'],
+  outdir: out,
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node20.19',
+  loader: { '.sh': 'text' },
+  external: ['ssh2', 'esbuild'],
+  // Some bundled CommonJS packages call require for Node's own modules.
+  banner: {
+    js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+  },
+  logLevel: 'warning',
+});
+const { bench } = await import(`../../${out}/main.js`);
+process.exitCode = await bench(process.argv.slice(2), out);
