@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { CommanderError, type Command } from 'commander';
 import type { Deps, Io } from './commands/deps.ts';
@@ -16,6 +17,8 @@ import { createProgram } from './program.ts';
  * @param given where to read and write; without it the command has this process to itself
  */
 export async function main(argv: readonly string[], given?: Io): Promise<ExitCode> {
+  // All nodes in flight listen to the same few signals: ten of them are no leak for Node.js to warn of.
+  setMaxListeners(0);
   const version = packageVersion();
   const io = withoutEmpty(given ?? processIo());
   const uncaught = new UncaughtErrors();
