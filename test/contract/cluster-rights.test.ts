@@ -5,10 +5,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { KubectlCluster } from '../../src/cluster/index.ts';
 import { ApiUnreachableError } from '../../src/errors.ts';
 import { RECORD, eventually } from './cluster-suite.ts';
-import { startRealApi, type RealApi } from './envtest.ts';
+import { onRealVersions, startRealApi, type RealApi } from './envtest.ts';
 import { KubectlBed } from './kubectl-bed.ts';
 
-const assets = process.env['KUBEBUILDER_ASSETS'] ?? '';
 const ROLES = '/apis/rbac.authorization.k8s.io/v1';
 const DRAIN = {
   timeoutMs: 30_000,
@@ -24,11 +23,8 @@ interface Rule {
   verbs: string[];
 }
 
-if (assets === '') {
-  test('rights are not checked: KUBEBUILDER_ASSETS names no folder with etcd and kube-apiserver', ({ annotate }) =>
-    annotate('rights were NOT checked against a real API server: set KUBEBUILDER_ASSETS', 'warning'));
-} else {
-  describe('rights on a real API server', () => {
+onRealVersions('rights', (assets) => {
+  describe('rights', () => {
     let api: RealApi | undefined;
     let bed: KubectlBed | undefined;
     let least = '';
@@ -122,4 +118,4 @@ if (assets === '') {
       }
     });
   });
-}
+});

@@ -1,13 +1,24 @@
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
 import { mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { request as requestPlain } from 'node:http';
 import { request } from 'node:https';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
+import { describe, test } from 'vitest';
+
+/**
+ * Runs `suite` for each folder of binaries that KUBEBUILDER_ASSETS names (the convention of envtest; several, for
+ * several versions, are separated as in PATH), under the title `a real vX.Y.Z`, which test/run.js counts. Without any,
+ * one skipped test says what was not checked.
+ */
+export function onRealVersions(what: string, suite: (assets: string) => void): void {
+  const folders = (process.env['KUBEBUILDER_ASSETS'] ?? '').split(delimiter).filter((folder) => folder !== '');
+  if (folders.length === 0) test.skip(`${what}: NOT CHECKED, KUBEBUILDER_ASSETS names no real API server`);
+  for (const assets of folders) describe(`a real ${versionOf(assets)}`, () => suite(assets));
+}
 
 const TOKENS = { admin: 'admin-token', nobody: 'nobody-token', least: 'least-token', expired: 'no-such-token' };
 type Login = keyof typeof TOKENS;
@@ -47,7 +58,7 @@ interface Parts {
 export async function startRealApi(assets: string, options: RealApiOptions = {}): Promise<RealApi> {
   const folder = await mkdtemp(join(tmpdir(), 'envtest-'));
   const etcdUrl = `http://127.0.0.1:${await freePort()}`;
-  const parts: Parts = { assets, folder, etcdUrl, port: await freePort(), minor: await minorOf(assets), options };
+  const parts: Parts = { assets, folder, etcdUrl, port: await freePort(), minor: minorOf(assets), options };
   await writeKeys(folder);
   const kubeconfig = async (login: Login): Promise<string> => {
     const file = join(folder, `kubeconfig-${login}`);
@@ -142,10 +153,13 @@ function apiArguments({ folder, etcdUrl, port, options }: Parts): string[] {
   ];
 }
 
-async function minorOf(assets: string): Promise<number> {
-  const { stdout } = await promisify(execFile)(join(assets, 'kube-apiserver'), ['--version']);
-  return Number(/v1\.(\d+)/.exec(stdout)?.[1]);
+/** `v1.34.4`. */
+function versionOf(assets: string): string {
+  const said = execFileSync(join(assets, 'kube-apiserver'), ['--version'], { encoding: 'utf8' });
+  return /v\d+\.\d+\.\d+/.exec(said)?.[0] ?? said;
 }
+
+const minorOf = (assets: string): number => Number(versionOf(assets).split('.')[1]);
 
 async function writeKeys(folder: string): Promise<void> {
   const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });

@@ -1,16 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ask, type Answer, type Endpoint } from '../lab/api-client.ts';
 import { eventually } from './cluster-suite.ts';
-import { startRealApi, type RealApi } from './envtest.ts';
+import { onRealVersions, startRealApi, type RealApi } from './envtest.ts';
 import { Kubelets } from './kubelets.ts';
 
-const assets = process.env['KUBEBUILDER_ASSETS'] ?? '';
-
-if (assets === '') {
-  test('the bed is not started: KUBEBUILDER_ASSETS names no folder with the binaries', ({ annotate }) =>
-    annotate('real controllers were NOT started: set KUBEBUILDER_ASSETS', 'warning'));
-} else {
-  describe('a real cluster with stand-ins for its kubelets', () => {
+onRealVersions('the bed with real controllers', (assets) => {
+  describe('a cluster with stand-ins for its kubelets', () => {
     let api: RealApi | undefined;
     let kubelets: Kubelets | undefined;
     let endpoint: Endpoint = { url: '' };
@@ -62,4 +57,4 @@ if (assets === '') {
       expect(await readyOf('w-3')).toBe('True');
     });
   });
-}
+});

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import { describe, test } from 'vitest';
-import { startRealApi } from '../contract/envtest.ts';
+import { describe } from 'vitest';
+import { onRealVersions, startRealApi } from '../contract/envtest.ts';
 import { ask, startLabServer, type Endpoint } from './api-client.ts';
 import { describeAnswers } from './api-answers-suite.ts';
 
@@ -17,14 +17,8 @@ describe.each(['v1.20.2', 'v1.34.4'])('the lab as %s', (version) => {
   });
 });
 
-const assets = process.env['KUBEBUILDER_ASSETS'] ?? '';
-
-if (assets === '') {
-  test('a real API server is not asked: KUBEBUILDER_ASSETS names no folder with etcd and kube-apiserver', ({
-    annotate,
-  }) => annotate("the lab's answers were NOT compared with a real API server: set KUBEBUILDER_ASSETS", 'warning'));
-} else {
-  describeAnswers('a real API server', async () => {
+onRealVersions("the lab's answers", (assets) => {
+  describeAnswers('its API server', async () => {
     const api = await startRealApi(assets);
     const [endpoint, nobody] = await Promise.all(
       (['admin', 'nobody'] as const).map(async (login) => endpointOf(await api.kubeconfig(login))),
@@ -32,7 +26,7 @@ if (assets === '') {
     if (endpoint === undefined || nobody === undefined) throw new Error('a login is missing');
     return { endpoint, nobody, policy: await policyOf(endpoint), close: () => api.close() };
   });
-}
+});
 
 async function endpointOf(kubeconfig: string): Promise<Endpoint> {
   const text = await readFile(kubeconfig, 'utf8');
