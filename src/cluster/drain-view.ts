@@ -46,7 +46,7 @@ export class DrainView {
     const selector = this.options.podSelector;
     const [pods, budgets] = await Promise.all([
       listPods(this.api, { node: this.node, ...(selector === undefined ? {} : { podSelector: selector }) }, patience),
-      this.options.disableEviction ? [] : listBudgets(this.api, this.policy, patience),
+      this.options.disableEviction ? [] : listBudgets(this.api, this.policy, this.clock.now(), patience),
     ]);
     await this.learnDaemonSets(pods, patience);
     this.budgets = budgets;

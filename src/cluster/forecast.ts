@@ -146,14 +146,14 @@ function twoBudgets(pod: Pod, by: readonly Budget[]): DrainObstacle {
 }
 
 function blocked(pod: Pod, budget: Budget): DrainObstacle {
-  const never = isNever(budget);
+  const never = isNever(budget, pod);
   const edit = `kubectl -n ${budget.namespace} edit poddisruptionbudget ${budget.name}`;
   return {
     kind: never ? 'budget-never' : 'budget-now',
     verdict: never ? 'certain' : 'waits',
     ...about(pod),
     budget: budgetKey(budget),
-    message: whyBlocked(budget),
+    message: whyBlocked(budget, pod),
     remedy: never
       ? `add replicas, or make the budget allow one (${edit}), or pass over budgets: --disable-eviction`
       : `it is waited for (--drain-timeout); see: kubectl -n ${budget.namespace} get poddisruptionbudget ${budget.name}`,
@@ -161,22 +161,30 @@ function blocked(pod: Pod, budget: Budget): DrainObstacle {
 }
 
 /** It will not allow an eviction by itself, however long one waits. */
-function isNever(budget: Budget): boolean {
-  if (budget.syncFailed !== undefined) return true;
+function isNever(budget: Budget, pod: Pod): boolean {
+  if (budget.syncFailed !== undefined || budget.stuck) return true;
   if (!budget.observed || budget.disruptionsAllowed > 0) return false;
-  return budget.expectedPods > 0 && budget.desiredHealthy >= budget.expectedPods;
+  return isUncounted(budget, pod) || (budget.expectedPods > 0 && budget.desiredHealthy >= budget.expectedPods);
 }
 
-function whyBlocked(budget: Budget): string {
+/** By maxUnavailable or a percentage a budget counts what controllers want: of pods without one it expects none. */
+const isUncounted = (budget: Budget, pod: Pod): boolean => budget.expectedPods === 0 && pod.controller === undefined;
+
+function whyBlocked(budget: Budget, pod: Pod): string {
   const name = `budget ${budgetKey(budget)}`;
   if (budget.syncFailed !== undefined) return `${name} cannot be worked out and allows nothing: ${budget.syncFailed}`;
+  if (budget.stuck) return `${name} allows nothing: the disruption controller has not worked it out ${SINCE_LONG}`;
   if (!budget.observed) return `${name} is new, and what it allows is not worked out yet`;
   const { currentHealthy, desiredHealthy, expectedPods, disruptionsAllowed } = budget;
   const numbers = `${currentHealthy} of its ${expectedPods} pods healthy, ${desiredHealthy} needed`;
-  if (isNever(budget)) return `${name} never allows an eviction: ${numbers}`;
+  if (isUncounted(budget, pod)) return `${name} counts only pods that a controller wants, and so never allows it`;
+  if (isNever(budget, pod)) return `${name} never allows an eviction: ${numbers}`;
   if (disruptionsAllowed === 0) return `${name} allows no eviction now: ${numbers}`;
   return `${name} allows ${disruptionsAllowed} now, fewer than it has pods here: ${numbers}`;
 }
+
+/** The usual causes, since before 1.21 the controller tells them in events alone. */
+const SINCE_LONG = 'for long (pods without a controller or a scale, or the controller-manager is not running)';
 
 function about(pod: Pod): Pick<DrainObstacle, 'pod' | 'owner'> {
   const owner = pod.controller;

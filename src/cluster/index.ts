@@ -135,10 +135,10 @@ class ProxiedCluster implements KubectlCluster {
   }
 
   async forecastDrains(nodes: readonly string[], options: DrainOptions): Promise<ReadonlyMap<string, DrainForecast>> {
-    const { api, policy } = this.tools;
+    const { api, clock, policy } = this.tools;
     const [pods, budgets] = await Promise.all([
       this.podsOf(nodes, options.podSelector),
-      options.disableEviction ? [] : listBudgets(api, policy),
+      options.disableEviction ? [] : listBudgets(api, policy, clock.now()),
     ]);
     const owned = pods.filter((pod) => pod.controller?.kind === 'DaemonSet');
     const daemonSets = await findDaemonSets(api, new Set(owned.map(ownerKey)));

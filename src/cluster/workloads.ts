@@ -53,7 +53,12 @@ export interface Pod {
 }
 
 const budgetSchema = z.object({
-  metadata: z.object({ name: z.string(), namespace: z.string(), generation: z.number().default(0) }),
+  metadata: z.object({
+    name: z.string(),
+    namespace: z.string(),
+    generation: z.number().default(0),
+    creationTimestamp: z.string().default(''),
+  }),
   spec: z.object({
     selector: selectorSchema.nullish(),
     unhealthyPodEvictionPolicy: z.string().optional(),
@@ -89,6 +94,8 @@ export interface Budget {
   unhealthyAlwaysGo: boolean;
   /** The controller has seen the budget as it is now. */
   observed: boolean;
+  /** It never has, though the budget is there for long: it cannot work it out, and before 1.21 does not say so. */
+  stuck: boolean;
   /** Why the controller cannot work the budget out (condition DisruptionAllowed, reason SyncFailed). */
   syncFailed?: string;
   disruptionsAllowed: number;
@@ -119,10 +126,11 @@ export async function listPods(
   return items.map(toPod);
 }
 
-/** All budgets, in the version of the policy API that the server has. */
+/** All budgets, in the version of the policy API that the server has; `now` in milliseconds since 1970. */
 export async function listBudgets(
   api: Api,
   version: PolicyVersion,
+  now: number,
   patience: Patience = {},
 ): Promise<readonly Budget[]> {
   const { items } = await api.list({
@@ -131,7 +139,7 @@ export async function listBudgets(
     item: budgetSchema,
     ...patience,
   });
-  return items.map((item) => toBudget(item, version));
+  return items.map((item) => toBudget(item, version, now));
 }
 
 export type PolicyVersion = 'v1' | 'v1beta1';
@@ -195,7 +203,10 @@ function toPod(item: z.infer<typeof podSchema>): Pod {
   };
 }
 
-function toBudget(item: z.infer<typeof budgetSchema>, version: PolicyVersion): Budget {
+/** The disruption controller takes up a new budget within a second or two. */
+const STUCK_AFTER_MS = 30_000;
+
+function toBudget(item: z.infer<typeof budgetSchema>, version: PolicyVersion, now: number): Budget {
   const { metadata, spec, status } = item;
   const failed = status.conditions?.find(
     (found) => found.type === 'DisruptionAllowed' && found.reason === 'SyncFailed',
@@ -206,6 +217,8 @@ function toBudget(item: z.infer<typeof budgetSchema>, version: PolicyVersion): B
     ...selectorOf(spec.selector, version),
     unhealthyAlwaysGo: spec.unhealthyPodEvictionPolicy === 'AlwaysAllow',
     observed: status.observedGeneration >= metadata.generation,
+    // Only a budget that was never observed: one that was just edited is as old, and is taken up in a moment.
+    stuck: status.observedGeneration <= 0 && now - Date.parse(metadata.creationTimestamp) > STUCK_AFTER_MS,
     ...(failed === undefined ? {} : { syncFailed: failed.message ?? 'the disruption controller cannot work it out' }),
     disruptionsAllowed: status.disruptionsAllowed,
     currentHealthy: status.currentHealthy,

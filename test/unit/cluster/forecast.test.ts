@@ -24,6 +24,7 @@ const BUDGET: Budget = {
   selector: { matchLabels: { app: 'db' } },
   unhealthyAlwaysGo: false,
   observed: true,
+  stuck: false,
   disruptionsAllowed: 0,
   currentHealthy: 3,
   desiredHealthy: 3,
@@ -107,6 +108,30 @@ const ROWS: Row[] = [
     1,
   ],
   ['a budget not worked out yet', [{}], [{ observed: false, expectedPods: 0 }], {}, ['budget-now waits'], 1],
+  [
+    'a budget that has not been worked out for long',
+    [{}],
+    [{ observed: false, stuck: true, expectedPods: 0 }],
+    {},
+    ['budget-never certain'],
+    1,
+  ],
+  [
+    'a bare pod under a budget that counts what controllers want',
+    [BARE],
+    [{ currentHealthy: 1, desiredHealthy: 0, expectedPods: 0 }],
+    { force: true },
+    ['budget-never certain'],
+    1,
+  ],
+  [
+    'a replicated pod that is not counted yet',
+    [{}],
+    [{ currentHealthy: 1, desiredHealthy: 0, expectedPods: 0 }],
+    {},
+    ['budget-now waits'],
+    1,
+  ],
   ['a budget that cannot be worked out', [{}], [{ syncFailed: 'no scale' }], {}, ['budget-never certain'], 1],
 ];
 
