@@ -89,7 +89,9 @@ function orphan(core: Core, owner: KubeObject): void {
       const owners = object.metadata.ownerReferences ?? [];
       const others = owners.filter(({ uid }) => uid !== owner.metadata.uid);
       if (others.length < owners.length) {
-        core.store.replace(kind, { ...object, metadata: { ...object.metadata, ownerReferences: others } });
+        const metadata = { ...object.metadata, ownerReferences: others };
+        if (others.length === 0) Reflect.deleteProperty(metadata, 'ownerReferences');
+        core.store.replace(kind, { ...object, metadata });
       }
     }
   }

@@ -44,8 +44,9 @@ const isBeyondBudgets = (pod: KubeObject): boolean =>
   pod.metadata.deletionTimestamp !== undefined ||
   ['Pending', 'Succeeded', 'Failed'].includes(textAt(pod, 'status', 'phase'));
 
-/** An unready pod may go while the budget's own need is met without it (IfHealthyBudget). */
+/** An unready pod may go while the budget's own need is met without it (IfHealthyBudget), or always (AlwaysAllow). */
 function isLostAnyway(pod: KubeObject, budget: KubeObject): boolean {
+  if (!isReady(pod) && textAt(budget, 'spec', 'unhealthyPodEvictionPolicy') === 'AlwaysAllow') return true;
   const desired = numberAt(budget, 'status', 'desiredHealthy') ?? 0;
   return !isReady(pod) && desired > 0 && (numberAt(budget, 'status', 'currentHealthy') ?? 0) >= desired;
 }

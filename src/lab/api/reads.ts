@@ -4,7 +4,7 @@ import { isObject, type Json, type KubeObject } from './objects.ts';
 import type { Form } from './negotiation.ts';
 import type { Request, ResourcePath } from './requests.ts';
 import { fieldMatcher, labelMatcher, type Matcher } from './selectors.ts';
-import { ApiError, badRequest } from './status-errors.ts';
+import { ApiError, badRequest, expired } from './status-errors.ts';
 import { asTable, type IncludeObject, type TableRequest } from './tables.ts';
 import type { WatchRequest } from './watches.ts';
 
@@ -107,6 +107,7 @@ function refuseFuture(core: Core, query: URLSearchParams): void {
 function page(core: Core, all: readonly KubeObject[], query: URLSearchParams): { items: KubeObject[]; meta: object } {
   const limit = seconds(query.get('limit') ?? '0');
   const start = continueAfter(query.get('continue') ?? '');
+  requireRemembered(core, start?.resourceVersion);
   const rest = start === undefined ? [...all] : all.filter((object) => keyOf(object) > start.after);
   const resourceVersion = String(start?.resourceVersion ?? core.store.resourceVersion);
   const items = limit === 0 ? rest : rest.slice(0, limit);
@@ -119,6 +120,14 @@ function page(core: Core, all: readonly KubeObject[], query: URLSearchParams): {
   const counted = query.get('labelSelector') === null && query.get('fieldSelector') === null;
   return { items, meta: { resourceVersion, continue: next, ...(counted ? { remainingItemCount: left } : {}) } };
 }
+
+/** Seen on v1.20.2 and v1.34.4: a list cannot go on from a version that was compacted away. */
+function requireRemembered(core: Core, resourceVersion: number | undefined): void {
+  if (resourceVersion !== undefined && core.store.since(resourceVersion) === undefined) throw expired(TOO_OLD);
+}
+
+const TOO_OLD =
+  'The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.';
 
 const keyOf = ({ metadata }: KubeObject): string => `${metadata.namespace ?? ''}/${metadata.name}`;
 

@@ -48,7 +48,8 @@ function syncDeployment(core: Core, owner: KubeObject): void {
     const selector = {
       matchLabels: { ...stringMap(at(owner, 'spec', 'selector', 'matchLabels')), 'pod-template-hash': hash },
     };
-    const spec = { replicas: wanted(owner), selector, template: { ...template, metadata: { labels } } };
+    const metadata = { ...objectAt(template, 'metadata'), labels };
+    const spec = { replicas: wanted(owner), selector, template: { ...template, metadata } };
     make(core, sets, owner, { metadata: { name, labels }, spec });
   }
   const [replicas, readyReplicas] = ['replicas', 'readyReplicas'].map((field) =>

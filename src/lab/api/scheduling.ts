@@ -62,12 +62,17 @@ function emptiest(
 }
 
 function mayTake(node: KubeObject, pod: KubeObject, here: readonly KubeObject[]): boolean {
-  if (!isReady(node) || at(node, 'spec', 'unschedulable') === true) return false;
+  if (!isReady(node)) return false;
   const wanted = at(pod, 'spec', 'nodeSelector');
   if (isObject(wanted) && !selectorMatcher({ matchLabels: wanted })(node)) return false;
-  const taints = listAt(node, 'spec', 'taints').filter((taint) => textAt(taint, 'effect') !== 'PreferNoSchedule');
+  // A cordon counts as its taint, which may come a moment later: who tolerates that is placed on a cordoned node.
+  const cordon = at(node, 'spec', 'unschedulable') === true ? [UNSCHEDULABLE] : [];
+  const hard = listAt(node, 'spec', 'taints').filter((taint) => textAt(taint, 'effect') !== 'PreferNoSchedule');
+  const taints = [...cordon, ...hard];
   return taints.every((taint) => tolerates(pod, taint)) && !isKeptApart(pod, here);
 }
+
+const UNSCHEDULABLE = { key: 'node.kubernetes.io/unschedulable', effect: 'NoSchedule' };
 
 /** The rule of a taint and a toleration: key, operator, value, effect. */
 function tolerates(pod: KubeObject, taint: unknown): boolean {
