@@ -21,6 +21,7 @@ const TIERS = {
     curl: 'curl',
     openssl: 'openssl',
     'mkfs.ext4': 'e2fsprogs',
+    ps: 'procps',
   },
   contract: {
     kubectl: 'kubernetes-client',
