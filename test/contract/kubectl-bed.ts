@@ -35,7 +35,7 @@ export class KubectlBed implements ClusterBed {
   private readonly options: KubectlBedOptions;
   private readonly folder: string;
   private proxy: ChildProcess | undefined;
-  private policy = 'v1';
+  policy = 'v1';
   stopApi?: () => Promise<void>;
   startApi?: () => Promise<void>;
 
@@ -84,6 +84,17 @@ export class KubectlBed implements ClusterBed {
   async addNode(node: BedNode): Promise<void> {
     await this.call('POST', '/api/v1/nodes', manifests.node(node));
     await this.changeNode(node.name, node);
+  }
+
+  /** Many nodes, without any status. */
+  async addPlainNodes(names: readonly string[]): Promise<void> {
+    const left = [...names];
+    const add = async (): Promise<void> => {
+      for (let name = left.pop(); name !== undefined; name = left.pop()) {
+        await this.call('POST', '/api/v1/nodes', manifests.node({ name }));
+      }
+    };
+    await Promise.all(Array.from({ length: 16 }, add));
   }
 
   async changeNode(name: string, change: BedNodeChange): Promise<void> {
@@ -211,9 +222,16 @@ export class KubectlBed implements ClusterBed {
     return answerOf(method, path, status, text, fine);
   }
 
-  private async patch(path: string, body: unknown, fine: readonly number[] = []): Promise<unknown> {
+  async patch(path: string, body: unknown, fine: readonly number[] = []): Promise<unknown> {
     const { status, text } = await this.exchange('PATCH', path, body, 'application/merge-patch+json');
     return answerOf('PATCH', path, status, text, fine);
+  }
+
+  /** `batch/v1/jobs`, for each kind that is served in a group's version; none where that is not served. */
+  async resources(groupVersion: string): Promise<readonly string[]> {
+    const list = await this.call('GET', `/apis/${groupVersion}`, undefined, [404]);
+    const { resources = [] } = (list ?? {}) as { resources?: { name: string }[] };
+    return resources.map(({ name }) => `${groupVersion}/${name}`);
   }
 
   private async untilServed(): Promise<void> {

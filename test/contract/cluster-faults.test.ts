@@ -1,0 +1,34 @@
+import { describe } from 'vitest';
+import { describeFaults, type FaultyBed } from './cluster-faults-suite.ts';
+import { onRealVersions, startRealApi } from './envtest.ts';
+import { KubectlBed } from './kubectl-bed.ts';
+import { startLab } from './lab-bed.ts';
+
+describe.each(['v1.20.2', 'v1.34.4'])('the lab as %s', (version) =>
+  describeFaults(async (): Promise<FaultyBed> => {
+    const lab = await startLab(version, false);
+    const { api } = lab;
+    const options = { stopApi: () => api.pause(), startApi: () => api.resume(), close: lab.close };
+    const kubectl = await KubectlBed.open({ kubeconfig: lab.kubeconfig, ...options });
+    const expire = (): Promise<void> => {
+      api.expireWatches();
+      return Promise.resolve();
+    };
+    return { kubectl, url: api.url, token: 'admin-token', expire, close: () => kubectl.close() };
+  }),
+);
+
+onRealVersions('an API server that goes wrong', (assets) =>
+  describeFaults(async (): Promise<FaultyBed> => {
+    const api = await startRealApi(assets);
+    const options = { stopApi: () => api.stopApi(), startApi: () => api.startApi(), close: () => api.close() };
+    const kubectl = await KubectlBed.open({ kubeconfig: await api.kubeconfig('admin'), ...options });
+    // The API server's own memory of the past ends with it, etcd's by the compaction.
+    const expire = async (): Promise<void> => {
+      await kubectl.stopApi!();
+      await api.compact();
+      await kubectl.startApi!();
+    };
+    return { kubectl, url: api.url, token: api.token('admin'), expire, close: () => kubectl.close() };
+  }),
+);
