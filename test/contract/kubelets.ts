@@ -89,8 +89,8 @@ export class Kubelets {
     const { metadata, spec, status } = pod;
     if (!this.#beats.has(spec.nodeName ?? '')) return;
     const after = (name: string): number => Number(metadata.annotations?.[name] ?? POD_MS);
-    if (metadata.annotations?.['kubernetes.io/config.mirror'] !== undefined) return;
     if (metadata.deletionTimestamp !== undefined) {
+      if (metadata.annotations?.['kubernetes.io/config.mirror'] !== undefined) return;
       const graceMs = (metadata.deletionGracePeriodSeconds ?? 0) * 1000;
       this.#later(`end ${metadata.uid}`, Math.min(graceMs, after(POD_ANNOTATIONS.endMs)), () => this.#end(pod));
     } else if (status.phase === 'Pending') {
