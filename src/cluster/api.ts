@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import type { Clock } from '../rollout/ports.ts';
+import type { ClockOffset } from '../rollout/preflight-types.ts';
 import type { KubeosError } from '../errors.ts';
 import { ApiError, apiAway, failureOf, unexpectedAnswer } from './api-error.ts';
 import { ConnectionLost, exchange, type HttpAnswer, type HttpCall } from './http.ts';
@@ -39,6 +40,8 @@ const PASSING: ReadonlySet<number> = new Set([429, 500, 502, 503, 504]);
  * that carry a resourceVersion or create one named thing), so that every passing failure is simply tried again.
  */
 export class Api {
+  /** How the server's clock stood to this machine's at its last answer. */
+  clockOffset: ClockOffset | undefined;
   private readonly options: ApiOptions;
 
   constructor(options: ApiOptions) {
@@ -100,8 +103,15 @@ export class Api {
     }
   }
 
+  /** HTTP's Date is in whole seconds, without the part that has gone (RFC 9110, 6.6.1). */
+  private compareClocks(dateMs: number | undefined, askedAt: number): void {
+    if (dateMs === undefined) return;
+    this.clockOffset = { atLeastMs: dateMs - this.options.clock.now(), atMostMs: dateMs + 1000 - askedAt };
+  }
+
   private async attempt(request: Request<unknown>): Promise<Attempt> {
     const query = new URLSearchParams(request.query).toString();
+    const askedAt = this.options.clock.now();
     try {
       const answer = await exchange(await this.options.address(), {
         method: request.method ?? 'GET',
@@ -111,6 +121,7 @@ export class Api {
         ...(request.contentType === undefined ? {} : { contentType: request.contentType }),
         ...(request.signal === undefined ? {} : { signal: request.signal }),
       });
+      this.compareClocks(answer.dateMs, askedAt);
       if (answer.status >= 200 && answer.status < 300) return { answer };
       return {
         failure: failureOf(request.doing, answer),

@@ -14,6 +14,8 @@ export interface HttpCall {
 export interface HttpAnswer {
   status: number;
   retryAfterSeconds: number | undefined;
+  /** When the server answered, on its own clock: milliseconds since 1970; undefined where it does not say. */
+  dateMs: number | undefined;
   body: string;
 }
 
@@ -26,10 +28,12 @@ export class ConnectionLost extends Error {
 export async function exchange(to: { socketPath: string; agent: Agent }, call: HttpCall): Promise<HttpAnswer> {
   const message = await open(to, call);
   const body = await readAll(message, call);
+  const dateMs = Date.parse(message.headers.date ?? '');
   const retryAfter = Number(message.headers['retry-after']);
   return {
     status: message.statusCode ?? 0,
     retryAfterSeconds: Number.isFinite(retryAfter) && retryAfter >= 0 ? retryAfter : undefined,
+    dateMs: Number.isFinite(dateMs) ? dateMs : undefined,
     body,
   };
 }

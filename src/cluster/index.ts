@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { ApiUnreachableError } from '../errors.ts';
 import type { ClusterNode, NodeRecord } from '../rollout/facts.ts';
+import type { ClockOffset } from '../rollout/preflight-types.ts';
 import type {
   Cluster,
   DrainForecast,
@@ -114,6 +115,10 @@ class ProxiedCluster implements KubectlCluster {
     drain?: Pick<DrainOptions, 'disableEviction'>,
   ): Promise<readonly MissingRight[]> {
     return findMissingRights(this.tools.api, this.store.namespace, purpose, drain?.disableEviction === true);
+  }
+
+  clockOffset(): ClockOffset | undefined {
+    return this.tools.api.clockOffset;
   }
 
   async nodes(signal?: AbortSignal): Promise<readonly ClusterNode[]> {

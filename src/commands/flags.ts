@@ -39,7 +39,9 @@ export function addRunFlags(command: Command): void {
 
 export function addRolloutFlags(command: Command): void {
   addSelectionFlags(command);
-  command.option('--include-control-plane', 'control-plane nodes too', false);
+  command
+    .option('--include-control-plane', 'control-plane nodes too', false)
+    .option('--strict', 'refuse the whole run where a selected node cannot be started; warnings refuse nothing', false);
   addPaceFlags(command);
   addDrainFlags(command);
   addSshFlags(command);

@@ -58,6 +58,7 @@ export interface ValidateFlags extends DisplayFlags {
 }
 
 export interface RolloutFlags extends ClusterFlags, SshFlags, SelectionFlags, DrainFlags, PaceFlags, DisplayFlags {
+  strict: boolean;
   output: OutputFormat;
 }
 

@@ -24,6 +24,7 @@ export function requestOptions(
       ...(flags.podSelector === undefined ? {} : { podSelector: flags.podSelector }),
     },
     allowMajor: flags.allowMajor,
+    strict: flags.strict,
     reinstall: flags.reinstall === true,
     retryFailedImage: flags.retryFailedImage === true,
     rights,

@@ -4,9 +4,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Slot } from '../rollout/facts.ts';
 import type { LabApi } from './api/index.ts';
 import { FaultBook, type FaultKind } from './faults.ts';
+import { writeInside } from './inside.ts';
 import { type KubeletTimings, NodeKubelet, type SystemInfo } from './kubelet.ts';
 import type { BootResult, Machine } from './machine.ts';
 import { NodeSsh } from './ssh-server.ts';
+import { poorer } from './tools.ts';
 
 /** Milliseconds. */
 export interface NodeTimings extends KubeletTimings {
@@ -29,6 +31,10 @@ export interface LabNodeOptions {
   /** Told of every time the machine goes down or has come up. */
   onPower?: (up: boolean) => Promise<void>;
   timings: NodeTimings;
+  /** The certificate of the image server's authority, as PEM. */
+  ca: string;
+  /** A certificate that has expired, as PEM. */
+  expiredCertificate: () => Promise<string>;
   /** Where a line about what happens to the node goes. */
   log: (line: string) => void;
 }
@@ -74,7 +80,7 @@ export class LabNode {
       hostKey: options.hostKey,
       authorizedKeys: options.authorizedKeys,
       shell: {
-        env: (user) => machine.env(options.binDir, user),
+        env: (user) => machine.env(this.faults.has('missing-tool') ? poorer(options.binDir) : options.binDir, user),
         cwd: machine.root,
         cutInstead: () => this.#longStepBegan() && this.faults.strike('ssh-cut'),
         ...(machine.identity === undefined ? {} : { identity: machine.identity }),
@@ -138,12 +144,16 @@ export class LabNode {
   async setFault(kind: FaultKind): Promise<void> {
     this.faults.set(kind);
     this.#options.log(`${this.name}: fault ${kind}`);
+    if (kind === 'expired-certificate') await this.#putCa(await this.#options.expiredCertificate());
     if (kind === 'power-off') await this.#queue(() => this.#powerOff(0, 'down'));
     if (kind === 'ssh-refused') await this.#queue(() => this.ssh.close());
   }
 
   /** Undoes a fault, or all of them; a machine that is down is powered on again. */
   async clearFault(kind?: FaultKind): Promise<void> {
+    if (this.faults.has('expired-certificate') && (kind ?? 'expired-certificate') === 'expired-certificate') {
+      await this.#putCa(this.#options.ca);
+    }
     for (const one of kind === undefined ? this.faults.list() : [kind]) this.faults.clear(one);
     this.#options.log(`${this.name}: fault ${kind ?? 'all'} cleared`);
     await this.#queue(async () => {
@@ -197,6 +207,11 @@ export class LabNode {
     if (this.faults.has('ssh-refused')) await this.ssh.close();
     else await this.ssh.open();
     this.#kubelet.start(systemInfo(boot), !(boot.trial && this.faults.has('unready')));
+  }
+
+  async #putCa(pem: string): Promise<void> {
+    const { root, identity: owner } = this.machine;
+    await writeInside(root, 'etc/KubeOS/certs/ca.crt', pem, { owner, mode: 0o600 });
   }
 
   /** A trial ends with its commit, not with the next boot. */

@@ -220,6 +220,10 @@ async function startNode(setup: NodesSetup, name: string, index: number): Promis
     authorizedKeys: [key],
     api,
     timings: { ...DEFAULT_TIMINGS, ...options.timings },
+    ca: pki.ca,
+    expiredCertificate: async () => {
+      return (await pki.issue({ name: `expired-${name}`, purpose: 'client', expired: true })).cert;
+    },
     log: options.log ?? (() => undefined),
     ...(controlPlane ? { onPower: (up: boolean) => (up ? api.resume() : api.pause()) } : {}),
   });

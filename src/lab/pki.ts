@@ -23,6 +23,8 @@ export interface CertificateRequest {
   addresses?: readonly string[];
   /** Valid in the past only. */
   expired?: boolean;
+  /** Valid from tomorrow on. */
+  early?: boolean;
 }
 
 /** A certificate authority of the lab's own, with one server and one client certificate to begin with. */
@@ -72,7 +74,8 @@ async function issueOne(dir: string, request: CertificateRequest): Promise<KeyPa
   await writeFile(join(dir, `${name}.ext`), extensions(request));
   // The command that can set both ends of the validity in every openssl since 1.1.1.
   const now = Date.now();
-  const [from, to] = request.expired === true ? [now - 30 * DAY_MS, now - DAY_MS] : [now - DAY_MS, now + 3650 * DAY_MS];
+  const from = now + (request.expired === true ? -30 : request.early === true ? 1 : -1) * DAY_MS;
+  const to = now + (request.expired === true ? -1 : 3650) * DAY_MS;
   const validity = ['-startdate', generalizedTime(from), '-enddate', generalizedTime(to)];
   const files = ['-in', `${name}.csr`, '-extfile', `${name}.ext`, '-out', `${name}.crt`];
   await openssl(dir, ['ca', '-config', 'openssl.cnf', '-batch', '-notext', ...validity, ...files]);

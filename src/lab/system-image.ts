@@ -132,7 +132,7 @@ export function readElfArchitecture(bytes: Buffer): Architecture | undefined {
 
 async function fillTree(tree: string, options: SystemImageOptions, paddingBytes: number): Promise<void> {
   const architecture = options.architecture ?? 'x86_64';
-  const release = options.kernelRelease ?? `5.10.0-${options.version.replace(/^KubeOS /, '')}.oe2203.${architecture}`;
+  const release = options.kernelRelease ?? `5.10.0-${options.version.replace(/^KubeOS /, '')}.oe2209.${architecture}`;
   for (const folder of [
     'boot',
     'usr/bin',

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { access, chmod, constants, mkdir, symlink, writeFile } from 'node:fs/promises';
+import { access, chmod, constants, mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { PreflightError } from '../errors.ts';
@@ -86,8 +86,20 @@ export async function runTool(name: string, args: readonly string[]): Promise<{ 
   return { stdout, stderr: stderr.toString() };
 }
 
-/** Makes the folder that is a lab node's whole PATH: the doubles, and links to the named real tools. */
+/** Beside a folder of tools the one that a node with the fault missing-tool has. */
+export const poorer = (binDir: string): string => `${binDir}-without-curl`;
+
+/** Makes the folders that are a lab node's whole PATH, the usual one and the poorer one. */
 export async function installNodeTools(binDir: string): Promise<void> {
+  await fillFolder(binDir);
+  await mkdir(poorer(binDir));
+  for (const name of await readdir(binDir)) {
+    if (name !== 'curl') await symlink(path.join(binDir, name), path.join(poorer(binDir), name));
+  }
+}
+
+/** The doubles, and links to the named real tools. */
+async function fillFolder(binDir: string): Promise<void> {
   const real = path.join(binDir, 'real');
   await mkdir(real, { recursive: true });
   for (const [name, text] of Object.entries({ ...DOUBLES, ...HINDERED_TOOLS })) {

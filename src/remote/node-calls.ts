@@ -19,6 +19,8 @@ export interface CallOptions {
   timeoutMs?: number;
   /** Milliseconds until a connection must have signed in. */
   readyTimeoutMs?: number;
+  /** Told when the script is about to be sent: connecting and signing in lie behind. */
+  onSend?: () => void;
   /** Milliseconds for which a node that answered before may stay away. */
   patienceMs: number;
 }
@@ -101,6 +103,7 @@ export class NodeCalls {
       ...(readyTimeoutMs !== undefined && { readyTimeoutMs }),
     });
     this.#reached.add(node.name);
+    options.onSend?.();
     const result = await this.#root.run(connection, node.name, piece, {
       timeoutMs: options.timeoutMs ?? CALL_TIMEOUT_MS,
       ...(signal !== undefined && options.seeThrough !== true && { signal }),

@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import type { BootEnvironment, NodeJournal, NodeObservation, Slot, SlotFacts } from '../rollout/facts.ts';
+import type { ClockOffset, ImageNotSeen, ImageSeen, PreflightFacts } from '../rollout/preflight-types.ts';
 import { readAnswers, singleValues, slotName, under, wholeNumber, yesOrNo, type Answers } from './answers.ts';
 
 const UNSUPPORTED = ['verity', 'partitions', 'unknown-root', 'no-boot-environment', 'missing-tool'] as const;
@@ -80,6 +81,56 @@ export function readObservation(answers: Answers, node: string): NodeObservation
     ...readDetached(answers),
     hasCurl: facts.has_curl,
   };
+}
+
+const preflightSchema = z.object({
+  time: wholeNumber.optional(),
+  persist_read_only: yesOrNo.default(false),
+  free_inodes: wholeNumber.optional(),
+  'part.bytes': wholeNumber.default(0),
+});
+
+const TOOL = 'tool.';
+
+/**
+ * The answers of `observe` to a preflight request.
+ * @param asked when it was sent and answered, on this machine's clock
+ */
+export function readPreflight(answers: Answers, node: string, asked: { fromMs: number; toMs: number }): PreflightFacts {
+  const facts = readAnswers(answers, preflightSchema, 'observe', node);
+  return {
+    ...(facts.time !== undefined && { clock: offsetOf(facts.time, asked) }),
+    persistReadOnly: facts.persist_read_only,
+    ...(facts.free_inodes !== undefined && { freeInodes: facts.free_inodes }),
+    partBytes: facts['part.bytes'],
+    tools: [...under(answers, TOOL).keys()],
+    certificateProblems: answers.get('certificate_problem') ?? [],
+  };
+}
+
+// `date +%s` leaves out the part of a second that has gone.
+const offsetOf = (seconds: number, { fromMs, toMs }: { fromMs: number; toMs: number }): ClockOffset => ({
+  atLeastMs: seconds * 1000 - toMs,
+  atMostMs: seconds * 1000 + 1000 - fromMs,
+});
+
+const CONTENTS = ['ext4', 'xfs', 'tar', 'gzip', 'xz', 'zstd', 'bzip2', 'disk', 'web-page', 'empty', 'unknown'] as const;
+
+const lookSchema = z.discriminatedUnion('found', [
+  z.object({
+    found: z.literal('yes'),
+    ranges: yesOrNo,
+    bytes: wholeNumber.optional(),
+    content: z.enum(CONTENTS),
+  }),
+  z.object({ found: z.literal('no'), blame: z.enum(['server', 'way']), problem: z.string() }),
+]);
+
+/** The answers of `look` as facts. Throws KubeosError where they are not what docs/node-protocol.md says. */
+export function readLook(answers: Answers, node: string): ImageSeen | ImageNotSeen {
+  const look = readAnswers(answers, lookSchema, 'look', node);
+  if (look.found === 'no') return { blame: look.blame, reason: look.problem };
+  return { ...(look.bytes !== undefined && { sizeBytes: look.bytes }), ranges: look.ranges, content: look.content };
 }
 
 /** A journal's keys, as `close` answers them. Throws KubeosError where they are none. */

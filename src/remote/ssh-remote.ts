@@ -10,6 +10,7 @@ import type {
   StepProgress,
   Verified,
 } from '../rollout/ports.ts';
+import type { ImageNotSeen, ImageSeen, PreflightRequest } from '../rollout/preflight-types.ts';
 import type { Step } from '../rollout/steps.ts';
 import { readAnswers, wholeNumber, type Answers } from './answers.ts';
 import { awaitBoot } from './await-boot.ts';
@@ -17,7 +18,7 @@ import { cleanText } from './clean-text.ts';
 import type { ScriptArguments } from './compose.ts';
 import { runJob, type Job } from './jobs.ts';
 import { NodeCalls } from './node-calls.ts';
-import { readJournal, readObservation } from './observation.ts';
+import { readJournal, readLook, readObservation, readPreflight } from './observation.ts';
 import { ConnectionPool } from './pool.ts';
 import { orderReboot } from './reboot.ts';
 import { RootShell } from './root-shell.ts';
@@ -67,9 +68,27 @@ export class SshRemote implements Remote {
     await this.#pool.close();
   }
 
-  async observe(node: ClusterNode, signal?: AbortSignal): Promise<NodeObservation> {
-    const options = { patienceMs: this.#patience.callMs, ...(signal !== undefined && { signal }) };
-    return readObservation(await this.#calls.call(node, 'observe', {}, options), node.name);
+  async observe(node: ClusterNode, signal?: AbortSignal, preflight?: PreflightRequest): Promise<NodeObservation> {
+    let fromMs = this.#clock.now();
+    const options = {
+      patienceMs: this.#patience.callMs,
+      onSend: () => (fromMs = this.#clock.now()),
+      ...(signal !== undefined && { signal }),
+    };
+    const answers = await this.#calls.call(node, 'observe', preflightArguments(preflight), options);
+    const seen = readObservation(answers, node.name);
+    if (preflight === undefined) return seen;
+    return { ...seen, preflight: readPreflight(answers, node.name, { fromMs, toMs: this.#clock.now() }) };
+  }
+
+  async lookAtImage(
+    node: ClusterNode,
+    { url, flagSafe, cacert, clientcert, clientkey }: DiskArtifact,
+    signal?: AbortSignal,
+  ): Promise<ImageSeen | ImageNotSeen> {
+    const args = { url, flagsafe: flagSafe, cacert, clientcert, clientkey };
+    const options = { patienceMs: 0, ...(signal !== undefined && { signal }) };
+    return readLook(await this.#calls.call(node, 'look', args, options), node.name);
   }
 
   async claim(node: ClusterNode, by: Authority): Promise<void> {
@@ -205,6 +224,12 @@ export class SshRemote implements Remote {
   async #assignment(node: ClusterNode): Promise<Pick<Assignment, 'version' | 'sha256'>> {
     return this.#assignments.get(node.name) ?? (await this.observe(node)).journal ?? { version: '', sha256: '' };
   }
+}
+
+function preflightArguments(preflight: PreflightRequest | undefined): ScriptArguments {
+  if (preflight === undefined) return {};
+  const { certificates } = preflight;
+  return { preflight: certificates === undefined ? 'yes' : 'https', ...certificates };
 }
 
 function oneLine(text: string): string {

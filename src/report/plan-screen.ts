@@ -29,6 +29,7 @@ export function renderPlan(plan: Plan, display: Display, options: PlanScreenOpti
     others(plan, pen),
     notes.flatMap((note) => footnoteLines(note, pen)),
     ...notStarted(plan, pen),
+    ...warnings(plan, pen),
     ...plan.notes.map((note) => finding(note, `${pen.symbols.warning} `, pen.warn, pen)),
     closing(plan, options, pen),
   ];
@@ -178,6 +179,31 @@ function notStarted(plan: Plan, pen: Pen): string[][] {
     const nodes = [...new Set(group.map(({ node }) => node))];
     return finding(one, `${pen.symbols.bad} ${someNames(nodes, pen)} cannot be started: `, pen.bad, pen);
   });
+}
+
+const MOST_REASONS = 5;
+
+/** What many nodes are warned of is said once; where only the reason differs, it is named by node. */
+function warnings(plan: Plan, pen: Pen): string[][] {
+  const found = plan.entries.flatMap(({ node, warnings: own = [] }) => own.map((one) => ({ node, one })));
+  return groupBy(found, ({ one }) => JSON.stringify([one.what, one.next])).map((group) => {
+    const [{ one }] = group;
+    const nodes = [...new Set(group.map(({ node }) => node))];
+    const whole = { ...one, ...reasonOf(group, pen) };
+    return finding(whole, `${pen.symbols.warning} ${someNames(nodes, pen)}: `, pen.warn, pen);
+  });
+}
+
+function reasonOf(group: readonly { node: string; one: Finding }[], pen: Pen): Pick<Finding, 'reason'> {
+  const reasons = groupBy(group, ({ one }) => one.reason ?? '');
+  if (reasons.length < 2) return {};
+  const named = reasons.map((same) => {
+    const names = same.map(({ node }) => node);
+    return `${someNames(names, pen)}: ${same[0].one.reason ?? ''}`;
+  });
+  const left = named.length - MOST_REASONS;
+  const shown = left > 0 ? [...named.slice(0, MOST_REASONS), `and ${left} more`] : named;
+  return { reason: shown.join('\n') };
 }
 
 function finding({ what, reason, next }: Finding, prefix: string, paint: Pen['bad'], pen: Pen): string[] {

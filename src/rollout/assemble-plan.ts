@@ -1,13 +1,19 @@
 import { ConnectError, type KubeosError } from '../errors.ts';
 import { isDown, resolveMaxUnavailable, whyDown } from './budget.ts';
+import { certainFailures } from './certain-failures.ts';
 import { otherSlot, type ClusterNode, type NodeObservation } from './facts.ts';
 import type { NodeGoal, RolloutRequest } from './goal.ts';
+import { noteOnServer, type Look } from './look.ts';
 import type { Finding, Plan, PlanEntry } from './plan-types.ts';
 import type { DrainForecast, MissingRight, OsResource } from './ports.ts';
+import { preflightNode } from './preflight-node.ts';
+import { judgeClock, noteClocks, noteControlPlanes } from './preflight-run.ts';
+import type { ClockOffset } from './preflight-types.ts';
 import { otherSlotVersion, previousVersion, type ObservedNode, type Previous } from './previous.ts';
 import { findRefusals } from './refusals.ts';
 import { selectNodes, type Selection } from './selection.ts';
 import { deriveStanding, rebootAhead, type Standing } from './standing.ts';
+import type { Step } from './steps.ts';
 import { relationOf } from './versions.ts';
 
 /** Everything that a plan is made of, read beforehand. */
@@ -20,6 +26,10 @@ export interface PlanInput {
   forecasts: ReadonlyMap<string, DrainForecast>;
   osResources: readonly OsResource[];
   missingRights: readonly MissingRight[];
+  /** Missing where no node has to fetch the image, or none could look. */
+  look?: Look;
+  /** The API server's clock; missing where it is not known. */
+  apiClock?: ClockOffset;
 }
 
 type Facts = Pick<PlanInput, 'request' | 'nodes' | 'observed'>;
@@ -33,12 +43,13 @@ export function assemblePlan(input: PlanInput): Plan {
   const { selection, goal, refusals } = judge(input);
   const sorted = sortNodes(input, selection, goal);
   const entries = inOrder(sorted.entries, request.canary);
+  const reached = new Map(selection.selected.flatMap(({ name }) => answerOf(input, name)));
   const maxUnavailable = resolveMaxUnavailable(request.maxUnavailable, selection.addressed.length);
   return {
     operation: request.goal.operation,
     version: goal?.version ?? '',
     direction: directionOf(request, entries, goal),
-    ...imageOf(request),
+    ...imageOf(input),
     addressed: selection.addressed.map(({ name }) => name),
     maxUnavailable,
     canary: request.canary,
@@ -52,21 +63,41 @@ export function assemblePlan(input: PlanInput): Plan {
     already: sorted.already,
     leftOut: selection.leftOut,
     notStarted: sorted.notStarted,
-    refusals: [...refusals, ...findRefusals({ ...input, selection, entries, version: goal?.version })],
-    notes: notesOn(selection, entries, maxUnavailable, goal),
+    refusals: [
+      ...refusals,
+      ...findRefusals({ ...input, ...sorted, selection, entries, reached, version: goal?.version }),
+    ],
+    notes: [
+      ...notesOn(selection, entries, maxUnavailable, goal),
+      ...(entries.length === 0 ? [] : noteClocks(reached, input.apiClock)),
+      ...noteControlPlanes(input.nodes, entries, maxUnavailable),
+      ...noteOnServer(input.look),
+    ],
   };
 }
 
 /** The nodes whose drain the plan must know about. */
-export function nodesToDrain(facts: Facts): readonly string[] {
+export const nodesToDrain = (facts: Facts): readonly string[] =>
+  nodesOnTheirWay(facts, rebootAhead).map(({ name }) => name);
+
+/** The nodes that have to fetch the image. */
+export const nodesToFetch = (facts: Facts): readonly ClusterNode[] =>
+  facts.request.goal.operation === 'upgrade' ? nodesOnTheirWay(facts, (step) => step === 'stage') : [];
+
+function nodesOnTheirWay(facts: Facts, wanted: (firstStep: Step) => boolean): readonly ClusterNode[] {
   const { selection, goal } = judge(facts);
   if (goal === undefined) return [];
-  return selection.selected.flatMap((node) => {
+  return selection.selected.filter((node) => {
     const seen = facts.observed.get(node.name);
-    if (seen === undefined || seen instanceof Error) return [];
+    if (seen === undefined || seen instanceof Error) return false;
     const standing = deriveStanding(node, seen, goal);
-    return standing.kind === 'way' && rebootAhead(standing.firstStep) ? [node.name] : [];
+    return standing.kind === 'way' && wanted(standing.firstStep);
   });
+}
+
+function answerOf({ observed }: Facts, node: string): [string, NodeObservation][] {
+  const seen = observed.get(node);
+  return seen === undefined || seen instanceof Error ? [] : [[node, seen]];
 }
 
 /** What every node of the plan shall become; what the plan itself says of it. */
@@ -147,13 +178,28 @@ function sortAsked(input: PlanInput, node: ClusterNode, seen: NodeObservation, g
     return;
   }
   const forecast = input.forecasts.get(node.name) ?? { pods: 0, obstacles: [] };
-  const findings = standing.kind === 'blocked' ? standing.findings : obstaclesTo(standing, node, forecast, input);
+  const preflight =
+    standing.kind === 'way'
+      ? preflightNode({ node: node.name, way: standing, seen, goal, request: input.request, look: input.look })
+      : NO_FINDINGS;
+  const findings =
+    standing.kind === 'blocked'
+      ? standing.findings
+      : [...obstaclesTo(standing, node, forecast, input), ...preflight.errors];
   if (standing.kind === 'blocked' || findings.length > 0) {
     to.notStarted.push({ node: node.name, now: seen.osVersion, findings, unreachable: false });
     return;
   }
-  to.entries.push(entryOf(standing, node, seen, forecast));
+  const entry = entryOf(standing, node, seen, forecast);
+  const warnings = [...preflight.warnings, ...judgeClock(seen, input.apiClock)];
+  to.entries.push({
+    ...entry,
+    notes: [...entry.notes, ...preflight.notes],
+    ...(warnings.length === 0 ? {} : { warnings }),
+  });
 }
+
+const NO_FINDINGS = { errors: [], warnings: [], notes: [] };
 
 function obstaclesTo(
   standing: Exclude<Standing, { kind: 'done' | 'blocked' }>,
@@ -171,25 +217,6 @@ function obstaclesTo(
   }
   if (standing.kind !== 'way' || !rebootAhead(standing.firstStep)) return [];
   return certainFailures(forecast);
-}
-
-const MOST_PODS = 5;
-
-const firstOf = (pods: readonly string[]): string =>
-  [...pods.slice(0, MOST_PODS), ...(pods.length > MOST_PODS ? [`and ${pods.length - MOST_PODS} more`] : [])].join('\n');
-
-/** Why a drain cannot succeed. Pods that the same keeps from being evicted share a finding, which names them all. */
-export function certainFailures({ obstacles }: DrainForecast): readonly Finding[] {
-  const findings = new Map<string, Finding & { pods: string[] }>();
-  for (const { verdict, message, remedy, pod, owner } of obstacles) {
-    if (verdict !== 'certain') continue;
-    const named = `pod ${pod}${owner === undefined ? '' : ` of ${owner}`}`;
-    const same = findings.get(message + remedy);
-    if (same !== undefined) same.pods.push(named);
-    else
-      findings.set(message + remedy, { what: `its drain is certain to fail: ${message}`, next: remedy, pods: [named] });
-  }
-  return [...findings.values()].map(({ pods, ...finding }) => ({ ...finding, reason: firstOf(pods) }));
 }
 
 function entryOf(
@@ -245,9 +272,11 @@ function directionOf(
   return relations.has('same') && request.reinstall ? 'reinstall' : 'upgrade';
 }
 
-function imageOf({ goal, image }: RolloutRequest): Pick<Plan, 'image'> {
+function imageOf({ request: { goal, image }, look }: PlanInput): Pick<Plan, 'image'> {
   if (goal.operation !== 'upgrade' || image?.type !== 'disk') return {};
-  return { image: { type: 'disk', shownUrl: image.shownUrl, sha256: image.artifact.sha256 } };
+  const { shownUrl, artifact } = image;
+  const seen = look?.seen;
+  return { image: { type: 'disk', shownUrl, sha256: artifact.sha256, ...(seen === undefined ? {} : { seen }) } };
 }
 
 function highestToken({ observed }: PlanInput, { selected }: Selection): number {

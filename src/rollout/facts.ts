@@ -1,3 +1,4 @@
+import type { PreflightFacts } from './preflight-types.ts';
 import type { Step } from './steps.ts';
 
 /** One of the two root partitions: A is partition 2, B partition 3 (KubeOS's image tool lays disks out so). */
@@ -78,6 +79,8 @@ export interface NodeObservation {
   detached?: { step: string; job: string; running: boolean };
   /** The node has curl. */
   hasCurl: boolean;
+  /** Where it was asked for. */
+  preflight?: PreflightFacts;
 }
 
 export interface UnsupportedLayout {

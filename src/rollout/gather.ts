@@ -1,11 +1,15 @@
 import pLimit from 'p-limit';
 import { ConnectError, InterruptedError, KubeosError } from '../errors.ts';
 import { EXIT } from '../exit-codes.ts';
-import { assemblePlan, nodesToDrain } from './assemble-plan.ts';
+import { assemblePlan, nodesToDrain, nodesToFetch } from './assemble-plan.ts';
 import type { ClusterNode, NodeObservation } from './facts.ts';
 import type { RolloutRequest } from './goal.ts';
+import { lookFromOne, type Look } from './look.ts';
 import type { Plan } from './plan-types.ts';
 import type { Cluster, Remote } from './ports.ts';
+import type { PreflightRequest } from './preflight-types.ts';
+import { isHttps } from './preflight-node.ts';
+import { artifactOf } from './requests.ts';
 import { selectNodes } from './selection.ts';
 
 /**
@@ -27,13 +31,47 @@ export async function gatherPlan(
   const { selected } = selectNodes(nodes, request.selection, request.goal.version);
   const [osResources, observed] = await Promise.all([
     cluster.osResources(),
-    observeAll(remote, selected, signal, (node) => !wasAway(shown, node)),
+    observeAll(remote, selected, signal, (node) => !wasAway(shown, node), preflightOf(request)),
   ]);
   const facts = { request, nodes, observed };
   const known = new Map(shown?.entries.map(({ node, drain }) => [node, drain]));
   const toDrain = shown === undefined ? nodesToDrain(facts) : [];
-  const forecasts = toDrain.length === 0 ? known : await cluster.forecastDrains(toDrain, request.drain);
-  return assemblePlan({ ...facts, forecasts, osResources, missingRights });
+  const artifact = artifactOf(request);
+  const toFetch = shown === undefined && artifact !== undefined ? nodesToFetch(facts) : [];
+  const [forecasts, look] = await Promise.all([
+    toDrain.length === 0 ? known : cluster.forecastDrains(toDrain, request.drain),
+    artifact === undefined || toFetch.length === 0
+      ? lookedBefore(shown)
+      : lookFromOne(remote, toFetch, artifact, signal),
+  ]);
+  const apiClock = cluster.clockOffset();
+  return assemblePlan({
+    ...facts,
+    forecasts,
+    osResources,
+    missingRights,
+    ...(look === undefined ? {} : { look }),
+    ...(apiClock === undefined ? {} : { apiClock }),
+  });
+}
+
+function lookedBefore(shown: Plan | undefined): Look | undefined {
+  const seen = shown?.image?.seen;
+  return seen === undefined ? undefined : { seen, noWay: new Map() };
+}
+
+/** Certificates of the node take part only where the image comes by https. */
+function preflightOf(request: RolloutRequest): PreflightRequest {
+  const artifact = request.goal.operation === 'upgrade' ? artifactOf(request) : undefined;
+  if (artifact === undefined || !isHttps(artifact)) return {};
+  const { cacert, clientcert, clientkey } = artifact;
+  return {
+    certificates: {
+      ...(cacert === undefined ? {} : { cacert }),
+      ...(clientcert === undefined ? {} : { clientcert }),
+      ...(clientkey === undefined ? {} : { clientkey }),
+    },
+  };
 }
 
 const wasAway = (shown: Plan | undefined, name: string): boolean =>
@@ -44,6 +82,7 @@ const OBSERVED_AT_ONCE = 64;
 
 /**
  * Asks every node where it stands; one that cannot be asked is told by its error.
+ * @param preflight what is asked beside each node's standing
  * @param patience whether to wait for a node that a run has just rebooted; else none is waited for
  */
 export async function observeAll(
@@ -51,10 +90,11 @@ export async function observeAll(
   nodes: readonly ClusterNode[],
   signal?: AbortSignal,
   patience: (node: string) => boolean = () => false,
+  preflight?: PreflightRequest,
 ): Promise<ReadonlyMap<string, NodeObservation | KubeosError>> {
   const limit = pLimit(OBSERVED_AT_ONCE);
   const answers = await Promise.all(
-    nodes.map((node) => limit(() => observeOne(remote, node, signal, patience(node.name)))),
+    nodes.map((node) => limit(() => observeOne(remote, node, signal, patience(node.name), preflight))),
   );
   signal?.throwIfAborted();
   return new Map(answers);
@@ -65,8 +105,9 @@ async function observeOne(
   node: ClusterNode,
   signal: AbortSignal | undefined,
   patient: boolean,
+  preflight: PreflightRequest | undefined,
 ): Promise<[string, NodeObservation | KubeosError]> {
-  const ask = (): Promise<NodeObservation> => remote.observe(node, signal);
+  const ask = (): Promise<NodeObservation> => remote.observe(node, signal, preflight);
   try {
     return [node.name, await (patient ? despiteItsReboot(remote, node, signal, ask) : ask())];
   } catch (error) {

@@ -20,6 +20,8 @@ export interface RolloutRequest {
   retryFailedImage: boolean;
   /** The node whose own pod runs kubeos, where there is one. */
   ownNode?: string;
+  /** One node that cannot be started refuses the whole run. */
+  strict?: boolean;
   /** What the cluster must allow: a mere plan only reads. */
   rights: 'read' | 'rollout';
 }

@@ -1,7 +1,7 @@
 import type { DrainProgress, StepProgress, Verified } from './ports.ts';
 import { KubeosError } from '../errors.ts';
 import { EXIT } from '../exit-codes.ts';
-import { certainFailures } from './assemble-plan.ts';
+import { certainFailures } from './certain-failures.ts';
 import { untilApiAnswers } from './patience.ts';
 import { STEPS, type Step } from './steps.ts';
 import type { Trip } from './trip.ts';

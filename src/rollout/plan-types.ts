@@ -1,5 +1,6 @@
 import type { DrainForecast, DrainOptions } from './drain-types.ts';
 import type { Assignment, Operation, Slot } from './facts.ts';
+import type { ImageSeen } from './preflight-types.ts';
 import type { Step } from './steps.ts';
 
 /** Something that stands in the way, or that the reader should know, with its mending. */
@@ -43,6 +44,8 @@ export interface PlanEntry {
   loses?: string;
   drain: DrainForecast;
   notes: readonly string[];
+  /** What the reader should know of the node before it is started; missing for none. */
+  warnings?: readonly Finding[];
 }
 
 /** What a rollout will do: `kubeos plan` prints it, `kubeos upgrade` executes this very object. */
@@ -51,7 +54,13 @@ export interface Plan {
   version: string;
   /** For people: an upgrade that leads to an older version is a downgrade; of the same version a reinstall. */
   direction: 'upgrade' | 'downgrade' | 'reinstall' | 'rollback';
-  image?: { type: 'disk'; shownUrl: string; sha256: string };
+  image?: {
+    type: 'disk';
+    shownUrl: string;
+    sha256: string;
+    /** How one node saw it on its server; missing where no node has to fetch it, or none could. */
+    seen?: ImageSeen & { from: string };
+  };
   /** Nodes over which the budget is counted: all that the spec addresses, whatever narrows the run itself. */
   addressed: readonly string[];
   /** How many nodes may be unavailable at once. */

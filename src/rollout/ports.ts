@@ -9,6 +9,7 @@
 import type { Assignment, ClusterNode, NodeJournal, NodeObservation, NodeRecord, Slot } from './facts.ts';
 import type { DrainForecast, DrainOptions, DrainProgress } from './drain-types.ts';
 import type { RolloutEvent } from './events.ts';
+import type { ClockOffset, ImageNotSeen, ImageSeen, PreflightRequest } from './preflight-types.ts';
 
 export type { Assignment } from './facts.ts';
 export type { DrainForecast, DrainObstacle, DrainOptions, DrainProgress } from './drain-types.ts';
@@ -79,6 +80,8 @@ export interface Cluster {
     purpose: 'read' | 'rollout',
     drain?: Pick<DrainOptions, 'disableEviction'>,
   ): Promise<readonly MissingRight[]>;
+  /** The API server's clock, as its last answer told it; undefined where none did. */
+  clockOffset(): ClockOffset | undefined;
   /** All nodes, freshly read, sorted by name. */
   nodes(signal?: AbortSignal): Promise<readonly ClusterNode[]>;
   /**
@@ -177,9 +180,14 @@ export interface BootReport {
 export interface Remote {
   /**
    * Where the node stands; changes nothing. Connects if need be: rejects with ConnectError where it cannot be reached
-   * or signed in to.
+   * or signed in to. With a preflight request the answer has its facts too.
    */
-  observe(node: ClusterNode, signal?: AbortSignal): Promise<NodeObservation>;
+  observe(node: ClusterNode, signal?: AbortSignal, preflight?: PreflightRequest): Promise<NodeObservation>;
+  /**
+   * Asks the image server for the image's first bytes, from this node, once and for at most half a minute; changes
+   * nothing. Rejects as `observe` does, and with a KubeosError where the node has no curl.
+   */
+  lookAtImage(node: ClusterNode, artifact: DiskArtifact, signal?: AbortSignal): Promise<ImageSeen | ImageNotSeen>;
   /** Leaves the token on the node and ends any detached step of an older one. */
   claim(node: ClusterNode, by: Authority): Promise<void>;
   /** Writes the journal. The same assignment again keeps the phase that the journal is in. */

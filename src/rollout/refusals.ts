@@ -1,6 +1,9 @@
 import type { RolloutRequest } from './goal.ts';
-import type { Finding, PlanEntry } from './plan-types.ts';
+import { refuseImage, type Look } from './look.ts';
+import type { Finding, Plan, PlanEntry } from './plan-types.ts';
 import type { MissingRight, OsResource } from './ports.ts';
+import { refuseArchitectures, refuseStrictly } from './preflight-run.ts';
+import type { NodeObservation } from './facts.ts';
 import { emptySelection, type Selection } from './selection.ts';
 import { rebootAhead } from './standing.ts';
 import { majorOf } from './versions.ts';
@@ -9,6 +12,10 @@ interface Input {
   request: RolloutRequest;
   selection: Selection;
   entries: readonly PlanEntry[];
+  notStarted: Plan['notStarted'];
+  /** The selected nodes that answered. */
+  reached: ReadonlyMap<string, NodeObservation>;
+  look?: Look;
   version: string | undefined;
   osResources: readonly OsResource[];
   missingRights: readonly MissingRight[];
@@ -23,6 +30,9 @@ export function findRefusals(input: Input): readonly Finding[] {
     ...refuseImageType(input.request),
     ...refuseOperator(input),
     ...refuseMajor(input),
+    ...refuseImage(input.look),
+    ...refuseArchitectures(input.entries, input.reached),
+    ...refuseStrictly(input.entries, input.notStarted, input.request.strict === true),
   ];
 }
 

@@ -46,7 +46,7 @@ async function sendFile(name: string, request: IncomingMessage, response: Server
   const { size } = await stat(name);
   const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '');
   const start = range === null ? 0 : Number(range[1]);
-  const end = range?.[2] === undefined || range[2] === '' ? size - 1 : Number(range[2]);
+  const end = range?.[2] === undefined || range[2] === '' ? size - 1 : Math.min(Number(range[2]), size - 1);
   if (start >= size) {
     response.writeHead(416, { 'Content-Range': `bytes */${size}` }).end();
     return;

@@ -5,6 +5,7 @@ import {
   type Slot,
   type SlotFacts,
 } from '../../src/rollout/facts.ts';
+import type { PreflightFacts } from '../../src/rollout/preflight-types.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 
 /** A system as an image holds it, with how it behaves once it is booted. */
@@ -81,6 +82,19 @@ export class SimMachine {
   hasCurl = true;
   network = true;
   unsupported: NodeObservation['unsupported'];
+  architecture = 'x86_64';
+  kernel = '5.10.0-60.oe2209.x86_64';
+  freeBytes = 10 ** 10;
+  slotBytes = 4 * 10 ** 9;
+  /** What the node answers to a preflight request. */
+  preflight: PreflightFacts = {
+    clock: { atLeastMs: -500, atMostMs: 500 },
+    persistReadOnly: false,
+    freeInodes: 10 ** 6,
+    partBytes: 0,
+    tools: ['openssl'],
+    certificateProblems: [],
+  };
   kubelet: Kubelet;
   /** Set by the world: the cluster's side of a boot. */
   onKubelet: (event: 'gone' | 'registered') => void = () => undefined;
@@ -167,17 +181,18 @@ export class SimMachine {
     return record !== undefined && record.stamp === stamp;
   }
 
-  observe(): NodeObservation {
+  observe(withPreflight = false): NodeObservation {
     const facts = (slot: Slot): SlotFacts => this.#slotFacts(slot);
     const base = {
       bootId: this.bootId,
       osVersion: this.running.version,
-      kernelVersion: '5.10.0',
-      architecture: 'x86_64',
+      kernelVersion: this.kernel,
+      architecture: this.architecture,
       firmware: 'uefi' as const,
       token: this.token,
-      freeBytes: 10 ** 10,
+      freeBytes: this.freeBytes,
       hasCurl: this.hasCurl,
+      ...(withPreflight ? { preflight: this.preflight } : {}),
     };
     if (this.unsupported !== undefined) return { ...base, unsupported: this.unsupported };
     return {
@@ -197,7 +212,7 @@ export class SimMachine {
     const { content, dirty, record } = this.slots[slot];
     return {
       device: `/dev/vda${slot === 'A' ? 2 : 3}`,
-      sizeBytes: 4 * 10 ** 9,
+      sizeBytes: this.slotBytes,
       fsType: content === undefined ? '' : 'ext4',
       label: `ROOT-${slot}`,
       ...(content === undefined || dirty ? {} : { version: content.version }),

@@ -12,6 +12,7 @@ import type {
   MissingRight,
   OsResource,
 } from '../../src/rollout/ports.ts';
+import type { ClockOffset } from '../../src/rollout/preflight-types.ts';
 import type { SimClient } from './client.ts';
 import { acquireLock, stateOf } from './sim-lock.ts';
 import { ANNOTATION, type SimNode, type SimPod, type SimWorld } from './world.ts';
@@ -33,6 +34,11 @@ export class SimCluster implements Cluster {
 
   async missingRights(): Promise<readonly MissingRight[]> {
     return this.#ask('missingRights', () => this.missing);
+  }
+
+  clockOffset(): ClockOffset | undefined {
+    const { apiAheadMs } = this.#world;
+    return apiAheadMs === undefined ? undefined : { atLeastMs: apiAheadMs - 500, atMostMs: apiAheadMs + 500 };
   }
 
   async nodes(): Promise<readonly ClusterNode[]> {

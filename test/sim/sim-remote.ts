@@ -8,6 +8,7 @@ import type {
   StepProgress,
   Verified,
 } from '../../src/rollout/ports.ts';
+import type { ImageNotSeen, ImageSeen, PreflightRequest } from '../../src/rollout/preflight-types.ts';
 import type { SimClient } from './client.ts';
 import { BYTES } from './machine.ts';
 import { badContent, endJob, isOpen, needOpen, notProven, outOfOrder, Refusal } from './refusals.ts';
@@ -31,9 +32,22 @@ export class SimRemote implements Remote {
     this.#jobs = new SimJobs(client, this.#calls);
   }
 
-  async observe(node: ClusterNode, signal?: AbortSignal): Promise<NodeObservation> {
+  async observe(node: ClusterNode, signal?: AbortSignal, preflight?: PreflightRequest): Promise<NodeObservation> {
     signal?.throwIfAborted();
-    return this.#calls.call(node, 'observe', (machine) => machine.observe());
+    return this.#calls.call(node, 'observe', (machine) => machine.observe(preflight !== undefined));
+  }
+
+  async lookAtImage(
+    node: ClusterNode,
+    _artifact: DiskArtifact,
+    signal?: AbortSignal,
+  ): Promise<ImageSeen | ImageNotSeen> {
+    signal?.throwIfAborted();
+    return this.#calls.call(node, 'look', ({ name, hasCurl }) => {
+      if (!hasCurl) throw new Refusal('a command is missing on the node', 'the node has no curl');
+      if (this.#world.fault(name).noWayToImages === true) return { blame: 'way', reason: 'no route to the server' };
+      return this.#world.imageServer;
+    });
   }
 
   async claim(node: ClusterNode, by: Authority): Promise<void> {

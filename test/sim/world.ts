@@ -1,6 +1,7 @@
 import type { ClusterNode, NodeAddress, NodeRecord, Slot } from '../../src/rollout/facts.ts';
 import type { DrainOptions, OsResource } from '../../src/rollout/ports.ts';
-import { digestOf, SimMachine, system, type SimSystem } from './machine.ts';
+import type { ImageNotSeen, ImageSeen } from '../../src/rollout/preflight-types.ts';
+import { BYTES, digestOf, SimMachine, system, type SimSystem } from './machine.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
 export interface SimPod {
@@ -63,6 +64,8 @@ export interface SimFaults {
   corruptDownload?: boolean;
   writeFails?: boolean;
   commitFails?: boolean;
+  /** No way leads from it to the image server. */
+  noWayToImages?: boolean;
 }
 
 const CONTROL_PLANE = ['node-role.kubernetes.io/control-plane', 'node-role.kubernetes.io/master'];
@@ -93,6 +96,10 @@ export class SimWorld {
   readonly logs: { node: string; message: string }[] = [];
   /** Downloads that stand still, by address, until their promise is over. */
   readonly stands = new Map<string, Promise<void>>();
+  /** What the image server answers to a look at the image. */
+  imageServer: ImageSeen | ImageNotSeen = { sizeBytes: BYTES, ranges: true, content: 'ext4' };
+  /** How far the API server's clock is ahead; undefined where it does not say. */
+  apiAheadMs: number | undefined = 0;
   osResources: OsResource[] = [];
   lease: SimLease = { ...NO_LEASE };
   apiAway = false;

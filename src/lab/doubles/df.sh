@@ -1,11 +1,14 @@
 #!/bin/sh
-# df of a lab node: /persist has 8 GiB free, or nothing where the lab has filled it.
+# df of a lab node: /persist has 8 GiB and a million inodes free, or nothing where the lab has filled it.
 set -eu
-if [ "$#" -ne 4 ] || [ "$1 $2 $3 $4" != "-P -k -- $KUBEOS_ROOT/persist" ]; then
+case "$*" in
+"-P -k -- $KUBEOS_ROOT/persist") unit=1024-blocks total=15728640 free=8388608 ;;
+"-P -i -- $KUBEOS_ROOT/persist") unit=Inodes total=1048576 free=1000000 ;;
+*)
 	echo "df: the double does not know: $*" >&2
 	exit 64
-fi
-free=8388608
+	;;
+esac
 if [ -e "$KUBEOS_LAB_NODE/state/faults/disk-full" ]; then free=0; fi
-echo 'Filesystem     1024-blocks     Used Available Capacity Mounted on'
-echo "/dev/vda4         15728640 $((15728640 - free)) $free       50% /persist"
+echo "Filesystem     $unit     Used Available Capacity Mounted on"
+echo "/dev/vda4         $total $((total - free)) $free       50% /persist"

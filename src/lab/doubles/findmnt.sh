@@ -9,6 +9,10 @@ if [ "$#" -ne 6 ] || [ "$1 $2 $3" != '-n -r -o' ]; then fail "$@"; fi
 case $4 in MAJ:MIN,SOURCE | TARGET | OPTIONS) ;; *) fail "$@" ;; esac
 case $5 in --mountpoint | --target) ;; *) fail "$@" ;; esac
 case $6 in /*) ;; *) fail "$@" ;; esac
+if [ "$4 $6" = 'OPTIONS /persist' ] && [ -e "$KUBEOS_LAB_NODE/state/faults/persist-read-only" ]; then
+	echo ro,relatime
+	exit 0
+fi
 awk -v columns="$4" -v how="$5" -v path="$6" '
 	function holds(mountpoint) {
 		if (mountpoint == "/" || mountpoint == path) return 1

@@ -1,5 +1,6 @@
 /** The tools of a lab node: doubles of what needs hardware or privilege, and the real ones that its PATH links to. */
 import blockdev from './blockdev.sh';
+import date from './date.sh';
 import dd from './dd.sh';
 import df from './df.sh';
 import findmnt from './findmnt.sh';
@@ -36,7 +37,7 @@ export const DOUBLES: Readonly<Record<string, string>> = {
 };
 
 /** Real tools of a lab node that a fault can hinder: the text calls the real one as `real/NAME`, in its own folder. */
-export const HINDERED_TOOLS: Readonly<Record<string, string>> = { dd };
+export const HINDERED_TOOLS: Readonly<Record<string, string>> = { date, dd };
 
 /** The host's own tools that a lab node may run, linked by name. None of them reaches hardware or needs privilege. */
 export const REAL_TOOLS: readonly string[] = [

@@ -114,7 +114,7 @@ read_args() { # 'NAME NAME...' KEY=VALUE...: each name once; one that ends with 
 	seen=' '
 	shift
 	RUN_ID='' TOKEN='' OPERATION='' VERSION='' REPLACED='' SHA256='' FROM='' TARGET='' JOB_ID='' STEP='' PAYLOAD=''
-	URL='' FLAGSAFE=false CACERT='' CLIENTCERT='' CLIENTKEY='' PURPOSE='' ADOPT=false OUTCOME='' REASON='' TEXT='' LINES=''
+	URL='' FLAGSAFE=false CACERT='' CLIENTCERT='' CLIENTKEY='' PURPOSE='' ADOPT=false OUTCOME='' REASON='' TEXT='' LINES='' PREFLIGHT=no
 	for arg; do
 		key=${arg%%=*}
 		case $arg in *=*) ;; *) die bad-call 'an argument is not of the form key=value' ;; esac
@@ -156,6 +156,7 @@ take_arg() { # KEY VALUE; fails where the value is malformed
 	outcome) OUTCOME=$2 && one_of "$2" aborted fell-back ;;
 	reason) REASON=$(one_line "$2") ;;
 	text) TEXT=$(one_line "$2") ;;
+	preflight) PREFLIGHT=$2 && one_of "$2" no yes https ;;
 	lines) LINES=$2 && is_number "$2" ;;
 	*) return 1 ;;
 	esac

@@ -1,8 +1,9 @@
 #!/bin/sh
 # Where the node stands. Nothing is changed; a slot that no record tells about is mounted read-only for a moment.
 main() {
-	read_args '' "$@"
+	read_args 'preflight? cacert? clientcert? clientkey?' "$@"
 	need od tr dd
+	if [ "$PREFLIGHT" != no ] && has date; then out time "$(date +%s)"; fi
 	out boot_id "$(boot_id)"
 	out os_version "$(running_version)"
 	out kernel "$(uname -r)"
@@ -20,6 +21,7 @@ main() {
 		out artifact.bytes "$ARTIFACT_BYTES"
 	fi
 	answer_job
+	if [ "$PREFLIGHT" != no ]; then answer_preflight; fi
 }
 
 answer_layout() {
@@ -125,6 +127,28 @@ answer_journal() {
 	elif [ -n "$J_PHASE" ]; then
 		journal_text | sed 's/^/journal./'
 	fi
+}
+
+# What a run would meet beside the layout. The clock comes first where it is asked for: the caller takes the time.
+answer_preflight() {
+	if has findmnt; then
+		mounted=$(findmnt -n -r -o OPTIONS --target /persist) || mounted=''
+		case ",$mounted," in *,ro,*) out persist_read_only yes ;; *) out persist_read_only no ;; esac
+	fi
+	inodes=$(free_inodes) || inodes=''
+	if [ -n "$inodes" ]; then out free_inodes "$inodes"; fi
+	for tool in openssl docker ctr crictl; do
+		if has "$tool"; then out "tool.$tool" yes; fi
+	done
+	if [ -f "$IMAGE.part" ]; then out part.bytes "$(file_bytes "$IMAGE.part")"; fi
+	# With a certificate's name the image is to be fetched by https.
+	if [ "$PREFLIGHT" = https ]; then certificate_problems | sed 's/^/certificate_problem=/'; fi
+}
+
+# Not every file system counts them: then there is nothing to say.
+free_inodes() {
+	df -P -i -- "$KUBEOS_ROOT/persist" 2>/dev/null |
+		awk 'NR == 2 && $2 ~ /^[1-9][0-9]*$/ && $4 ~ /^[0-9]+$/ { print $4 }'
 }
 
 answer_job() {

@@ -45,19 +45,16 @@ need_permanent_active() {
 }
 
 need_raw_image() {
-	head=$(hex_at "$IMAGE" 0 6)
-	case $head in
-	1f8b*) die unsupported-image 'the image is compressed with gzip, which kubeos does not write yet' ;;
-	fd377a585a00) die unsupported-image 'the image is compressed with xz, which kubeos does not write yet' ;;
-	28b52ffd*) die unsupported-image 'the image is compressed with zstd, which kubeos does not write yet' ;;
-	58465342*) die unsupported-image 'the image is an XFS file system, which kubeos does not write yet' ;;
+	kind=$(image_kind "$IMAGE")
+	case $kind in
+	ext4) ;;
+	gzip | xz | zstd | bzip2)
+		die unsupported-image "the image is compressed with $kind, which kubeos does not write yet"
+		;;
+	xfs) die unsupported-image 'the image is an XFS file system, which kubeos does not write yet' ;;
+	tar) die unsupported-image 'the image is a tar of files, which kubeos does not write yet' ;;
+	*) die unsupported-image 'the image is not an ext4 file system' ;;
 	esac
-	if [ "$(hex_at "$IMAGE" 257 5)" = 7573746172 ]; then
-		die unsupported-image 'the image is a tar of files, which kubeos does not write yet'
-	fi
-	if [ "$(hex_at "$IMAGE" 1080 2)" != 53ef ]; then
-		die unsupported-image 'the image is not an ext4 file system'
-	fi
 	read_superblock "$(slot_path "$ACTIVE")"
 	if [ "$SB_TYPE" != ext4 ]; then
 		die unsupported-image "the image is ext4, but this node's root is ${SB_TYPE:-of another type}"

@@ -1,0 +1,204 @@
+#!/bin/sh
+# The image server as a node sees it: its address, the certificates for it, curl, and what an image is by its first
+# bytes.
+# shellcheck disable=SC2034 # the steps' files read what is set here
+
+CERTS=$KUBEOS_ROOT/etc/KubeOS/certs
+# Where curl's words and the server's headers go.
+SCRATCH=$RUN
+
+# --------------------------------------------------------------------------------------------------------- address
+
+shown_url() { # without credentials and signatures
+	shown=${URL%%[?#]*}
+	path=${shown#*://}
+	# Up to the first slash stands the address; in it, all before the last @ is a user and a password.
+	place=${path%%/*}
+	printf '%s://%s%s' "${shown%%://*}" "${place##*@}" "${path#"$place"}"
+}
+
+check_address() {
+	case $URL in
+	[Hh][Tt][Tt][Pp][Ss]://?*) SECURE=yes ;;
+	[Hh][Tt][Tt][Pp]://?*)
+		SECURE=no
+		if [ "$FLAGSAFE" != true ]; then
+			# shellcheck disable=SC2034 # lets die tell the syslog too
+			CHANGING=yes
+			die insecure-address "the address is insecure: $SHOWN_URL is http and flagSafe is not true; nothing is downloaded"
+		fi
+		;;
+	*) die bad-call 'the URL is neither http nor https' ;;
+	esac
+}
+
+# ---------------------------------------------------------------------------------------------------- certificates
+
+check_certificates() {
+	problems=$(certificate_problems)
+	if [ -n "$problems" ]; then die certificate "$(printf '%s\n' "$problems" | sed -n 1p)"; fi
+}
+
+certificate_problems() { # what is wrong with the certificates of the spec, a line each; none where they can be used
+	if [ -n "$CACERT" ]; then
+		certificate_problem cacert "$CACERT" || :
+	else
+		echo 'https needs cacert, the name of a file in /etc/KubeOS/certs'
+	fi
+	if [ -z "$CLIENTCERT$CLIENTKEY" ]; then return 0; fi
+	if [ -z "$CLIENTCERT" ] || [ -z "$CLIENTKEY" ]; then
+		echo 'mTLS needs both clientcert and clientkey'
+		return 0
+	fi
+	fits=yes
+	certificate_problem clientcert "$CLIENTCERT" || fits=no
+	readable_problem clientkey "$CLIENTKEY" || fits=no
+	if [ "$fits" = yes ] && has openssl; then key_problem; fi
+}
+
+readable_problem() { # FIELD NAME: fails, and says why, where it cannot be read
+	file=$CERTS/$2
+	shown="$1 /etc/KubeOS/certs/$2"
+	if [ ! -e "$file" ]; then
+		echo "$shown is not on the node"
+	elif [ ! -f "$file" ]; then
+		echo "$shown is not a plain file"
+	elif [ ! -r "$file" ] || [ ! -s "$file" ]; then
+		echo "$shown cannot be read, or is empty"
+	else
+		return 0
+	fi
+	return 1
+}
+
+certificate_problem() { # FIELD NAME: the same for a certificate that cannot be used now
+	readable_problem "$1" "$2" || return 1
+	if ! has openssl; then return 0; fi
+	if ! openssl x509 -in "$file" -noout 2>/dev/null; then
+		echo "$shown is not a PEM certificate"
+	elif ! openssl x509 -in "$file" -noout -checkend 0 >/dev/null; then
+		echo "$shown has expired: $(openssl x509 -in "$file" -noout -enddate), by the node's clock"
+	elif is_of_the_future "$file"; then
+		echo "$shown is not valid yet: $(openssl x509 -in "$file" -noout -startdate), by the node's clock"
+	else
+		return 0
+	fi
+	return 1
+}
+
+# openssl compares the times itself: only time can be the reason where it agrees as soon as it is told not to look at it.
+is_of_the_future() { # FILE
+	! openssl verify -partial_chain -trusted "$1" "$1" >/dev/null 2>&1 &&
+		openssl verify -no_check_time -partial_chain -trusted "$1" "$1" >/dev/null 2>&1
+}
+
+key_problem() { # of the client's certificate, which can be used
+	in_certificate=$(openssl x509 -in "$CERTS/$CLIENTCERT" -noout -pubkey 2>/dev/null)
+	if ! in_key=$(openssl pkey -in "$CERTS/$CLIENTKEY" -pubout -passin pass: 2>/dev/null); then
+		echo "$shown is not a private key in PEM, or it has a passphrase"
+	elif [ "$in_certificate" != "$in_key" ]; then
+		echo "$shown does not belong to clientcert /etc/KubeOS/certs/$CLIENTCERT"
+	fi
+}
+
+# ----------------------------------------------------------------------------------------------------------- curl
+
+# curl's configuration goes through standard input: neither the URL nor a key's path stands in the process list.
+ask_curl() { # ARGUMENT...: sets CURL_RC and STATUS (HTTP); its words are in $SCRATCH/curl.err
+	CURL_RC=0
+	STATUS=$(curl_config | gentle curl --disable --config - --write-out '%{http_code}' "$@" 2>"$SCRATCH/curl.err") || CURL_RC=$?
+}
+
+curl_config() {
+	printf '%s\n' silent show-error fail globoff location 'max-redirs = 3' 'noproxy = "*"' \
+		'connect-timeout = 10' 'speed-limit = 10240' 'speed-time = 60'
+	config_value url "$URL"
+	if [ "$SECURE" = yes ]; then
+		printf '%s\n' 'proto = "=https"' 'proto-redir = "=https"' tlsv1.2
+		config_value cacert "$CERTS/$CACERT"
+		if [ -n "$CLIENTCERT" ]; then
+			config_value cert "$CERTS/$CLIENTCERT"
+			config_value key "$CERTS/$CLIENTKEY"
+		fi
+	else
+		printf '%s\n' 'proto = "=http,https"' 'proto-redir = "=http,https"'
+	fi
+}
+
+config_value() { # OPTION VALUE: quoted by curl's rules
+	printf '%s = "%s"\n' "$1" "$(printf '%s' "$2" | sed 's/[\\"]/\\&/g')"
+}
+
+explain_curl() { # why a request failed, without the URL's secrets: curl's own words may hold the whole of it
+	case $CURL_RC:$STATUS in
+	22:401 | 22:403) echo "the server refuses the request (HTTP $STATUS)" ;;
+	22:404 | 22:410) echo "the server has no such file (HTTP $STATUS)" ;;
+	22:5??) echo "the server has a problem of its own (HTTP $STATUS)" ;;
+	22:*) echo "the server answered HTTP $STATUS" ;;
+	1:*) echo 'a redirect leads to a protocol that is not allowed (https never leads to http)' ;;
+	5:* | 6:*) echo 'the name of the server cannot be resolved' ;;
+	7:*) echo 'the server refuses the connection, or cannot be reached' ;;
+	18:*) echo 'the server ended the transfer too early' ;;
+	23:*) echo 'the node could not write what arrived' ;;
+	28:*) echo 'no answer, or less than 10 KiB/s for a minute' ;;
+	35:*) echo 'the TLS handshake failed (a client certificate that the server wants? TLS older than 1.2?)' ;;
+	47:*) echo 'too many redirects' ;;
+	52:*) echo 'the server answered nothing' ;;
+	56:*) echo 'the connection broke, or the server refuses the client certificate' ;;
+	58:*) echo 'the client certificate or its key cannot be used' ;;
+	60:*) echo 'the certificate of the server is not valid: not signed by cacert, another name, or expired' ;;
+	77:*) echo 'cacert cannot be used' ;;
+	*) echo "curl ended with $CURL_RC" ;;
+	esac
+}
+
+# Errors that another try cannot mend.
+is_hopeless() {
+	case $CURL_RC:$STATUS in
+	22:408 | 22:416 | 22:425 | 22:429 | 22:5??) return 1 ;;
+	1:* | 2:* | 3:* | 22:* | 47:* | 58:* | 60:* | 77:*) return 0 ;;
+	esac
+	return 1
+}
+
+header_value() { # NAME FILE: of the last answer, after all redirects
+	if [ ! -r "$2" ]; then return 0; fi
+	tr -d '\r' <"$2" | awk -v name="$1:" '
+		/^HTTP\// { value = "" }
+		tolower($1) == name { value = $2; if (tolower($2) == "bytes") value = $3 }
+		END { print value }'
+}
+
+# ---------------------------------------------------------------------------------------------------------- image
+
+# Magic numbers: RFC 1952, the xz file format 1.2, RFC 8878, bzip2; ext4 at byte 1080 (Linux, fs/ext4/ext4.h), XFS at 0,
+# POSIX ustar at 257; GPT in the second sector, and the MBR's mark in the first.
+image_kind() { # FILE: what its first bytes are
+	case $(hex_at "$1" 0 6) in
+	1f8b*) echo gzip ;;
+	fd377a585a00) echo xz ;;
+	28b52ffd*) echo zstd ;;
+	425a68*) echo bzip2 ;;
+	58465342*) echo xfs ;;
+	*)
+		if [ "$(hex_at "$1" 257 5)" = 7573746172 ]; then
+			echo tar
+		elif [ "$(hex_at "$1" 1080 2)" = 53ef ]; then
+			echo ext4
+		elif [ "$(hex_at "$1" 512 8)" = 4546492050415254 ] || [ "$(hex_at "$1" 510 2)" = 55aa ]; then
+			echo disk
+		elif is_web_page "$1"; then
+			echo web-page
+		else
+			echo unknown
+		fi
+		;;
+	esac
+}
+
+is_web_page() { # FILE: a sign-in page or the like was delivered instead
+	case $(head -c 15 "$1" | tr 'A-Z\000' 'a-z ') in
+	\<!doctype\ html* | \<html*) return 0 ;;
+	esac
+	return 1
+}

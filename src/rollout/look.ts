@@ -1,0 +1,101 @@
+import { ConnectError, KubeosError } from '../errors.ts';
+import type { ClusterNode } from './facts.ts';
+import type { Finding } from './plan-types.ts';
+import type { DiskArtifact, Remote } from './ports.ts';
+import type { ImageContent, ImageSeen } from './preflight-types.ts';
+
+/** The image on its server, as the first node that got to see it did. */
+export interface Look {
+  seen?: ImageSeen & { from: string };
+  /** What the server itself answered instead, and to which node. */
+  refused?: { from: string; reason: string };
+  /** Why nodes got no answer that is the server's own, by node. */
+  noWay: ReadonlyMap<string, string>;
+}
+
+/** So many nodes are asked, one after the other, until one gets an answer of the server. */
+const MOST_ASKED = 2;
+
+/**
+ * Looks at the image from one node; where that one has no way to the server, from another.
+ * @param candidates nodes that would fetch it
+ * @returns undefined where there is nobody to look
+ */
+export async function lookFromOne(
+  remote: Remote,
+  candidates: readonly ClusterNode[],
+  artifact: DiskArtifact,
+  signal?: AbortSignal,
+): Promise<Look | undefined> {
+  const noWay = new Map<string, string>();
+  for (const node of candidates.slice(0, MOST_ASKED)) {
+    try {
+      const answer = await remote.lookAtImage(node, artifact, signal);
+      if (!('reason' in answer)) return { seen: { ...answer, from: node.name }, noWay };
+      if (answer.blame === 'server') return { refused: { from: node.name, reason: answer.reason }, noWay };
+      noWay.set(node.name, answer.reason);
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (!(error instanceof KubeosError)) throw error;
+      // A node that is gone meanwhile tells nothing of the server.
+      if (!(error instanceof ConnectError)) noWay.set(node.name, [error.message, error.reason].join(': '));
+    }
+  }
+  return noWay.size === 0 ? undefined : { noWay };
+}
+
+const NOT_WRITTEN: Readonly<Record<Exclude<ImageContent, 'ext4'>, string>> = {
+  xfs: 'an XFS file system',
+  tar: 'a tar of files',
+  gzip: 'compressed with gzip',
+  xz: 'compressed with xz',
+  zstd: 'compressed with zstd',
+  bzip2: 'compressed with bzip2',
+  disk: 'a whole disk with partitions',
+  'web-page': 'a web page',
+  empty: 'empty',
+  unknown: 'no ext4 file system',
+};
+
+/** What refuses the whole run: no node could get this image, or write it. */
+export function refuseImage(look: Look | undefined): readonly Finding[] {
+  if (look === undefined) return [];
+  const { seen, refused, noWay } = look;
+  if (refused !== undefined) {
+    return [
+      {
+        what: `the image server does not deliver the image: ${refused.reason}`,
+        reason: `asked from ${refused.from}`,
+        next: 'mend imageurl in the spec, or the server, then give the same command again',
+      },
+    ];
+  }
+  if (seen === undefined) {
+    return [
+      {
+        what: 'the nodes do not get the image from its server',
+        reason: [...noWay].map(([node, reason]) => `${node}: ${reason}`).join('\n'),
+        next: 'check the image server, the way to it from the nodes, and the certificates in /etc/KubeOS/certs',
+      },
+    ];
+  }
+  if (seen.content === 'ext4') return [];
+  return [
+    {
+      what: `the image is ${NOT_WRITTEN[seen.content]}, which kubeos does not write yet`,
+      reason: `its first bytes say so, seen from ${seen.from}`,
+      next: 'use a raw file-system image: ext4, not compressed',
+    },
+  ];
+}
+
+/** What the reader should know of the server. */
+export function noteOnServer(look: Look | undefined): readonly Finding[] {
+  if (look?.seen?.ranges !== false) return [];
+  return [
+    {
+      what: 'the image server does not answer ranges: a download that breaks off begins anew',
+      reason: `seen from ${look.seen.from}`,
+    },
+  ];
+}

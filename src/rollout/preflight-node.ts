@@ -1,0 +1,209 @@
+import { otherSlot, type NodeObservation, type Slot, type SlotFacts } from './facts.ts';
+import type { NodeGoal, RolloutRequest } from './goal.ts';
+import type { Look } from './look.ts';
+import { isSinceOpenEuler2209 } from './openeuler.ts';
+import type { Finding } from './plan-types.ts';
+import type { DiskArtifact } from './ports.ts';
+import type { PreflightFacts } from './preflight-types.ts';
+import { rebootAhead, type Way } from './standing.ts';
+import { formatBytes } from './units.ts';
+
+/** What stands in a node's way before its first step, and what its reader should know. */
+export interface NodePreflight {
+  /** Any of these keeps the node from being started. */
+  errors: readonly Finding[];
+  warnings: readonly Finding[];
+  /** What an earlier run left there, and what becomes of it. */
+  notes: readonly string[];
+}
+
+interface Subject {
+  node: string;
+  way: Way;
+  seen: NodeObservation;
+  goal: NodeGoal;
+  request: Pick<RolloutRequest, 'image'>;
+  look: Look | undefined;
+}
+
+/** A run's own notes, and a margin: the journal and the records are a few hundred bytes each. */
+const NEEDED_BYTES = 1024 * 1024;
+const NEEDED_INODES = 16;
+/** As stage.sh: what must be left beside the image. */
+const MARGIN_BYTES = 10 * 1024 * 1024;
+
+/**
+ * Judges one node. A node that is armed or on trial is judged no more: it must be brought to its end.
+ * @param subject.way what the node still needs
+ */
+export function preflightNode(subject: Subject): NodePreflight {
+  const { way, seen } = subject;
+  if (!rebootAhead(way.firstStep) || way.firstStep === 'reboot') return { errors: [], warnings: [], notes: [] };
+  const facts = seen.preflight;
+  const fetches = way.firstStep === 'stage';
+  const errors = [
+    ...(facts === undefined ? [] : persistErrors(facts, seen, fetches)),
+    ...(fetches ? [...releaseFindings(subject, false), ...toolErrors(subject), ...fetchErrors(subject)] : []),
+    ...sizeErrors(subject),
+  ];
+  const warnings = fetches ? [...releaseFindings(subject, true), ...fetchWarnings(subject)] : [];
+  return { errors, warnings, notes: leftOvers(subject) };
+}
+
+function persistErrors(facts: PreflightFacts, seen: NodeObservation, fetches: boolean): readonly Finding[] {
+  if (facts.persistReadOnly) {
+    return [
+      {
+        what: '/persist is mounted read-only',
+        reason: 'the image and the notes of a run go there',
+        next: 'see why on the node (dmesg: an ext4 with errors becomes read-only), mend it, then:\n  mount -o remount,rw /persist',
+      },
+    ];
+  }
+  const inodes = facts.freeInodes;
+  if (inodes !== undefined && inodes < NEEDED_INODES) {
+    return [{ what: `/persist has ${inodes} inodes left`, next: 'remove files from /persist on the node' }];
+  }
+  if (fetches || seen.freeBytes >= NEEDED_BYTES) return [];
+  return [{ what: `/persist is full: ${formatBytes(seen.freeBytes)} free`, next: 'make room in /persist on the node' }];
+}
+
+/** What KubeOS's usage instructions allow only in openEuler 22.09 or later. */
+function releaseFindings({ seen, request }: Subject, asWarning: boolean): readonly Finding[] {
+  const { image } = request;
+  const artifact = image?.type === 'disk' ? image.artifact : undefined;
+  const what =
+    image?.type === 'docker' ? 'a docker image' : artifact?.clientcert === undefined ? undefined : 'mTLS (mtls: true)';
+  const since = isSinceOpenEuler2209(seen.kernelVersion);
+  if (what === undefined || since === true || (since === undefined) !== asWarning) return [];
+  const kernel = `its kernel is ${seen.kernelVersion}`;
+  if (asWarning) {
+    return [
+      {
+        what: `whether it runs openEuler 22.09 or later cannot be told, which KubeOS demands for ${what}`,
+        reason: kernel,
+      },
+    ];
+  }
+  return [
+    {
+      what: `KubeOS supports ${what} only in openEuler 22.09 or later`,
+      reason: kernel,
+      next: 'bring it to a newer system by a disk image over https without mTLS, or leave it out: --exclude',
+    },
+  ];
+}
+
+/** Beside curl, which a node's standing knows already. */
+function toolErrors({ seen, request }: Subject): readonly Finding[] {
+  const { image } = request;
+  const tools = seen.preflight?.tools;
+  if (tools === undefined || image === undefined || image.type === 'disk') return [];
+  const wanted = image.type === 'docker' ? ['docker'] : ['crictl', 'ctr'];
+  if (wanted.some((tool) => tools.includes(tool))) return [];
+  return [
+    {
+      what: `it has no ${wanted.join(' and no ')}, which an image of type ${image.type} needs`,
+      next: 'install it on the node, or use a disk image',
+    },
+  ];
+}
+
+function fetchErrors({ node, seen, request, look }: Subject): readonly Finding[] {
+  const problems = seen.preflight?.certificateProblems ?? [];
+  const certificates = problems.map((what) => ({
+    what,
+    next: 'put the right files into /etc/KubeOS/certs on the node (and see its clock: date)',
+  }));
+  const noWay = look?.seen === undefined ? undefined : look.noWay.get(node);
+  const away = {
+    what: 'it does not get the image from its server, though another node does',
+    reason: noWay ?? '',
+    next: 'see from the node what is in the way: name service, routes, firewall, certificates, clock',
+  };
+  return [
+    ...certificates,
+    ...(noWay !== undefined && request.image !== undefined ? [away] : []),
+    ...spaceErrors(seen, look),
+  ];
+}
+
+function spaceErrors(seen: NodeObservation, look: Look | undefined): readonly Finding[] {
+  const size = look?.seen?.sizeBytes;
+  if (size === undefined) return [];
+  // What an earlier run left there is gone on with, or makes room.
+  const room = seen.freeBytes + (seen.preflight?.partBytes ?? 0) + (seen.artifact?.bytes ?? 0);
+  if (room >= size + MARGIN_BYTES) return [];
+  return [
+    {
+      what: 'too little room in /persist for the image',
+      reason: `${formatBytes(seen.freeBytes)} free, ${formatBytes(size + MARGIN_BYTES)} needed`,
+      next: 'make room in /persist on the node',
+    },
+  ];
+}
+
+function sizeErrors({ way, seen, goal, look }: Subject): readonly Finding[] {
+  const { active, slots, artifact } = seen;
+  const writes = goal.operation === 'upgrade' && (way.firstStep === 'stage' || way.firstStep === 'write');
+  if (!writes || active === undefined || slots === undefined) return [];
+  const size = way.firstStep === 'write' ? artifact?.bytes : look?.seen?.sizeBytes;
+  return [
+    ...tooBig(size, otherSlot(active), slots),
+    ...(look?.seen?.content === 'ext4' ? otherFileSystem(slots[active].fsType) : []),
+  ];
+}
+
+function tooBig(size: number | undefined, target: Slot, slots: Readonly<Record<Slot, SlotFacts>>): readonly Finding[] {
+  const { sizeBytes, device } = slots[target];
+  if (size === undefined || size <= sizeBytes) return [];
+  return [
+    {
+      what: `the image is bigger than slot ${target}`,
+      reason: `the image has ${formatBytes(size)}, ${device} ${formatBytes(sizeBytes)}`,
+      next: 'use an image that fits the partitions, or leave the node out: --exclude',
+    },
+  ];
+}
+
+/** As write.sh: GRUB and the kernel's command line know the file system that the node runs. */
+function otherFileSystem(fsType: string): readonly Finding[] {
+  if (fsType === 'ext4') return [];
+  const named = fsType === '' ? 'of another type' : fsType;
+  return [{ what: `the image is ext4, but the root of this node is ${named}`, next: 'leave it out: --exclude' }];
+}
+
+function fetchWarnings({ seen, request, look }: Subject): readonly Finding[] {
+  const warnings: Finding[] = [];
+  const artifact = request.image?.type === 'disk' ? request.image.artifact : undefined;
+  if (artifact !== undefined && isHttps(artifact) && seen.preflight?.tools.includes('openssl') === false) {
+    warnings.push({
+      what: 'it has no openssl: whether its certificates are valid and the key fits shows only at the download',
+    });
+  }
+  if (look?.seen !== undefined && look.seen.sizeBytes === undefined) {
+    warnings.push({
+      what: 'whether the image fits cannot be told: its server does not say how big it is',
+      reason: `/persist has ${formatBytes(seen.freeBytes)} free`,
+    });
+  }
+  return warnings;
+}
+
+function leftOvers({ way, seen, goal }: Subject): readonly string[] {
+  const { artifact, detached, active, slots } = seen;
+  const notes: string[] = [];
+  if (detached?.running === true) {
+    notes.push(`a ${detached.step} of an earlier run still runs there, detached: it is gone on with, or ended`);
+  }
+  if (way.firstStep === 'stage' && artifact !== undefined && artifact.sha256 !== goal.sha256) {
+    notes.push(`another image lies in /persist/KubeOS-Update (${formatBytes(artifact.bytes)}): it is replaced`);
+  }
+  const target = active === undefined ? undefined : otherSlot(active);
+  const isHalf = target !== undefined && slots?.[target].content === 'dirty';
+  if (isHalf && goal.operation === 'upgrade') notes.push(`slot ${target} was left half written: it is written anew`);
+  return notes;
+}
+
+/** The image comes by https, so that certificates of the node take part. */
+export const isHttps = ({ url }: DiskArtifact): boolean => /^https:/i.test(url);
