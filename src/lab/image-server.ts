@@ -23,7 +23,7 @@ export interface ImageServerOptions {
   pki: Pki;
   /** 127.0.0.1 unless told. */
   address?: string;
-  /** Asked once for every GET that brings bytes, with the client's end of the connection. */
+  /** Asked once for every download, with the client's end of the connection; a look at a few KiB is none. */
   faultFor?: (client: { address: string; port: number }) => Promise<DownloadFault | undefined>;
 }
 
@@ -38,6 +38,8 @@ interface Range {
   /** The last byte, counted. */
   end: number;
 }
+
+const LOOK_BYTES = 4096;
 
 /** Serves a folder of images over http, https and mTLS: GET and HEAD, one byte range, ETag, If-Range. */
 export async function startImageServer(options: ImageServerOptions): Promise<ImageServer> {
@@ -108,7 +110,8 @@ async function serveFile(
     return;
   }
   const { remoteAddress = '', remotePort = 0 } = request.socket;
-  const fault = await options.faultFor?.({ address: remoteAddress, port: remotePort });
+  const isLook = range !== undefined && range.end - range.start < LOOK_BYTES;
+  const fault = isLook ? undefined : await options.faultFor?.({ address: remoteAddress, port: remotePort });
   await send(file, part, response, fault ?? {});
 }
 

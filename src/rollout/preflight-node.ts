@@ -145,14 +145,16 @@ function spaceErrors(seen: NodeObservation, look: Look | undefined): readonly Fi
 
 function sizeErrors({ way, seen, goal, look }: Subject): readonly Finding[] {
   const { active, slots, artifact } = seen;
-  const writes = goal.operation === 'upgrade' && (way.firstStep === 'stage' || way.firstStep === 'write');
-  if (!writes || active === undefined || slots === undefined) return [];
+  if (!writes(way, goal) || active === undefined || slots === undefined) return [];
   const size = way.firstStep === 'write' ? artifact?.bytes : look?.seen?.sizeBytes;
   return [
     ...tooBig(size, otherSlot(active), slots),
     ...(look?.seen?.content === 'ext4' ? otherFileSystem(slots[active].fsType) : []),
   ];
 }
+
+const writes = ({ firstStep }: Way, { operation }: NodeGoal): boolean =>
+  operation === 'upgrade' && (firstStep === 'stage' || firstStep === 'write');
 
 function tooBig(size: number | undefined, target: Slot, slots: Readonly<Record<Slot, SlotFacts>>): readonly Finding[] {
   const { sizeBytes, device } = slots[target];

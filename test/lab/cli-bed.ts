@@ -167,7 +167,7 @@ export function must<T>(value: T | undefined): T {
 }
 
 /** The one node of a result. */
-export const nodeOf = (doc: Doc, name: string): NodeDoc => must(doc.nodes.find(({ node }) => node === name));
+export const nodeOf = (doc: Pick<Doc, 'nodes'>, name: string): NodeDoc => must(doc.nodes.find(({ node }) => node === name));
 
 /** Every line of a run's log folder, by file. */
 export async function readLogs(dir: string): Promise<Record<string, string>> {
@@ -200,7 +200,7 @@ async function writeSpec(bed: LabBed, changes: SpecChanges): Promise<string> {
 async function keepPristine(bed: LabBed): Promise<string> {
   const folder = path.join(bed.folder, 'pristine');
   await mkdir(folder);
-  const { machine } = bed.lab.node('worker-1');
+  const { machine } = must(bed.lab.nodes.at(-1));
   for (const slot of ['A', 'B'] as const) {
     await copyFile(machine.device(slot), path.join(folder, slot), constants.COPYFILE_FICLONE);
   }

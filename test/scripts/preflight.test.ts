@@ -12,6 +12,7 @@ let yard: Awaited<ReturnType<typeof makeYard>>;
 let pki: Pki;
 let node: Node;
 let raw: string;
+let bins = 0;
 const servers: ImageServer[] = [];
 
 beforeAll(async () => {
@@ -79,7 +80,21 @@ describe('observe, asked for what a run would meet', () => {
     expect(values).not.toHaveProperty('tool.docker');
     expect(values).not.toHaveProperty('certificate_problem');
     expect((await withFault('persist-read-only', ask)).values['persist_read_only']).toBe('yes');
-    expect((await withFault('disk-full', ask)).values['free_inodes']).toBe('0');
+  });
+
+  it.each([
+    ['0', '/dev/vda4 1000 1000 0 100% /persist'],
+    // XFS and BtrFS, and a df without inodes.
+    [undefined, '/dev/vda4 0 0 0 - /persist'],
+    [undefined, '/dev/vda4 - - - - /persist'],
+    [undefined, ''],
+  ])('tells %s inodes where df says: %s', async (inodes, line) => {
+    const { bin } = node;
+    bins += 1;
+    const df = `#!/bin/sh\n[ "$2" = -k ] && { echo; echo x x x 99 x x; exit; }\necho Filesystem\necho '${line}'\n`;
+    node.bin = await makeBin(path.join(yard.dir, `bin-df-${bins}`), 'dash', { df });
+    expect((await ask()).values['free_inodes']).toBe(inodes);
+    node.bin = bin;
   });
 
   it('tells nothing of it where nobody asks', async () => {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# df of a lab node: /persist has 8 GiB and a million inodes free, or nothing where the lab has filled it.
+# df of a lab node: /persist has a million inodes and 8 GiB free, or no room where the lab has filled it.
 set -eu
 case "$*" in
 "-P -k -- $KUBEOS_ROOT/persist") unit=1024-blocks total=15728640 free=8388608 ;;
@@ -9,6 +9,6 @@ case "$*" in
 	exit 64
 	;;
 esac
-if [ -e "$KUBEOS_LAB_NODE/state/faults/disk-full" ]; then free=0; fi
+if [ "$unit" != Inodes ] && [ -e "$KUBEOS_LAB_NODE/state/faults/disk-full" ]; then free=0; fi
 echo "Filesystem     $unit     Used Available Capacity Mounted on"
 echo "/dev/vda4         $total $((total - free)) $free       50% /persist"

@@ -1,0 +1,281 @@
+import { createHash } from 'node:crypto';
+import { readFile, readdir, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { FaultKind } from '../../src/lab/faults.ts';
+import { type ImageServer, file, serve } from '../scripts/image-server.ts';
+import { type CliBed, type Doc, type SpecChanges, must, nodeOf, runMain, startCliBed } from './cli-bed.ts';
+
+// Nothing here starts a node, so one lab serves all: at the end no node has changed.
+let bed: CliBed;
+const ALL = ['worker-1', 'worker-2', 'worker-3'];
+const NEW = 'KubeOS 1.1.0';
+const servers: ImageServer[] = [];
+
+beforeAll(async () => {
+  bed = await startCliBed({ workers: 3 });
+});
+
+afterEach(async () => {
+  for (const name of ALL) {
+    await bed.lab.clearFault(name);
+    expect(bed.stepOf(name)).toBeUndefined();
+    expect(bed.isCordoned(name)).toBe(false);
+    expect(await readdir(path.join(bed.lab.node(name).machine.root, 'persist'))).toEqual([]);
+  }
+  expect(bed.lab.api.get('leases', 'kube-system', 'kubeos')).toBeUndefined();
+});
+
+afterAll(async () => {
+  for (const server of servers) await server.close();
+  await bed.stop();
+});
+
+interface FindingDoc {
+  what: string;
+  reason?: string;
+  next?: string;
+}
+
+type Planned = Omit<Doc, 'entries' | 'notStarted'> & {
+  entries: { node: string; warnings?: FindingDoc[] }[];
+  notStarted: { node: string; findings: FindingDoc[] }[];
+  image: { seen?: Record<string, unknown> };
+};
+
+const asData = async (args: readonly string[]): Promise<Planned> => {
+  const { code, stdout } = await runMain([...args, '-o', 'json'], bed.env);
+  const doc = JSON.parse(stdout) as Planned;
+  expect(doc.exitCode).toBe(code);
+  return doc;
+};
+
+const plan = async (changes?: SpecChanges, ...flags: readonly string[]): Promise<Planned> =>
+  asData(['plan', '-f', changes === undefined ? bed.lab.paths.spec : await bed.spec(NEW, changes), ...flags]);
+
+/** Its exit code, and all that a command printed, on one line. */
+const words = async (args: readonly string[]): Promise<[number | null, string]> => {
+  const { code, stdout, stderr } = await runMain(args, bed.env);
+  return [code, `${stdout} ${stderr}`.replaceAll(/\s+/g, ' ')];
+};
+
+const containing = (text: string): string => expect.stringContaining(text) as string;
+
+async function withFaults(faults: Readonly<Record<string, FaultKind>>): Promise<void> {
+  for (const [node, kind] of Object.entries(faults)) await bed.lab.setFault(node, kind);
+}
+
+const names = ({ entries }: Planned): string[] => entries.map(({ node }) => node);
+const findingsOn = ({ notStarted }: Planned, name: string) =>
+  must(notStarted.find(({ node }) => node === name)).findings;
+const mutual = { mtls: true, clientcert: 'client.crt', clientkey: 'client.key' };
+
+describe('a node that something certain stands in the way of is not started, and the others go on (exit 3)', () => {
+  it.each([
+    ['persist-read-only', {}, /\/persist is mounted read-only/, /remount,rw/],
+    ['disk-full', {}, /too little room in \/persist for the image 0 bytes free, 14\.0 MiB needed/, /make room/],
+    ['missing-tool', {}, /no curl/, /curl/],
+    ['expired-certificate', {}, /cacert \/etc\/KubeOS\/certs\/ca\.crt has expired: notAfter=/, /certs on the node/],
+    ['old-kernel', mutual, /mTLS \(mtls: true\) only in openEuler 22\.09 or later.*oe2203/, /without mTLS/],
+  ] as const)('%s', async (kind, changes, what, next) => {
+    await withFaults({ 'worker-2': kind });
+    const made = await plan(changes);
+    expect(made.exitCode).toBe(3);
+    expect(names(made)).toEqual(['worker-1', 'worker-3']);
+    const [finding, ...more] = findingsOn(made, 'worker-2');
+    expect(more).toEqual([]);
+    expect(`${finding?.what ?? ''} ${finding?.reason ?? ''}`).toMatch(what);
+    expect(finding?.next).toMatch(next);
+    // Of a single node none is left: 4, and the screen says the same words.
+    const spec = await bed.spec(NEW, changes);
+    const alone = await words(['upgrade', '-y', '-f', spec, '--nodes', 'worker-2']);
+    expect(alone).toEqual([4, containing(`worker-2 cannot be started: ${finding?.what ?? ''}`.slice(0, 60))]);
+  });
+
+  it('an old kernel is none where the seed does not ask for a newer one', async () => {
+    await withFaults({ 'worker-2': 'old-kernel' });
+    expect(names(await plan())).toEqual(ALL);
+  });
+
+  it('--strict refuses the whole run instead (exit 4); a warning never does', async () => {
+    await withFaults({ 'worker-2': 'persist-read-only' });
+    const made = await plan(undefined, '--strict');
+    expect(made.exitCode).toBe(4);
+    expect(made.refusals).toEqual([
+      expect.objectContaining({ what: 'a node cannot be started (--strict)', reason: 'worker-2' }),
+    ]);
+    const refused = await asData(['upgrade', '-y', '-f', bed.lab.paths.spec, '--strict']);
+    expect([refused.exitCode, ...refused.nodes.map(({ outcome }) => outcome)]).toEqual([
+      4,
+      ...ALL.map(() => 'not started'),
+    ]);
+    expect(nodeOf(refused, 'worker-2').what).toBe('/persist is mounted read-only');
+    await bed.lab.clearFault('worker-2');
+    await withFaults({ 'worker-2': 'clock-skew' });
+    expect((await plan(undefined, '--strict')).exitCode).toBe(0);
+  });
+
+  it('none that can be reached ends with 10, with --strict too', async () => {
+    await withFaults({ 'worker-1': 'ssh-refused', 'worker-2': 'ssh-refused', 'worker-3': 'ssh-refused' });
+    expect((await plan()).exitCode).toBe(10);
+    expect((await plan(undefined, '--strict')).exitCode).toBe(10);
+  });
+});
+
+describe('what is only told', () => {
+  it('a clock that differs: by how much, from whose, and how to mend it; the node goes on (exit 0)', async () => {
+    await withFaults({ 'worker-1': 'clock-skew', 'worker-3': 'clock-skew' });
+    const made = await plan();
+    expect([made.exitCode, ...names(made)]).toEqual([0, ...ALL]);
+    const [first, second, third] = made.entries;
+    expect(first?.warnings).toEqual([
+      {
+        what: "its clock differs by more than 30s from the API server's",
+        reason: expect.stringMatching(/^it is at least 9m 5\ds ahead$/) as string,
+        next: expect.stringContaining('chronyc') as string,
+      },
+    ]);
+    expect(second?.warnings).toBeUndefined();
+    expect(third?.warnings).toHaveLength(1);
+    const [, screen] = await words(['plan', '-f', bed.lab.paths.spec]);
+    expect(screen).toContain("! worker-1, worker-3: its clock differs by more than 30s from the API server's");
+  });
+
+  it('that the only control plane takes the API away with it', async () => {
+    const made = await plan(undefined, '--include-control-plane');
+    expect(made.notes.map(({ what }) => what)).toEqual([
+      "cp-1 is the only control plane: the cluster's API is away while it reboots",
+    ]);
+    expect((await plan()).notes).toEqual([]);
+  });
+});
+
+describe('machines of two architectures', () => {
+  it('are refused together, named, and each kind can go alone', async () => {
+    await withFaults({ 'worker-2': 'other-architecture' });
+    const made = await plan();
+    expect(made.exitCode).toBe(4);
+    expect(made.refusals).toEqual([
+      {
+        what: 'the nodes are of 2 architectures, and an image fits one',
+        reason: 'x86_64: worker-1, worker-3\naarch64: worker-2',
+        next: expect.stringContaining('--nodes') as string,
+      },
+    ]);
+    expect((await plan(undefined, '--exclude', 'worker-2')).exitCode).toBe(0);
+  });
+});
+
+describe('the image on its server, seen from one node', () => {
+  const served = async (name: string, content: Buffer): Promise<SpecChanges> => {
+    await writeFile(path.join(bed.lab.paths.images, name), content);
+    return {
+      imageurl: `${bed.lab.images.urls.https}/${name}`,
+      checksum: createHash('sha256').update(content).digest('hex'),
+    };
+  };
+
+  const tar = (): Buffer => {
+    const archive = Buffer.alloc(64 * 1024);
+    archive.write('ustar', 257, 'latin1');
+    return archive;
+  };
+
+  it('is told with its size; one small request is all', async () => {
+    const made = await plan();
+    expect(made.image.seen).toEqual({
+      from: 'worker-1',
+      sizeBytes: bed.lab.update.bytes,
+      ranges: true,
+      content: 'ext4',
+    });
+  });
+
+  it.each([
+    ['a tar', () => served('root.tar', tar()), 'the image is a tar of files, which kubeos does not write yet'],
+    [
+      'a compressed image',
+      async () => served('update.img.gz', gzipSync(await readFile(bed.lab.update.path))),
+      'the image is compressed with gzip, which kubeos does not write yet',
+    ],
+    [
+      'no KubeOS image at all',
+      async () => served('no.img', Buffer.concat([await readFile(bed.lab.paths.spec), Buffer.alloc(8192)])),
+      'the image is no ext4 file system, which kubeos does not write yet',
+    ],
+    [
+      'not there',
+      () => Promise.resolve({ imageurl: `${bed.lab.images.urls.https}/none.img` }),
+      'the image server does not deliver the image: the server has no such file (HTTP 404)',
+    ],
+  ] as const)('%s: plan and upgrade end with 4, and no node fetches anything', async (_what, changes, what) => {
+    const spec = await bed.spec(NEW, await changes());
+    expect(await words(['validate', '-f', spec])).toEqual([0, expect.not.stringContaining(what)]);
+    const made = await asData(['plan', '-f', spec]);
+    expect([made.exitCode, made.refusals]).toEqual([4, [expect.objectContaining({ what })]]);
+    expect(await words(['upgrade', '-y', '-f', spec])).toEqual([4, containing(`Refused: ${what}`)]);
+  });
+
+  it('that no node gets to: refused, with what each node met', async () => {
+    const gone = await serve(file(bed.lab.update.path));
+    await gone.close();
+    const made = await plan({ imageurl: `${gone.url}/a.img`, flagSafe: true, cacert: undefined });
+    expect(made.exitCode).toBe(4);
+    expect(made.refusals).toEqual([
+      {
+        what: 'the nodes do not get the image from its server',
+        reason:
+          'worker-1: the server refuses the connection, or cannot be reached\n' +
+          'worker-2: the server refuses the connection, or cannot be reached',
+        next: expect.stringContaining('check the image server') as string,
+      },
+    ]);
+  });
+
+  it('that one node does not get to, but the next one does: that one is not started', async () => {
+    // A CA of its own on worker-1, in date: only the handshake tells.
+    const { caFile } = await import('../../src/lab/pki.ts').then(({ makePki }) => makePki(path.join(bed.folder, 'pki')));
+    const node = bed.lab.node('worker-1').machine;
+    const { writeInside } = await import('../../src/lab/inside.ts');
+    const put = (pem: string): Promise<void> =>
+      writeInside(node.root, 'etc/KubeOS/certs/ca.crt', pem, { owner: node.identity, mode: 0o600 });
+    await put(await readFile(caFile, 'utf8'));
+    try {
+      const made = await plan();
+      expect([made.exitCode, ...names(made)]).toEqual([3, 'worker-2', 'worker-3']);
+      expect(made.image.seen).toMatchObject({ from: 'worker-2' });
+      expect(findingsOn(made, 'worker-1')).toEqual([
+        expect.objectContaining({
+          what: 'it does not get the image from its server, though another node does',
+          reason: expect.stringContaining('the certificate of the server is not valid') as string,
+        }),
+      ]);
+    } finally {
+      await put(bed.lab.pki.ca);
+    }
+  });
+
+  it('that is bigger than the slots, or than what is free, keeps each such node out; without ranges it is told', async () => {
+    const huge = async (bytes: number): Promise<Planned> => {
+      const server = await serve((_, response) => {
+        response.writeHead(200, { 'content-length': bytes });
+        void readFile(bed.lab.update.path).then((content) => response.end(content));
+      });
+      servers.push(server);
+      return plan({ imageurl: `${server.url}/huge.img`, flagSafe: true, cacert: undefined });
+    };
+    const made = await huge(10 * 1024 ** 3);
+    expect(made.exitCode).toBe(4);
+    expect(findingsOn(made, 'worker-3').map(({ what }) => what)).toEqual([
+      'too little room in /persist for the image',
+      'the image is bigger than slot B',
+    ]);
+    expect(findingsOn(made, 'worker-3')[0]?.reason).toBe('8.0 GiB free, 10.0 GiB needed');
+    const fits = await huge(bed.lab.update.bytes);
+    expect([fits.exitCode, ...fits.notes.map(({ what }) => what)]).toEqual([
+      0,
+      'the image server does not answer ranges: a download that breaks off begins anew',
+    ]);
+  });
+});
