@@ -62,6 +62,16 @@ const ANNOTATION = 'kubeos.openeuler.org/rollout';
 
 export function describeNodes({ bed, connect }: ClusterSetup): void {
   describe('nodes', () => {
+    test("the API server's clock is known once it has answered", async () => {
+      const cluster = await connect();
+      await cluster.nodes();
+      const offset = cluster.clockOffset()!;
+      // It is this machine's clock.
+      expect(offset.atLeastMs).toBeLessThanOrEqual(0);
+      expect(offset.atMostMs).toBeGreaterThanOrEqual(0);
+      expect(offset.atMostMs - offset.atLeastMs).toBeLessThan(30_000);
+    });
+
     test('are read with all that decisions need, sorted by name', async () => {
       await bed().addNode({ name: 'w-2', ready: false, osImage: 'KubeOS 0.9.1', unschedulable: true });
       await bed().addNode({

@@ -378,6 +378,32 @@ export function describeRemoteContract(name: string, makeBed: () => Promise<Remo
       expect(tail[1]).toMatch(/third$/);
     });
 
+    it('tells what a run would meet, where it is asked for, and changes nothing by that', async () => {
+      const one = await bed.makeNode();
+      const before = await remote.observe(one.node);
+      expect(before).not.toHaveProperty('preflight');
+      const { preflight, ...rest } = await remote.observe(one.node, undefined, {});
+      expect(rest).toEqual(before);
+      expect(preflight).toMatchObject({ persistReadOnly: false, partBytes: 0, certificateProblems: [] });
+      expect(preflight?.tools).toContain('openssl');
+      expect(preflight?.freeInodes).toBeGreaterThan(0);
+      // Its clock is this machine's.
+      expect(preflight?.clock?.atLeastMs).toBeLessThanOrEqual(0);
+      expect(preflight?.clock?.atMostMs).toBeGreaterThanOrEqual(0);
+    });
+
+    it('looks at the image on its server, from a node, and leaves nothing there', async () => {
+      const one = await bed.makeNode();
+      const before = await remote.observe(one.node);
+      const seen = await remote.lookAtImage(one.node, one.image.artifact);
+      expect(seen).toEqual({ sizeBytes: one.image.bytes, ranges: true, content: 'ext4' });
+      expect(await remote.observe(one.node)).toEqual(before);
+      expect(await failureOf(remote.lookAtImage(bed.unreachable, one.image.artifact))).toBeInstanceOf(ConnectError);
+      const reason = new Error('stop');
+      const aborted = AbortSignal.abort(reason);
+      expect(await failureOf(remote.lookAtImage(one.node, one.image.artifact, aborted))).toBe(reason);
+    });
+
     it('says that a node cannot be reached', async () => {
       const error = await failureOf(remote.observe(bed.unreachable));
       expect(error).toBeInstanceOf(ConnectError);

@@ -1,0 +1,284 @@
+import { describe, expect, test } from 'vitest';
+import { assemblePlan, nodesToFetch, type PlanInput } from '../../../src/rollout/assemble-plan.ts';
+import type { ClusterNode, NodeObservation } from '../../../src/rollout/facts.ts';
+import type { RolloutRequest } from '../../../src/rollout/goal.ts';
+import type { Look } from '../../../src/rollout/look.ts';
+import { isSinceOpenEuler2209 } from '../../../src/rollout/openeuler.ts';
+import type { Plan } from '../../../src/rollout/plan-types.ts';
+import { exitForPlan } from '../../../src/rollout/plan-exit.ts';
+import type { PreflightFacts } from '../../../src/rollout/preflight-types.ts';
+import { clusterNode, dirty, journal, record, request, seen, SHA2, SHA3, slot, V1, V2 } from './fixtures.ts';
+
+const GIB = 1024 ** 3;
+
+const facts = (change: Partial<PreflightFacts> = {}): PreflightFacts => ({
+  persistReadOnly: false,
+  freeInodes: 1000,
+  partBytes: 0,
+  tools: ['openssl'],
+  certificateProblems: [],
+  ...change,
+});
+
+interface Given {
+  seen?: Partial<NodeObservation>;
+  preflight?: Partial<PreflightFacts>;
+  node?: Partial<ClusterNode>;
+}
+
+function inputOf(
+  given: Readonly<Record<string, Given>>,
+  change: Partial<RolloutRequest> = {},
+  more: Partial<PlanInput> = {},
+): PlanInput {
+  const names = Object.keys(given);
+  return {
+    request: request(change),
+    nodes: names.map((name) => clusterNode({ name, ...given[name]?.node })),
+    observed: new Map(
+      names.map((name) => [name, seen({ ...given[name]?.seen, preflight: facts(given[name]?.preflight) })]),
+    ),
+    forecasts: new Map(),
+    osResources: [],
+    missingRights: [],
+    ...more,
+  };
+}
+
+const plan = (...args: Parameters<typeof inputOf>): Plan => assemblePlan(inputOf(...args));
+const looked = (change: Partial<NonNullable<Look['seen']>> = {}): Look => ({
+  seen: { from: 'a', sizeBytes: GIB, ranges: true, content: 'ext4', ...change },
+  noWay: new Map(),
+});
+const whats = ({ notStarted }: Plan): string[] =>
+  notStarted.flatMap(({ node, findings }) => findings.map(({ what }) => `${node}: ${what}`));
+const artifact = { url: 'https://h/u.img', sha256: SHA2, flagSafe: false, cacert: 'ca.crt' };
+const mutual = { ...artifact, clientcert: 'c.crt', clientkey: 'c.key' };
+const over = (own: typeof artifact): Partial<RolloutRequest> => ({
+  image: { type: 'disk', artifact: own, shownUrl: own.url },
+});
+const AHEAD = (ms: number) => ({ atLeastMs: ms - 400, atMostMs: ms + 600 });
+
+describe("openEuler's release, by its kernel", () => {
+  test.each([
+    ['5.10.0-60.18.0.50.oe2203.x86_64', false],
+    ['5.10.0-136.12.0.86.oe2203sp1.x86_64', true],
+    ['5.10.0-106.1.0.55.oe2209.aarch64', true],
+    ['6.6.0-28.0.0.34.oe2403.x86_64', true],
+    ['4.19.90-2003.4.0.0036.oe1.x86_64', false],
+    ['4.19.90-2312.1.0.0255.oe2003sp4.x86_64', false],
+    ['5.10.0-216.0.0.oe2209', true],
+    ['6.1.0-18-amd64', undefined],
+    ['', undefined],
+  ])('%s: since 22.09 is %s', (kernel, since) => {
+    expect(isSinceOpenEuler2209(kernel)).toBe(since);
+  });
+
+  test('keeps a node from mTLS where it is older; where nobody can tell, it is a warning', () => {
+    const old = { seen: { kernelVersion: '5.10.0-60.18.0.50.oe2203.x86_64' } };
+    const made = plan({ a: old, b: {} }, over(mutual));
+    expect(whats(made)).toEqual(['a: KubeOS supports mTLS (mtls: true) only in openEuler 22.09 or later']);
+    expect(made.entries.map(({ node, warnings }) => [node, warnings?.map(({ what }) => what)])).toEqual([
+      ['b', ['whether it runs openEuler 22.09 or later cannot be told, which KubeOS demands for mTLS (mtls: true)']],
+    ]);
+    expect(plan({ a: old }, over(artifact)).notStarted).toEqual([]);
+    const docker = plan({ a: old }, { image: { type: 'docker' } });
+    expect(whats(docker)).toEqual([
+      'a: KubeOS supports a docker image only in openEuler 22.09 or later',
+      'a: it has no docker, which an image of type docker needs',
+    ]);
+  });
+});
+
+describe('/persist', () => {
+  test.each([
+    ['read-only', { preflight: { persistReadOnly: true } }, '/persist is mounted read-only'],
+    ['without inodes', { preflight: { freeInodes: 3 } }, '/persist has 3 inodes left'],
+    ['too small for the image', { seen: { freeBytes: GIB } }, 'too little room in /persist for the image'],
+  ])('%s keeps the node out', (_what, given, what) => {
+    expect(whats(plan({ a: {}, b: given }, {}, { look: looked() }))).toEqual([`b: ${what}`]);
+  });
+
+  test('needs no more room than is left to fetch, or is made by what goes', () => {
+    const half = { seen: { freeBytes: GIB / 2 + 2 ** 24 } };
+    expect(whats(plan({ a: half }, {}, { look: looked() }))).toHaveLength(1);
+    expect(whats(plan({ a: { ...half, preflight: { partBytes: GIB / 2 } } }, {}, { look: looked() }))).toEqual([]);
+    const other = { seen: { ...half.seen, artifact: { sha256: SHA3, bytes: GIB } } };
+    expect(whats(plan({ a: other }, {}, { look: looked() }))).toEqual([]);
+  });
+
+  test('that is full or read-only keeps a rollback out too', () => {
+    const back: Partial<RolloutRequest> = { goal: { operation: 'rollback', version: V2, toOtherSlot: false } };
+    const slots = { A: slot(), B: slot({ version: V2 }) };
+    const made = plan(
+      {
+        a: { seen: { slots } },
+        b: { seen: { slots, freeBytes: 1000 } },
+        c: { seen: { slots }, preflight: { persistReadOnly: true } },
+      },
+      back,
+    );
+    expect(made.entries.map(({ node }) => node)).toEqual(['a']);
+    expect(whats(made)).toEqual(['b: /persist is full: 1000 bytes free', 'c: /persist is mounted read-only']);
+  });
+
+  test('does not keep a node out that must be brought to its end', () => {
+    const trial = {
+      seen: {
+        active: 'B' as const,
+        osVersion: V2,
+        bootId: 'boot-2',
+        slots: { A: slot(), B: slot({ version: V2 }) },
+        journal: journal({ phase: 'armed', armedBootId: 'boot-1' }),
+      },
+      preflight: { persistReadOnly: true, freeInodes: 0, certificateProblems: ['cacert has expired'] },
+    };
+    const made = plan({ a: trial }, { ...over(mutual), strict: true });
+    expect(made.entries.map(({ node, firstStep }) => [node, firstStep])).toEqual([['a', 'prove']]);
+  });
+});
+
+describe('certificates and tools', () => {
+  test('each problem of a node that has to fetch is an error of it', () => {
+    const bad = { preflight: { certificateProblems: ['cacert /etc/x has expired', 'clientkey /etc/y is not there'] } };
+    const made = plan({ a: {}, b: bad }, over(artifact));
+    expect(whats(made)).toEqual(['b: cacert /etc/x has expired', 'b: clientkey /etc/y is not there']);
+    const staged = { ...bad, seen: { artifact: { sha256: SHA2, bytes: 5 } } };
+    expect(whats(plan({ b: staged }, over(artifact)))).toEqual([]);
+  });
+
+  test('without openssl it is told that they cannot be judged; not where none are used', () => {
+    const poor = { preflight: { tools: [] } };
+    const [entry] = plan({ a: poor }, over(artifact)).entries;
+    expect(entry?.warnings?.[0]?.what).toMatch(/no openssl/);
+    expect(plan({ a: poor }, over({ ...artifact, url: 'http://h/u.img' })).entries[0]).not.toHaveProperty('warnings');
+  });
+});
+
+describe('the image', () => {
+  test('bigger than the slot keeps that node out, whether it is still to be fetched or there', () => {
+    const small = { slots: { A: slot(), B: slot({ sizeBytes: GIB - 1 }) } };
+    const staged = { ...small, artifact: { sha256: SHA2, bytes: GIB } };
+    const made = plan({ a: {}, b: { seen: small }, c: { seen: staged } }, {}, { look: looked() });
+    expect(whats(made)).toEqual(['b: the image is bigger than slot B', 'c: the image is bigger than slot B']);
+    expect(made.image?.seen?.sizeBytes).toBe(GIB);
+  });
+
+  test('of a size that nobody says: a warning', () => {
+    const look = looked();
+    delete look.seen?.sizeBytes;
+    expect(plan({ a: {} }, {}, { look }).entries[0]?.warnings?.[0]?.what).toMatch(/whether the image fits/);
+  });
+
+  test('ext4 for a root on XFS keeps the node out', () => {
+    const xfs = { slots: { A: slot({ fsType: 'xfs' }), B: slot() } };
+    const made = plan({ a: {}, b: { seen: xfs } }, {}, { look: looked() });
+    expect(whats(made)).toEqual(['b: the image is ext4, but the root of this node is xfs']);
+  });
+
+  test('is looked at only by nodes that have to fetch it', () => {
+    const input = inputOf({
+      a: { seen: { artifact: { sha256: SHA2, bytes: 5 } } },
+      b: {},
+      c: { seen: { hasCurl: false } },
+      d: { seen: { osVersion: V2 }, node: { osImage: V2 } },
+    });
+    expect(nodesToFetch(input).map(({ name }) => name)).toEqual(['b']);
+    const back: RolloutRequest = { ...input.request, goal: { operation: 'rollback', version: V1, toOtherSlot: false } };
+    expect(nodesToFetch({ ...input, request: back })).toEqual([]);
+  });
+});
+
+describe('clocks', () => {
+  const clocks = (api: number | undefined, ...nodes: number[]): Plan => {
+    const given = Object.fromEntries(nodes.map((ms, index) => [`n-${index}`, { preflight: { clock: AHEAD(ms) } }]));
+    return plan(given, {}, api === undefined ? {} : { apiClock: AHEAD(api) });
+  };
+  const told = ({ entries, notes }: Plan): string[] => [
+    ...entries.flatMap(({ node, warnings = [] }) => warnings.map(({ what, reason }) => `${node}: ${what}: ${reason}`)),
+    ...notes.map(({ what, reason }) => [what, reason].filter(Boolean).join(': ')),
+  ];
+
+  test('within half a minute of each other are not spoken of', () => {
+    expect(told(clocks(0, 0, 12_000, -12_000))).toEqual([]);
+    // All agree: it does not matter what this machine thinks, but that is told.
+    expect(told(clocks(600_000, 600_000, 601_000))).toEqual([
+      "this machine's clock differs by more than 30s from the API server's: it is at least 10m behind",
+    ]);
+  });
+
+  test("are held against the API server's, where that is known", () => {
+    expect(told(clocks(0, 0, 120_000, -90_000))).toEqual([
+      "n-1: its clock differs by more than 30s from the API server's: it is at least 1m 59s ahead",
+      "n-2: its clock differs by more than 30s from the API server's: it is at least 1m 29s behind",
+    ]);
+    expect(told(clocks(undefined, 0, 120_000))).toEqual([
+      "n-1: its clock differs by more than 30s from this machine's: it is at least 2m ahead",
+    ]);
+  });
+
+  test('that are right, each for itself, may still be too far apart', () => {
+    expect(told(clocks(0, 25_000, -25_000))).toEqual(['the clocks of n-1 and n-0 are at least 49s apart']);
+  });
+
+  test('that were asked for over a slow line are not accused', () => {
+    const slow = { preflight: { clock: { atLeastMs: -60_000, atMostMs: 60_000 } } };
+    expect(told(plan({ a: slow }, {}, { apiClock: AHEAD(0) }))).toEqual([]);
+  });
+});
+
+describe('the whole run', () => {
+  test('of two architectures is refused; what needs no write does not count', () => {
+    const arm = { architecture: 'aarch64' };
+    const made = plan({ a: {}, b: { seen: arm } });
+    expect(made.refusals).toEqual([
+      expect.objectContaining({
+        what: 'the nodes are of 2 architectures, and an image fits one',
+        reason: 'x86_64: a\naarch64: b',
+      }),
+    ]);
+    const done = { seen: { ...arm, osVersion: V2 }, node: { osImage: V2 } };
+    expect(plan({ a: {}, b: done }).refusals).toEqual([]);
+  });
+
+  test.each([
+    [{ a: 1 }, 1, /a is the only node: the cluster's API is away/],
+    [{ a: 1, w: 0 }, 1, /a is the only control plane: the cluster's API is away/],
+    [{ a: 1, b: 1 }, 1, /1 of the 2 control planes may be down at once/],
+    [{ a: 1, b: 1, c: 1 }, 2, /2 of the 3 control planes may be down at once/],
+    [{ a: 1, b: 1, c: 1 }, 1, undefined],
+  ] as const)('of control planes %o, %i at a time', (which, count, what) => {
+    const given = Object.fromEntries(
+      Object.entries(which).map(([name, plane]) => [name, { node: { controlPlane: plane === 1 } }]),
+    );
+    const selection = { includeControlPlane: true };
+    const made = plan(given, { selection, maxUnavailable: { kind: 'count', count } });
+    if (what === undefined) expect(made.notes).toEqual([]);
+    else expect(made.notes.map((note) => note.what)).toEqual([expect.stringMatching(what)]);
+  });
+
+  test('with --strict is refused for any node that cannot be started, unless none is left or all is done', () => {
+    const bad = { preflight: { persistReadOnly: true } };
+    expect(exitForPlan(plan({ a: {}, b: bad }), false)).toBe(3);
+    const strict = plan({ a: {}, b: bad }, { strict: true });
+    expect([exitForPlan(strict, false), strict.refusals[0]?.reason]).toEqual([4, 'b']);
+    expect(plan({ b: bad }, { strict: true }).refusals).toEqual([]);
+    expect(exitForPlan(plan({ a: {} }, { strict: true }), false)).toBe(0);
+  });
+
+  test('says what an earlier run left on a node', () => {
+    const left = {
+      seen: {
+        slots: { A: slot(), B: dirty() },
+        artifact: { sha256: SHA3, bytes: GIB },
+        detached: { step: 'stage', job: 'j', running: true },
+      },
+      node: { record: record() },
+    };
+    expect(plan({ a: left }).entries[0]?.notes).toEqual([
+      'a stage of an earlier run still runs there, detached: it is gone on with, or ended',
+      'another image lies in /persist/KubeOS-Update (1.0 GiB): it is replaced',
+      'slot B was left half written: it is written anew',
+    ]);
+  });
+});
