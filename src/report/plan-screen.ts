@@ -8,7 +8,7 @@ import { commandLines, field, fields, hanging, paragraph, table, type Cell, type
 import { drainText, footnoteLines, footnotes, type Footnote } from './obstacles.ts';
 import { penFor, type Pen } from './pen.ts';
 import { plural } from './text.ts';
-import { shortDigest } from './units.ts';
+import { bytes, shortDigest } from './units.ts';
 
 export interface PlanScreenOptions {
   /** `kubeos plan`: nothing is changed, and this is said. */
@@ -81,8 +81,14 @@ function versionsNow(entries: readonly PlanEntry[]): string {
 }
 
 function conditions(plan: Plan, pen: Pen): string[] {
-  const image = plan.image && [plan.image.shownUrl, `${plan.image.type}, sha256 ${shortDigest(plan.image.sha256)}`];
-  return fields([field('image', image), field('pace', pace(plan)), field('lost', losses(plan.entries))], 2, pen);
+  return fields([field('image', imageLines(plan.image)), field('pace', pace(plan)), field('lost', losses(plan.entries))], 2, pen);
+}
+
+function imageLines(image: Plan['image']): string[] {
+  if (image === undefined) return [];
+  const size = image.seen?.sizeBytes;
+  const facts = [image.type, `sha256 ${shortDigest(image.sha256)}`, ...(size === undefined ? [] : [bytes(size)])];
+  return [image.shownUrl, facts.join(', ')];
 }
 
 function pace(plan: Plan): string {

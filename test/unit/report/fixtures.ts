@@ -4,6 +4,10 @@ import type { NodeResult, RolloutEvent, RolloutResult } from '../../../src/rollo
 import type { ClusterNode, NodeJournal, NodeObservation, Slot, SlotFacts } from '../../../src/rollout/facts.ts';
 import type { Plan, PlanEntry } from '../../../src/rollout/plan-types.ts';
 import type { DrainForecast } from '../../../src/rollout/ports.ts';
+import { preflightNode } from '../../../src/rollout/preflight-node.ts';
+import { judgeClock, noteControlPlanes } from '../../../src/rollout/preflight-run.ts';
+import type { PreflightFacts } from '../../../src/rollout/preflight-types.ts';
+import type { Way } from '../../../src/rollout/standing.ts';
 
 export const GIB = 1024 ** 3;
 export const MIB = 1024 ** 2;
@@ -72,6 +76,40 @@ export function plan(changes: Partial<Plan> = {}): Plan {
     notes: [],
     ...changes,
     entries,
+  };
+}
+
+/** The plan that docs/screens.md shows for what preflight finds. */
+export function preflightPlan(): Plan {
+  const clock = (ms: number): Pick<PlanEntry, 'warnings'> => {
+    const offset = { atLeastMs: ms - 500, atMostMs: ms + 500 };
+    const api = { atLeastMs: -500, atMostMs: 500 };
+    return { warnings: judgeClock(observedWith({ clock: offset }), api) };
+  };
+  const entries = [
+    entry('cp-1', 9, { canary: true, ...clock(600_000) }),
+    entry('worker-1', 7, { ...clock(-121_000), notes: ['slot B was left half written: it is written anew'] }),
+  ];
+  const readOnly = observedWith({ persistReadOnly: true });
+  const way: Way = { kind: 'way', firstStep: 'stage', assignment: entries[0]!.assignment, adopt: false, notes: [] };
+  const goal = { operation: 'upgrade' as const, version: V2, sha256: SHA256, reinstall: false, retryFailedImage: false };
+  const { errors } = preflightNode({ node: 'worker-2', way, seen: readOnly, goal, request: {}, look: undefined });
+  return plan({
+    entries,
+    image: { ...plan().image!, seen: { from: 'cp-1', sizeBytes: 2 * GIB, ranges: true, content: 'ext4' } },
+    notStarted: ['worker-2', 'worker-3'].map((node) => ({ node, now: V1, findings: errors, unreachable: false })),
+    notes: noteControlPlanes(
+      ['cp-1', 'worker-1'].map((name) => ({ ...clusterNode(name), controlPlane: name === 'cp-1' })),
+      entries,
+      2,
+    ),
+  });
+}
+
+function observedWith(change: Partial<PreflightFacts>): NodeObservation {
+  return {
+    ...observation('A', V1, V1),
+    preflight: { persistReadOnly: false, partBytes: 0, tools: [], certificateProblems: [], ...change },
   };
 }
 

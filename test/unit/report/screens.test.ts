@@ -4,6 +4,7 @@ import { renderError } from '../../../src/report/error-screen.ts';
 import { renderConfirm, renderPlan } from '../../../src/report/plan-screen.ts';
 import { renderResult } from '../../../src/report/result-screen.ts';
 import { renderStatus } from '../../../src/report/status-screen.ts';
+import { refuseImage } from '../../../src/rollout/look.ts';
 import { statusReport } from '../../../src/report/status.ts';
 import { width } from '../../../src/report/text.ts';
 import type { NodeObservation, SlotFacts } from '../../../src/rollout/facts.ts';
@@ -21,6 +22,7 @@ import {
   rolloutResult,
   RUN,
   samplePlan,
+  preflightPlan,
   screen,
   screenNames,
   slotFacts,
@@ -56,6 +58,32 @@ describe('the plan', () => {
     const already = ['worker-1', 'worker-2'].map((node) => ({ node, now: 'KubeOS 2.0.0', notes: [] }));
     const lines = renderPlan(plan({ entries: [], already }), DISPLAY, { dryRun: true, command: COMMAND });
     expect(lines).toEqual(screen('plan-nothing'));
+  });
+
+  it('shows what preflight found, once for what nodes share', () => {
+    expect(renderPlan(preflightPlan(), DISPLAY, { dryRun: true, command: COMMAND })).toEqual(screen('plan-preflight'));
+  });
+
+  it('shows the kind of an image that no node could take before everything else', () => {
+    const seen = { ...preflightPlan().image!.seen!, from: 'worker-1', content: 'tar' as const };
+    const refusals = refuseImage({ seen, noWay: new Map() });
+    const made = plan({ refusals, image: { ...plan().image!, seen } });
+    expect(renderPlan(made, DISPLAY, { dryRun: true, command: COMMAND })).toEqual(screen('plan-image'));
+  });
+
+  it('names no more than a few reasons where each node has its own', () => {
+    const warned = Array.from({ length: 9 }, (_, index) =>
+      entry(`n-${index}`, 1, { warnings: [{ what: 'its clock is off', reason: `by ${index}m` }] }),
+    );
+    const lines = renderPlan(plan({ entries: warned }), DISPLAY, { dryRun: false });
+    expect(lines.slice(-6)).toEqual([
+      '    cause  n-0: by 0m',
+      '           n-1: by 1m',
+      '           n-2: by 2m',
+      '           n-3: by 3m',
+      '           n-4: by 4m',
+      '           and 4 more',
+    ]);
   });
 
   it('shows a rollback without an image', () => {
