@@ -6,6 +6,7 @@ import {
   FAULTS,
   FAULT_KINDS,
   askLab,
+  assertLinux,
   defaultLabDir,
   findLab,
   isFaultKind,
@@ -82,7 +83,10 @@ export async function labRun(deps: Deps, flags: LabStartFlags): Promise<ExitCode
   return EXIT.done;
 }
 
-const labDir = (flags: LabFlags): string => path.resolve(flags.dir ?? defaultLabDir());
+function labDir(flags: LabFlags): string {
+  assertLinux();
+  return path.resolve(flags.dir ?? defaultLabDir());
+}
 
 async function runningLab(flags: LabFlags): Promise<string> {
   const dir = labDir(flags);

@@ -48,14 +48,18 @@ export async function findTool(name: string): Promise<string | undefined> {
   return undefined;
 }
 
+/** Throws a PreflightError where this is not Linux: then there is no lab, and there can be none. */
+export function assertLinux(platform: NodeJS.Platform = process.platform): void {
+  if (platform === 'linux') return;
+  throw new PreflightError('the lab runs on Linux only', {
+    reason: `this is ${platform}; the lab's nodes need Linux's /proc, ext4 tools and process groups`,
+    next: 'run it in a Linux machine or container; all other commands of kubeos work here',
+  });
+}
+
 /** Throws a PreflightError where this machine cannot play a cluster: not Linux, or a tool is missing. */
 export async function assertLabCanRun(platform: NodeJS.Platform = process.platform): Promise<void> {
-  if (platform !== 'linux') {
-    throw new PreflightError('the lab runs on Linux only', {
-      reason: `this is ${platform}; the lab's nodes need Linux's /proc, ext4 tools and process groups`,
-      next: 'run it in a Linux machine or container; all other commands of kubeos work here',
-    });
-  }
+  assertLinux(platform);
   const missing: string[] = [];
   for (const name of new Set([...OWN_TOOLS, ...REAL_TOOLS])) {
     if ((await findTool(name)) === undefined) missing.push(name);

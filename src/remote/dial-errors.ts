@@ -88,7 +88,9 @@ const keyFor = (user: string): string =>
 const MEANING: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'connection refused: nothing listens on that port, or a firewall rejects it',
   EHOSTUNREACH: 'no route to the host: it is down, or not on this network',
+  EHOSTDOWN: 'the host is down, or not on this network',
   ENETUNREACH: 'no route to its network',
+  ENETDOWN: 'the network of this machine is down',
   ETIMEDOUT: 'no answer',
   ECONNRESET: 'the connection was reset',
   ENOTFOUND: 'its host name cannot be resolved',

@@ -81,7 +81,11 @@ function versionsNow(entries: readonly PlanEntry[]): string {
 }
 
 function conditions(plan: Plan, pen: Pen): string[] {
-  return fields([field('image', imageLines(plan.image)), field('pace', pace(plan)), field('lost', losses(plan.entries))], 2, pen);
+  return fields(
+    [field('image', imageLines(plan.image)), field('pace', pace(plan)), field('lost', losses(plan.entries))],
+    2,
+    pen,
+  );
 }
 
 function imageLines(image: Plan['image']): string[] {

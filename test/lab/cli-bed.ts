@@ -167,7 +167,8 @@ export function must<T>(value: T | undefined): T {
 }
 
 /** The one node of a result. */
-export const nodeOf = (doc: Pick<Doc, 'nodes'>, name: string): NodeDoc => must(doc.nodes.find(({ node }) => node === name));
+export const nodeOf = (doc: Pick<Doc, 'nodes'>, name: string): NodeDoc =>
+  must(doc.nodes.find(({ node }) => node === name));
 
 /** Every line of a run's log folder, by file. */
 export async function readLogs(dir: string): Promise<Record<string, string>> {

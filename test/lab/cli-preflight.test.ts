@@ -235,7 +235,9 @@ describe('the image on its server, seen from one node', () => {
 
   it('that one node does not get to, but the next one does: that one is not started', async () => {
     // A CA of its own on worker-1, in date: only the handshake tells.
-    const { caFile } = await import('../../src/lab/pki.ts').then(({ makePki }) => makePki(path.join(bed.folder, 'pki')));
+    const { caFile } = await import('../../src/lab/pki.ts').then(({ makePki }) =>
+      makePki(path.join(bed.folder, 'pki')),
+    );
     const node = bed.lab.node('worker-1').machine;
     const { writeInside } = await import('../../src/lab/inside.ts');
     const put = (pem: string): Promise<void> =>

@@ -8,7 +8,7 @@ import type { KubeObject } from '../../src/lab/api/index.ts';
 import { type Lab, type LabOptions, startLab } from '../../src/lab/lab.ts';
 import { labEnvironment } from '../../src/lab/lab-files.ts';
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+export const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const MIB = 1024 * 1024;
 
 /** What a finished command left. */

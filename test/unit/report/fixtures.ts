@@ -92,7 +92,13 @@ export function preflightPlan(): Plan {
   ];
   const readOnly = observedWith({ persistReadOnly: true });
   const way: Way = { kind: 'way', firstStep: 'stage', assignment: entries[0]!.assignment, adopt: false, notes: [] };
-  const goal = { operation: 'upgrade' as const, version: V2, sha256: SHA256, reinstall: false, retryFailedImage: false };
+  const goal = {
+    operation: 'upgrade' as const,
+    version: V2,
+    sha256: SHA256,
+    reinstall: false,
+    retryFailedImage: false,
+  };
   const { errors } = preflightNode({ node: 'worker-2', way, seen: readOnly, goal, request: {}, look: undefined });
   return plan({
     entries,
