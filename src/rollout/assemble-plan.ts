@@ -180,7 +180,7 @@ function sortAsked(input: PlanInput, node: ClusterNode, seen: NodeObservation, g
   const forecast = input.forecasts.get(node.name) ?? { pods: 0, obstacles: [] };
   const preflight =
     standing.kind === 'way'
-      ? preflightNode({ node: node.name, way: standing, seen, goal, request: input.request, look: input.look })
+      ? preflightNode({ node, way: standing, seen, goal, request: input.request, look: input.look })
       : NO_FINDINGS;
   const findings =
     standing.kind === 'blocked'

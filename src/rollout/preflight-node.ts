@@ -1,4 +1,11 @@
-import { otherSlot, type NodeObservation, type Slot, type SlotFacts } from './facts.ts';
+import {
+  otherSlot,
+  type ClusterNode,
+  type NodeObservation,
+  type NodeRecord,
+  type Slot,
+  type SlotFacts,
+} from './facts.ts';
 import type { NodeGoal, RolloutRequest } from './goal.ts';
 import type { Look } from './look.ts';
 import { isSinceOpenEuler2209 } from './openeuler.ts';
@@ -18,12 +25,12 @@ export interface NodePreflight {
 }
 
 interface Subject {
-  node: string;
+  node: Pick<ClusterNode, 'name' | 'record'>;
   way: Way;
   seen: NodeObservation;
   goal: NodeGoal;
   request: Pick<RolloutRequest, 'image'>;
-  look: Look | undefined;
+  look?: Look | undefined;
 }
 
 /** A run's own notes, and a margin: the journal and the records are a few hundred bytes each. */
@@ -115,7 +122,7 @@ function fetchErrors({ node, seen, request, look }: Subject): readonly Finding[]
     what,
     next: 'put the right files into /etc/KubeOS/certs on the node (and see its clock: date)',
   }));
-  const noWay = look?.seen === undefined ? undefined : look.noWay.get(node);
+  const noWay = look?.seen === undefined ? undefined : look.noWay.get(node.name);
   const away = {
     what: 'it does not get the image from its server, though another node does',
     reason: noWay ?? '',
@@ -192,19 +199,30 @@ function fetchWarnings({ seen, request, look }: Subject): readonly Finding[] {
   return warnings;
 }
 
-function leftOvers({ way, seen, goal }: Subject): readonly string[] {
+function leftOvers({ node: { record }, way, seen, goal }: Subject): readonly string[] {
   const { artifact, detached, active, slots } = seen;
-  const notes: string[] = [];
+  const notes = record === undefined ? [] : [...leftRecord(record, seen, goal)];
   if (detached?.running === true) {
     notes.push(`a ${detached.step} of an earlier run still runs there, detached: it is gone on with, or ended`);
   }
   if (way.firstStep === 'stage' && artifact !== undefined && artifact.sha256 !== goal.sha256) {
     notes.push(`another image lies in /persist/KubeOS-Update (${formatBytes(artifact.bytes)}): it is replaced`);
   }
+  const part = seen.preflight?.partBytes ?? 0;
+  if (way.firstStep === 'stage' && part > 0) {
+    notes.push(`${formatBytes(part)} of an unfinished download lie there: gone on with where they are of this image`);
+  }
   const target = active === undefined ? undefined : otherSlot(active);
   const isHalf = target !== undefined && slots?.[target].content === 'dirty';
   if (isHalf && goal.operation === 'upgrade') notes.push(`slot ${target} was left half written: it is written anew`);
   return notes;
+}
+
+/** The annotation of a run with another goal, where no journal tells of that run already. */
+function leftRecord(record: NodeRecord, seen: NodeObservation, goal: NodeGoal): readonly string[] {
+  const isOurs = record.operation === goal.operation && record.version === goal.version;
+  if (isOurs || seen.journal?.run === record.run) return [];
+  return [`run ${record.run} left it at ${record.step} (${record.operation} to ${record.version}): it is taken over`];
 }
 
 /** The image comes by https, so that certificates of the node take part. */

@@ -99,7 +99,7 @@ export function preflightPlan(): Plan {
     reinstall: false,
     retryFailedImage: false,
   };
-  const { errors } = preflightNode({ node: 'worker-2', way, seen: readOnly, goal, request: {}, look: undefined });
+  const { errors } = preflightNode({ node: { name: 'worker-2' }, way, seen: readOnly, goal, request: {} });
   return plan({
     entries,
     image: { ...plan().image!, seen: { from: 'cp-1', sizeBytes: 2 * GIB, ranges: true, content: 'ext4' } },

@@ -273,11 +273,14 @@ describe('the whole run', () => {
         artifact: { sha256: SHA3, bytes: GIB },
         detached: { step: 'stage', job: 'j', running: true },
       },
-      node: { record: record() },
+      preflight: { partBytes: 2048 },
+      node: { record: record({ run: 'other', version: 'KubeOS 9.0.0', step: 'drain' }) },
     };
     expect(plan({ a: left }).entries[0]?.notes).toEqual([
+      'run other left it at drain (upgrade to KubeOS 9.0.0): it is taken over',
       'a stage of an earlier run still runs there, detached: it is gone on with, or ended',
       'another image lies in /persist/KubeOS-Update (1.0 GiB): it is replaced',
+      '2.0 KiB of an unfinished download lie there: gone on with where they are of this image',
       'slot B was left half written: it is written anew',
     ]);
   });
