@@ -40,6 +40,7 @@ interface Range {
 }
 
 const LOOK_BYTES = 4096;
+const isLook = (range: Range | undefined): boolean => range !== undefined && range.end - range.start < LOOK_BYTES;
 
 /** Serves a folder of images over http, https and mTLS: GET and HEAD, one byte range, ETag, If-Range. */
 export async function startImageServer(options: ImageServerOptions): Promise<ImageServer> {
@@ -110,8 +111,7 @@ async function serveFile(
     return;
   }
   const { remoteAddress = '', remotePort = 0 } = request.socket;
-  const isLook = range !== undefined && range.end - range.start < LOOK_BYTES;
-  const fault = isLook ? undefined : await options.faultFor?.({ address: remoteAddress, port: remotePort });
+  const fault = isLook(range) ? undefined : await options.faultFor?.({ address: remoteAddress, port: remotePort });
   await send(file, part, response, fault ?? {});
 }
 

@@ -200,22 +200,33 @@ function fetchWarnings({ seen, request, look }: Subject): readonly Finding[] {
 }
 
 function leftOvers({ node: { record }, way, seen, goal }: Subject): readonly string[] {
-  const { artifact, detached, active, slots } = seen;
-  const notes = record === undefined ? [] : [...leftRecord(record, seen, goal)];
-  if (detached?.running === true) {
-    notes.push(`a ${detached.step} of an earlier run still runs there, detached: it is gone on with, or ended`);
-  }
-  if (way.firstStep === 'stage' && artifact !== undefined && artifact.sha256 !== goal.sha256) {
-    notes.push(`another image lies in /persist/KubeOS-Update (${formatBytes(artifact.bytes)}): it is replaced`);
-  }
-  const part = seen.preflight?.partBytes ?? 0;
-  if (way.firstStep === 'stage' && part > 0) {
-    notes.push(`${formatBytes(part)} of an unfinished download lie there: gone on with where they are of this image`);
-  }
-  const target = active === undefined ? undefined : otherSlot(active);
-  const isHalf = target !== undefined && slots?.[target].content === 'dirty';
-  if (isHalf && goal.operation === 'upgrade') notes.push(`slot ${target} was left half written: it is written anew`);
-  return notes;
+  const { detached } = seen;
+  return [
+    ...(record === undefined ? [] : leftRecord(record, seen, goal)),
+    ...(detached?.running === true
+      ? [`a ${detached.step} of an earlier run still runs there, detached: it is gone on with, or ended`]
+      : []),
+    ...(way.firstStep === 'stage' ? leftImages(seen, goal) : []),
+    ...(goal.operation === 'upgrade' ? leftSlot(seen) : []),
+  ];
+}
+
+function leftImages({ artifact, preflight }: NodeObservation, goal: NodeGoal): readonly string[] {
+  const part = preflight?.partBytes ?? 0;
+  return [
+    ...(artifact !== undefined && artifact.sha256 !== goal.sha256
+      ? [`another image lies in /persist/KubeOS-Update (${formatBytes(artifact.bytes)}): it is replaced`]
+      : []),
+    ...(part > 0
+      ? [`${formatBytes(part)} of an unfinished download lie there: gone on with where they are of this image`]
+      : []),
+  ];
+}
+
+function leftSlot({ active, slots }: NodeObservation): readonly string[] {
+  if (active === undefined) return [];
+  const target = otherSlot(active);
+  return slots?.[target].content === 'dirty' ? [`slot ${target} was left half written: it is written anew`] : [];
 }
 
 /** The annotation of a run with another goal, where no journal tells of that run already. */
