@@ -2,6 +2,7 @@ import * as z from 'zod';
 import type { Clock } from '../rollout/ports.ts';
 import type { ClockOffset } from '../rollout/preflight-types.ts';
 import type { KubeosError } from '../errors.ts';
+import type { Absence } from './absence.ts';
 import { ApiError, apiAway, failureOf, unexpectedAnswer } from './api-error.ts';
 import { ConnectionLost, exchange, type HttpAnswer, type HttpCall } from './http.ts';
 import type { ProxyAddress } from './proxy.ts';
@@ -12,6 +13,8 @@ export interface ApiOptions {
   clock: Clock;
   /** How long failures that may pass are retried, in milliseconds. */
   retryForMs: number;
+  /** Told of every request that was answered, and of every one that was not. */
+  absence?: Absence;
 }
 
 export interface Request<T> {
@@ -122,6 +125,7 @@ export class Api {
         ...(request.signal === undefined ? {} : { signal: request.signal }),
       });
       this.compareClocks(answer.dateMs, askedAt);
+      this.options.absence?.heard(answer.status < 500);
       if (answer.status >= 200 && answer.status < 300) return { answer };
       return {
         failure: failureOf(request.doing, answer),
@@ -130,6 +134,7 @@ export class Api {
       };
     } catch (error) {
       if (!(error instanceof ConnectionLost)) throw error;
+      this.options.absence?.heard(false);
       return { failure: apiAway(request.doing, error.message), passing: true, retryAfterSeconds: undefined };
     }
   }

@@ -13,6 +13,7 @@ import type {
   MissingRight,
   OsResource,
 } from '../rollout/ports.ts';
+import { Absence } from './absence.ts';
 import { Api } from './api.ts';
 import { isNotFound } from './api-error.ts';
 import { drainNode, type DrainTools } from './drain.ts';
@@ -67,7 +68,8 @@ export async function connectCluster(settings: ClusterSettings): Promise<Kubectl
   try {
     const { clock } = settings;
     const address = (): ReturnType<KubectlProxy['address']> => proxy.address();
-    const api = new Api({ address, clock, retryForMs: settings.retryForMs ?? DEFAULT_RETRY_FOR_MS });
+    const absence = new Absence(clock, settings.notice ?? (() => undefined));
+    const api = new Api({ address, clock, retryForMs: settings.retryForMs ?? DEFAULT_RETRY_FOR_MS, absence });
     const policy = await findPolicyVersion(api, FIRST_RETRY_FOR_MS).catch((error: unknown) => {
       throw error instanceof ApiUnreachableError ? loginNeedsTerminal(error) : error;
     });

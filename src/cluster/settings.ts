@@ -17,6 +17,8 @@ export interface ClusterSettings {
   clock: Clock;
   /** How long an API server that is away is waited for, per request, in milliseconds; 5 minutes by default. */
   retryForMs?: number;
+  /** Something the user should know that is no failure: that the API server is away, and for how long it was. */
+  notice?: (message: string) => void;
 }
 
 export const DEFAULT_LOCK_NAMESPACE = 'kube-system';

@@ -28,7 +28,7 @@ export async function withConnections<T>(
 ): Promise<T> {
   const asking = new AbortController();
   const settings = await remoteSettings(deps, flags, hooks, asking.signal);
-  const cluster = await deps.connectCluster(clusterSettings(deps, flags));
+  const cluster = await deps.connectCluster({ ...clusterSettings(deps, flags), notice: hooks.notice });
   try {
     const remote = await deps.createRemote(settings, { clock: deps.clock, notice: hooks.notice });
     try {
