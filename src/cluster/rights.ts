@@ -91,6 +91,7 @@ async function review(api: Api, right: Right, lockNamespace: string): Promise<Mi
     verb: right.verb,
     resource: right.group === '' ? right.resource : `${right.resource}.${right.group}`,
     ...(namespace === undefined ? {} : { namespace }),
+    toRead: right.purpose === 'read',
     ...(status.reason === undefined || status.reason === '' ? {} : { reason: status.reason }),
   };
 }

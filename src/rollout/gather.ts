@@ -1,15 +1,16 @@
 import pLimit from 'p-limit';
-import { ConnectError, InterruptedError, KubeosError } from '../errors.ts';
+import { ConnectError, InterruptedError, KubeosError, PreflightError } from '../errors.ts';
 import { EXIT } from '../exit-codes.ts';
 import { assemblePlan, nodesToDrain, nodesToFetch } from './assemble-plan.ts';
 import type { ClusterNode, NodeObservation } from './facts.ts';
 import type { RolloutRequest } from './goal.ts';
 import { lookFromOne, type Look } from './look.ts';
 import type { Plan } from './plan-types.ts';
-import type { Cluster, Remote } from './ports.ts';
 import type { PreflightRequest } from './preflight-types.ts';
 import { isHttps } from './preflight-node.ts';
 import { artifactOf } from './requests.ts';
+import type { Cluster, MissingRight, Remote } from './ports.ts';
+import { missingRightsFinding } from './refusals.ts';
 import { selectNodes } from './selection.ts';
 
 /**
@@ -26,6 +27,8 @@ export async function gatherPlan(
 ): Promise<Plan> {
   const { cluster, remote } = ports;
   const missingRights = await cluster.missingRights(request.rights, request.drain);
+  // Else the first thing that may not be read would be told, and not the others.
+  if (missingRights.some(({ toRead }) => toRead)) throw notAllowed(missingRights);
   const nodes = await cluster.nodes(signal);
   // It throws where the selection cannot be meant: before anything is under way that nobody would wait for then.
   const { selected } = selectNodes(nodes, request.selection, request.goal.version);
@@ -72,6 +75,11 @@ function preflightOf(request: RolloutRequest): PreflightRequest {
       ...(clientkey === undefined ? {} : { clientkey }),
     },
   };
+}
+
+function notAllowed(missing: readonly MissingRight[]): PreflightError {
+  const { what, ...context } = missingRightsFinding(missing);
+  return new PreflightError(what, context);
 }
 
 const wasAway = (shown: Plan | undefined, name: string): boolean =>

@@ -69,6 +69,8 @@ export interface MissingRight {
   namespace?: string;
   /** The API server's own words, where it gave some. */
   reason?: string;
+  /** Without it nothing can be planned. */
+  toRead: boolean;
 }
 
 export interface Cluster {

@@ -26,7 +26,7 @@ export function findRefusals(input: Input): readonly Finding[] {
   const empty = emptySelection(input.selection);
   return [
     ...(empty === undefined ? [] : [empty]),
-    ...refuseMissingRights(input.missingRights),
+    ...(input.missingRights.length === 0 ? [] : [missingRightsFinding(input.missingRights)]),
     ...refuseImageType(input.request),
     ...refuseOperator(input),
     ...refuseMajor(input),
@@ -36,19 +36,17 @@ export function findRefusals(input: Input): readonly Finding[] {
   ];
 }
 
-function refuseMissingRights(missing: readonly MissingRight[]): readonly Finding[] {
-  if (missing.length === 0) return [];
+/** What the cluster does not allow. */
+export function missingRightsFinding(missing: readonly MissingRight[]): Finding {
   const named = missing.map(({ verb, resource, namespace, reason }) => {
     const where = namespace === undefined ? '' : ` in namespace ${namespace}`;
     return `${verb} ${resource}${where}${reason === undefined || reason === '' ? '' : `: ${reason}`}`;
   });
-  return [
-    {
-      what: 'the cluster does not allow what this command needs',
-      reason: named.join('\n'),
-      next: 'grant these rights to the user of this kubeconfig (ClusterRole and ClusterRoleBinding)',
-    },
-  ];
+  return {
+    what: 'the cluster does not allow what this command needs',
+    reason: named.join('\n'),
+    next: 'grant these rights to the user of this kubeconfig; examples/rbac.yaml holds the least role',
+  };
 }
 
 function refuseImageType({ goal, image }: RolloutRequest): readonly Finding[] {

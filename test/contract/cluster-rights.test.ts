@@ -1,9 +1,12 @@
 import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
+import { dirname } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parseAllDocuments } from 'yaml';
 import type { KubectlCluster } from '../../src/cluster/index.ts';
 import { ApiUnreachableError } from '../../src/errors.ts';
+import { runMain } from '../lab/cli-bed.ts';
 import { RECORD, eventually } from './cluster-suite.ts';
 import { onRealVersions, startRealApi, type RealApi } from './envtest.ts';
 import { KubectlBed } from './kubectl-bed.ts';
@@ -21,6 +24,12 @@ interface Rule {
   apiGroups: string[];
   resources: string[];
   verbs: string[];
+}
+
+interface Role {
+  kind: string;
+  metadata: { name: string; namespace?: string };
+  rules: Rule[];
 }
 
 onRealVersions('rights', (assets) => {
@@ -93,29 +102,73 @@ onRealVersions('rights', (assets) => {
       expect(deleting).toEqual([expect.objectContaining({ verb: 'delete', resource: 'pods' })]);
     });
 
-    test('each verb that is taken away is named', async () => {
+    /** What kubeos says with the least role: exit code, and all its words on one line. */
+    const kubeos = async (...args: string[]): Promise<{ code: number | null; words: string }> => {
+      const env = { PATH: process.env['PATH'] ?? '', HOME: dirname(least), KUBECONFIG: least };
+      const { code, stdout, stderr } = await runMain(args, env);
+      return { code, words: `${stdout} ${stderr}`.replaceAll(/\s+/g, ' ') };
+    };
+
+    test('each verb that is taken away is named, by upgrade and by what only reads', async () => {
       const cluster = await connect(least);
-      for (const path of [
-        `${ROLES}/clusterroles/kubeos`,
-        `${ROLES}/namespaces/kube-system/roles/kubeos-lock`,
-        `${ROLES}/namespaces/kube-node-lease/roles/kubeos-heartbeats`,
-      ]) {
-        const role = (await bed!.call('GET', path)) as { metadata: { resourceVersion?: string }; rules: Rule[] };
-        delete role.metadata.resourceVersion;
-        for (const [at, rule] of role.rules.entries()) {
-          for (const verb of rule.verbs) {
-            const verbs = rule.verbs.filter((other) => other !== verb);
-            const rules = role.rules.map((other, index) => (index === at ? { ...rule, verbs } : other));
-            await bed!.call('PUT', path, { ...role, rules: rules.filter((left) => left.verbs.length > 0) });
-            const [group, resource] = [rule.apiGroups[0] ?? '', rule.resources[0] ?? ''];
-            const named = { verb, resource: group === '' ? resource : `${resource}.${group}` };
-            await eventually(async () =>
-              expect(await cluster.missingRights('rollout')).toEqual([expect.objectContaining(named)]),
-            );
+      const spec = ['-f', 'examples/upgrade-disk.yaml'];
+      for (const { path, role } of await rolesOf('examples/rbac.yaml')) {
+        for (const { verb, resource, rules } of withoutOneEach(role.rules)) {
+          await bed!.call('PUT', path, { ...role, rules });
+          const named = [expect.objectContaining({ verb, resource })];
+          await eventually(async () => expect(await cluster.missingRights('rollout')).toEqual(named));
+          const refused = `the cluster does not allow what this command needs cause ${verb} ${resource}`;
+          expect(await kubeos('upgrade', '-y', ...spec)).toEqual({
+            code: 4,
+            words: expect.stringContaining(refused) as string,
+          });
+          const toRead = (await cluster.missingRights('read')).length > 0;
+          expect((await kubeos('plan', ...spec)).words.includes(refused)).toBe(toRead);
+          const status = await kubeos('status');
+          if (status.code !== 0) {
+            expect([toRead, status]).toEqual([
+              true,
+              { code: 4, words: expect.stringContaining(`cannot ${verb} `) as string },
+            ]);
           }
         }
         await bed!.call('PUT', path, role);
       }
+      await eventually(async () => expect(await cluster.missingRights('rollout')).toEqual([]));
+      expect((await kubeos('upgrade', '-y', ...spec)).words).not.toContain('does not allow');
     });
   });
 });
+
+/** The roles that the file holds, and where each is in the API. */
+async function rolesOf(file: string): Promise<{ path: string; role: Role }[]> {
+  const documents = parseAllDocuments(await readFile(file, 'utf8')).map((document) => document.toJS() as Role);
+  return documents
+    .filter(({ kind }) => kind === 'ClusterRole' || kind === 'Role')
+    .map((role) => {
+      const { namespace, name } = role.metadata;
+      const folder = role.kind === 'Role' ? `namespaces/${namespace ?? ''}/roles` : 'clusterroles';
+      return { path: `${ROLES}/${folder}/${name}`, role };
+    });
+}
+
+/** For each verb on each resource the rules that lack it alone. */
+function withoutOneEach(rules: readonly Rule[]): { verb: string; resource: string; rules: Rule[] }[] {
+  return rules.flatMap((rule, at) =>
+    rule.resources.flatMap((resource) =>
+      rule.verbs.map((verb) => {
+        const { apiGroups, resources, verbs } = rule;
+        const less = [
+          { ...rule, resources: resources.filter((other) => other !== resource) },
+          { ...rule, resources: [resource], verbs: verbs.filter((other) => other !== verb) },
+        ].filter((left) => left.resources.length > 0 && left.verbs.length > 0);
+        const [group = ''] = apiGroups;
+        return {
+          verb,
+          resource: group === '' ? resource : `${resource}.${group}`,
+          rules: rules.flatMap((other, index) => (index === at ? less : [other])),
+        };
+      }),
+    ),
+  );
+}

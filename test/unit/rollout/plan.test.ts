@@ -182,7 +182,7 @@ describe('what refuses the whole run', () => {
   });
 
   test('missing rights, by verb and resource', () => {
-    const missingRights = [{ verb: 'patch', resource: 'nodes' }];
+    const missingRights = [{ verb: 'patch', resource: 'nodes', toRead: false }];
     expect(plan({ a: [{}] }, {}, { missingRights }).refusals[0]?.reason).toBe('patch nodes');
   });
 
@@ -242,6 +242,6 @@ describe('the exit code of a plan', () => {
   });
 
   test('a refusal comes before everything: 4', () => {
-    expect(exit({ a: [{}] }, true, { missingRights: [{ verb: 'get', resource: 'pods' }] })).toBe(4);
+    expect(exit({ a: [{}] }, true, { missingRights: [{ verb: 'get', resource: 'pods', toRead: false }] })).toBe(4);
   });
 });
