@@ -17,6 +17,9 @@ export class ApiError extends KubeosError {
   }
 }
 
+/** The API server was reached, and does not accept the login (401). */
+export class LoginRefusedError extends ApiUnreachableError {}
+
 export const isNotFound = (error: unknown): boolean => error instanceof ApiError && error.status === 404;
 export const isConflict = (error: unknown): boolean => error instanceof ApiError && error.status === 409;
 
@@ -35,7 +38,7 @@ export function failureOf(doing: string, answer: HttpAnswer): KubeosError {
   const said = status?.message ?? answer.body.trim().slice(0, 500);
   const reason = said === '' ? `HTTP ${answer.status}` : said;
   if (answer.status === 401) {
-    return new ApiUnreachableError('the cluster refuses the login', {
+    return new LoginRefusedError('the cluster refuses the login', {
       reason,
       next: 'sign in again (the login of the kubeconfig has expired or was revoked), then give the same command again',
     });

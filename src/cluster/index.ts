@@ -1,5 +1,4 @@
 import * as z from 'zod';
-import { ApiUnreachableError } from '../errors.ts';
 import type { ClusterNode, NodeRecord } from '../rollout/facts.ts';
 import type { ClockOffset } from '../rollout/preflight-types.ts';
 import type {
@@ -18,9 +17,10 @@ import { Api } from './api.ts';
 import { isNotFound } from './api-error.ts';
 import { drainNode, type DrainTools } from './drain.ts';
 import { forecastDrain, ownerKey } from './forecast.ts';
-import { Kubectl, type Versions } from './kubectl.ts';
+import { Kubectl } from './kubectl.ts';
 import { LeaseStore, leaseSchema, lockState, processOf } from './lease.ts';
 import { acquireLock } from './lock.ts';
+import { greet, introduce, type Versions } from './login.ts';
 import { leasePath, nodeName } from './names.ts';
 import { nodeSchema, toClusterNode } from './node-facts.ts';
 import { NodeMarks } from './node-marks.ts';
@@ -41,7 +41,7 @@ export type { ClusterSettings } from './settings.ts';
 
 const placedPodSchema = z.object({ spec: z.object({ nodeName: z.string().optional() }) });
 
-/** A failure of the first requests through the proxy is told at once: the user is still there to mend it. */
+/** The first requests: the user is still there to mend what is wrong. */
 const FIRST_RETRY_FOR_MS = 5_000;
 /** Up to so many nodes are asked for their pods one by one; beyond, one list of all pods is cheaper. */
 const FEW_NODES = 10;
@@ -57,22 +57,21 @@ export interface KubectlCluster extends Cluster {
 }
 
 /**
- * Signs in to the cluster and keeps a kubectl proxy to it. The first call to kubectl keeps the terminal for login
+ * Signs in to the cluster and keeps a kubectl proxy to it. The first call to the cluster keeps the terminal for login
  * plugins. Throws PreflightError where kubectl is missing, or it or the server is too old; ApiUnreachableError where the
  * API is away or refuses the login.
  */
 export async function connectCluster(settings: ClusterSettings): Promise<KubectlCluster> {
   const kubectl = new Kubectl(settings);
-  const versions = await kubectl.login();
+  const login = await introduce(kubectl);
   const proxy = new KubectlProxy(kubectl);
   try {
     const { clock } = settings;
     const address = (): ReturnType<KubectlProxy['address']> => proxy.address();
     const absence = new Absence(clock, settings.notice ?? (() => undefined));
     const api = new Api({ address, clock, retryForMs: settings.retryForMs ?? DEFAULT_RETRY_FOR_MS, absence });
-    const policy = await findPolicyVersion(api, FIRST_RETRY_FOR_MS).catch((error: unknown) => {
-      throw error instanceof ApiUnreachableError ? loginNeedsTerminal(error) : error;
-    });
+    const versions = await greet(api, kubectl, login, () => proxy.said);
+    const policy = await findPolicyVersion(api, FIRST_RETRY_FOR_MS);
     const watch = new NodeWatch(api, address, clock);
     return new ProxiedCluster(settings, { api, kubectl, clock, policy }, versions, watch, proxy);
   } catch (error) {
@@ -80,16 +79,6 @@ export async function connectCluster(settings: ClusterSettings): Promise<Kubectl
     throw error;
   }
 }
-
-/** kubectl reached the API a moment ago with the terminal; the proxy, which has none, does not. */
-const loginNeedsTerminal = (error: ApiUnreachableError): ApiUnreachableError =>
-  new ApiUnreachableError("kubectl proxy does not reach the cluster's API, though kubectl just did", {
-    ...(error.reason === undefined ? {} : { reason: error.reason }),
-    next:
-      'a login plugin that has to ask cannot do so behind the proxy: sign in first, so that the plugin keeps the login ' +
-      '(see: kubectl get nodes </dev/null), then give the same command again',
-    cause: error,
-  });
 
 class ProxiedCluster implements KubectlCluster {
   readonly server: { version: string };

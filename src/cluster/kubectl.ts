@@ -1,47 +1,45 @@
 import { spawn } from 'node:child_process';
 import * as z from 'zod';
-import { ApiUnreachableError, PreflightError } from '../errors.ts';
+import { PreflightError } from '../errors.ts';
 import { startGuarded, type GuardedProcess } from './guard.ts';
 import type { ClusterSettings } from './settings.ts';
 
 /** kubectl drain has --delete-emptydir-data since 1.20; the same floor as for servers. */
 const OLDEST = { major: 1, minor: 20 };
 
-export interface Versions {
-  /** As `kubectl version` prints it: `v1.32.4`. */
-  kubectl: string;
-  server: string;
-}
+const versionSchema = z.object({ clientVersion: z.object({ gitVersion: z.string() }) });
 
-const versionFields = z.object({ gitVersion: z.string() });
-const versionsSchema = z.object({ clientVersion: versionFields, serverVersion: versionFields.optional() });
+/** What a kubectl that has ended said. */
+export interface Finished {
+  stdout: string;
+  /** Its last words, trimmed. */
+  stderr: string;
+  code: number | null;
+}
 
 /** One kubectl with its kubeconfig and context. */
 export class Kubectl {
-  private readonly settings: ClusterSettings;
+  readonly settings: ClusterSettings;
 
   constructor(settings: ClusterSettings) {
     this.settings = settings;
   }
 
   /**
-   * The first call to the cluster. It keeps the terminal, so that a login plugin may ask for a password or show a code;
-   * the calls behind guards have none and use what the plugin then has in its cache.
-   * Throws PreflightError where kubectl is missing or kubectl or the server too old, ApiUnreachableError where the API
-   * is away or refuses the login.
+   * kubectl's own version, as it prints it: `v1.32.4`. Asks no server.
+   * Throws PreflightError where kubectl is missing, too old, or something else.
    */
-  async login(): Promise<Versions> {
-    const call = await this.callWithTerminal(['version', '--output=json']);
-    const versions = parseVersions(call.stdout);
-    if (versions === undefined) throw this.unreachable(call);
-    requireVersion(
-      'kubectl',
-      versions.clientVersion.gitVersion,
-      'install a newer kubectl, or name one: --kubectl PATH',
-    );
-    if (call.code !== 0 || versions.serverVersion === undefined) throw this.unreachable(call);
-    requireVersion('the API server', versions.serverVersion.gitVersion, 'upgrade Kubernetes first');
-    return { kubectl: versions.clientVersion.gitVersion, server: versions.serverVersion.gitVersion };
+  async version(): Promise<string> {
+    const { stdout, stderr, code } = await this.capture(['version', '--client', '--output=json']);
+    const version = versionSchema.safeParse(parseJson(stdout)).data?.clientVersion.gitVersion;
+    if (version === undefined) {
+      throw new PreflightError(`${this.settings.kubectl} does not say its version as kubectl does`, {
+        reason: stderr === '' ? `it ended with ${String(code)}` : stderr,
+        next: NAME_ANOTHER,
+      });
+    }
+    requireVersion('kubectl', version, 'install a newer kubectl, or name one: --kubectl PATH');
+    return version;
   }
 
   /** Starts `kubectl ARGS` under a guard, without a terminal. */
@@ -52,9 +50,20 @@ export class Kubectl {
     });
   }
 
+  /** Runs `kubectl ARGS` to its end, without a terminal; for calls that end soon. Throws PreflightError. */
+  capture(args: readonly string[]): Promise<Finished> {
+    return this.run(args, ['ignore', 'pipe', 'pipe']);
+  }
+
+  /** The same with the terminal's hands and eyes, so that a login plugin may ask; `stderr` stays empty. */
+  onTerminal(args: readonly string[]): Promise<Finished> {
+    // Standard input may be the spec: only a terminal is the plugin's to read.
+    return this.run(args, [process.stdin.isTTY ? 'inherit' : 'ignore', 'pipe', 'inherit']);
+  }
+
   /** The command that a person would type to ask the same cluster. */
   shown(args: string): string {
-    return ['kubectl', ...this.globalFlags(), args].join(' ');
+    return ['kubectl', ...this.globalFlags().map(quoted), args].join(' ');
   }
 
   private globalFlags(): string[] {
@@ -64,48 +73,22 @@ export class Kubectl {
     return flags;
   }
 
-  private callWithTerminal(args: readonly string[]): Promise<FirstCall> {
-    const terminal = process.stderr.isTTY;
+  private run(args: readonly string[], stdio: readonly ('ignore' | 'inherit' | 'pipe')[]): Promise<Finished> {
+    const { kubectl, environment } = this.settings;
     return new Promise((resolve, reject) => {
-      const child = spawn(this.settings.kubectl, [...this.globalFlags(), ...args], {
-        stdio: ['inherit', 'pipe', terminal ? 'inherit' : 'pipe'],
-        env: { ...this.settings.environment },
-      });
+      const child = spawn(kubectl, [...this.globalFlags(), ...args], { stdio: [...stdio], env: { ...environment } });
       let stdout = '';
       let stderr = '';
       child.stdout?.setEncoding('utf8').on('data', (text: string) => (stdout += text));
       child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr = (stderr + text).slice(-4_000)));
-      child.once('error', (cause) => reject(notRunnable(this.settings.kubectl, cause)));
-      child.once('close', (code) => resolve({ stdout, stderr: stderr.trim(), code, terminal }));
-    });
-  }
-
-  private unreachable(call: FirstCall): ApiUnreachableError {
-    const said = call.terminal ? 'kubectl says why in the lines above' : call.stderr;
-    const silent = `kubectl ended with ${String(call.code)} and no word`;
-    return new ApiUnreachableError("the cluster's API cannot be reached, or refuses the login", {
-      reason: said === '' ? silent : said,
-      next: `mend the connection or the login until this works: ${this.shown('version')}`,
+      child.once('error', (cause) => reject(notRunnable(kubectl, cause)));
+      child.once('close', (code) => resolve({ stdout, stderr: stderr.trim(), code }));
     });
   }
 }
 
-interface FirstCall {
-  stdout: string;
-  stderr: string;
-  code: number | null;
-  terminal: boolean;
-}
-
-function parseVersions(stdout: string): z.infer<typeof versionsSchema> | undefined {
-  try {
-    return versionsSchema.parse(JSON.parse(stdout));
-  } catch {
-    return undefined;
-  }
-}
-
-function requireVersion(who: string, version: string, next: string): void {
+/** Throws PreflightError where the version is older than kubeos works with. */
+export function requireVersion(who: string, version: string, next: string): void {
   const found = /^v?(\d+)\.(\d+)/.exec(version);
   const major = Number(found?.[1] ?? Number.NaN);
   const minor = Number(found?.[2] ?? Number.NaN);
@@ -116,11 +99,24 @@ function requireVersion(who: string, version: string, next: string): void {
   });
 }
 
+/** What a text says as JSON; undefined where it is none. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+const quoted = (flag: string): string => (/^[\w@%+=:,./~-]+$/.test(flag) ? flag : `'${flag.replaceAll("'", "'\\''")}'`);
+
+const NAME_ANOTHER = 'install kubectl, or name the one to use: --kubectl PATH';
+
 function notRunnable(kubectl: string, cause: NodeJS.ErrnoException): PreflightError {
   const missing = cause.code === 'ENOENT';
   return new PreflightError(missing ? `kubectl was not found: ${kubectl}` : `kubectl cannot be run: ${kubectl}`, {
     reason: missing ? 'kubeos reaches the cluster through kubectl only' : cause.message,
-    next: 'install kubectl, or name the one to use: --kubectl PATH',
+    next: NAME_ANOTHER,
     cause,
   });
 }

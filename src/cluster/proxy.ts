@@ -10,8 +10,12 @@ import type { GuardedProcess } from './guard.ts';
 import type { Kubectl } from './kubectl.ts';
 
 const START_TIMEOUT_MS = 20_000;
+const MOST_WORDS = 4_000;
 /** A Unix socket's path is limited to 103 bytes on macOS, 107 on Linux. */
 const LONGEST_FOLDER = 100;
+
+/** kubectl proxy ends, or opens no socket: before it has asked the API server anything. */
+export class ProxyStartError extends ApiUnreachableError {}
 
 /** Where requests go: the socket of a running proxy and the connections kept open to it. */
 export interface ProxyAddress {
@@ -28,9 +32,15 @@ export class KubectlProxy {
   private readonly agent = new Agent({ keepAlive: true, maxSockets: 32 });
   private current: Promise<RunningProxy> | undefined;
   private closed = false;
+  private readonly words = new Words();
 
   constructor(kubectl: Kubectl) {
     this.kubectl = kubectl;
+  }
+
+  /** What the proxy, and a login plugin under it, wrote to standard error of late, without kubectl's own log. */
+  get said(): string {
+    return this.words.said;
   }
 
   /** Throws ApiUnreachableError where no proxy can be started. */
@@ -46,7 +56,7 @@ export class KubectlProxy {
     if (this.closed) throw new ApiUnreachableError('the connection to the cluster is closed already');
     // Another request may have started one while this one looked.
     if (this.current !== seen) return this.alive();
-    this.current = startProxy(this.kubectl);
+    this.current = startProxy(this.kubectl, this.words);
     return this.current;
   }
 
@@ -66,13 +76,29 @@ interface RunningProxy {
   socketPath: string;
 }
 
-async function startProxy(kubectl: Kubectl): Promise<RunningProxy> {
+/** The last of what a program said. */
+class Words {
+  private text = '';
+
+  take(text: string): void {
+    this.text += text;
+    // Whole lines only.
+    if (this.text.length > MOST_WORDS) this.text = this.text.slice(-MOST_WORDS).replace(/^.*\n/, '');
+  }
+
+  get said(): string {
+    // klog's header: severity, month and day (E1125 17:57:11.648812 …).
+    const lines = this.text.split('\n').filter((line) => !/^[IWEF]\d{4} /.test(line));
+    return lines.join('\n').trim();
+  }
+}
+
+async function startProxy(kubectl: Kubectl, words: Words): Promise<RunningProxy> {
   const folder = await makeTemporaryFolder(shortTemporaryFolder(), 'api');
   const socketPath = join(folder, 's');
   const guarded = kubectl.start(['proxy', `--unix-socket=${socketPath}`], folder);
-  let said = '';
   guarded.stdout.resume();
-  guarded.stderr.setEncoding('utf8').on('data', (text: string) => (said = (said + text).slice(-2_000)));
+  guarded.stderr.setEncoding('utf8').on('data', (text: string) => words.take(text));
   const deadline = performance.now() + START_TIMEOUT_MS;
   while (!guarded.ended() && performance.now() < deadline) {
     if (await accepts(socketPath)) return { process: guarded, folder, socketPath };
@@ -80,8 +106,8 @@ async function startProxy(kubectl: Kubectl): Promise<RunningProxy> {
   }
   await guarded.end();
   await removeFolder(folder);
-  throw new ApiUnreachableError('kubectl proxy does not start', {
-    reason: said.trim() === '' ? 'it does not open its socket' : said.trim(),
+  throw new ProxyStartError('kubectl proxy does not start', {
+    reason: words.said === '' ? 'it does not open its socket' : words.said,
     next: `see what it says: ${kubectl.shown('proxy --port=0')}`,
   });
 }

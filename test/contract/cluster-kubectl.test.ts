@@ -150,8 +150,8 @@ describe('the kubectl behind the cluster', () => {
     answering(`mkdir ${folder}/asked 2>/dev/null`);
     const error = await connect({ kubeconfig }).catch((caught: unknown) => caught);
     expect(error).toBeInstanceOf(ApiUnreachableError);
-    expect((error as ApiUnreachableError).message).toContain('kubectl proxy does not reach');
-    expect((error as ApiUnreachableError).next).toContain('login plugin');
+    expect((error as ApiUnreachableError).message).toContain('the login plugin gives no login');
+    expect((error as ApiUnreachableError).next).toContain('sign in');
     expect(alive(started('proxy'))).toEqual([]);
   });
 

@@ -42,6 +42,8 @@ export interface RealApiOptions {
   controllers?: boolean;
   /** How long a kubelet may be silent until its node is Unknown; 20 s by default. */
   nodeGraceSeconds?: number;
+  /** A file with the certificates of those who may issue client certificates; none are taken without. */
+  clientCa?: string;
 }
 
 /** Everything that was started, and where it keeps its files. */
@@ -148,6 +150,7 @@ function apiArguments({ folder, etcdUrl, port, options }: Parts): string[] {
       `--service-account-key-file=${join(folder, 'sa.pub')}`,
     ],
     ...[`--service-account-signing-key-file=${join(folder, 'sa.key')}`, '--allow-privileged=true'],
+    ...(options.clientCa === undefined ? [] : [`--client-ca-file=${options.clientCa}`]),
     // Without controllers nobody makes the default service accounts or takes taints off.
     ...(options.controllers === true ? [] : ['--disable-admission-plugins=ServiceAccount,TaintNodesByCondition']),
   ];

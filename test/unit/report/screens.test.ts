@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { KubeosError, LockHeldError } from '../../../src/errors.ts';
+import { ApiUnreachableError, KubeosError, LockHeldError } from '../../../src/errors.ts';
 import { renderError } from '../../../src/report/error-screen.ts';
 import { renderConfirm, renderPlan } from '../../../src/report/plan-screen.ts';
 import { renderResult } from '../../../src/report/result-screen.ts';
@@ -420,6 +420,23 @@ describe('an error', () => {
       next: "compare it with the node's console, then:\n  ssh-keyscan -t ed25519 10.1.0.12 >> ~/.ssh/known_hosts\nor trust the first contact: --accept-new-host-keys",
     });
     expect(renderError(error, DISPLAY, '0.1.0')).toEqual(screen('error-host-key'));
+  });
+
+  it('of a login names where, whose and why', () => {
+    const refused = new ApiUnreachableError('the cluster refuses the login', {
+      reason:
+        'https://10.0.0.1:6443 does not accept the client certificate in /home/ci/prod.crt of user ci (context prod), ' +
+        'which expired on 2026-11-20 08:00 UTC: Unauthorized',
+      next: 'get a new login into the kubeconfig, then give the same command again',
+    });
+    expect(renderError(refused, DISPLAY, '0.1.0')).toEqual(screen('error-login'));
+    const plugin = new ApiUnreachableError('the login plugin gives no login, or the API cannot be reached', {
+      reason:
+        'your session has ended: corp login\ngetting credentials: exec: executable corp failed with exit code 1\n' +
+        'plugin  corp\nserver  https://10.0.0.1:6443 (context prod)',
+      next: 'sign in, or mend the connection, until this works:\n  kubectl get --raw=/version',
+    });
+    expect(renderError(plugin, DISPLAY, '0.1.0')).toEqual(screen('error-plugin'));
   });
 
   it('that is not known is a bug, with its stack and how to report it', () => {
