@@ -20,12 +20,22 @@ interface Pod {
     namespace: string;
     name: string;
     uid: string;
+    resourceVersion: string;
     annotations?: Record<string, string>;
     deletionTimestamp?: string;
     deletionGracePeriodSeconds?: number;
   };
   spec: { nodeName?: string; containers: { name: string; image: string }[] };
-  status: { phase?: string };
+  status: { phase?: string; conditions?: Condition[] };
+}
+
+interface Condition {
+  type: string;
+  status: string;
+}
+
+interface RawNode {
+  status: { conditions?: Condition[] };
 }
 
 const LEASES = '/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases';
@@ -42,6 +52,7 @@ const POD_MS = 100;
 export class Kubelets {
   readonly #api: Endpoint;
   readonly #beats = new Map<string, number>();
+  readonly #nodes = new Map<string, BootedNode>();
   readonly #begun = new Set<string>();
   #stopped = false;
   readonly #loop: Promise<void>;
@@ -55,9 +66,9 @@ export class Kubelets {
   async boot(node: BootedNode): Promise<void> {
     const labels = { 'kubernetes.io/hostname': node.name, 'kubernetes.io/os': 'linux', ...node.labels };
     const made = { metadata: { name: node.name, labels } };
+    this.#nodes.set(node.name, node);
     await this.#call('POST', '/api/v1/nodes', made, [201, 409]);
-    const path = `/api/v1/nodes/${node.name}/status`;
-    await this.#call('PATCH', path, { status: nodeStatus(node) }, [200]);
+    await this.#report(node);
     await this.#beat(node.name);
   }
 
@@ -80,7 +91,11 @@ export class Kubelets {
   }
 
   async #look(): Promise<void> {
-    for (const [name, at] of this.#beats) if (Date.now() - at >= BEAT_MS) await this.#beat(name);
+    for (const [name, at] of this.#beats) {
+      if (Date.now() - at < BEAT_MS) continue;
+      await this.#beat(name);
+      await this.#correct(name);
+    }
     const list = await this.#call('GET', '/api/v1/pods?resourceVersion=0', undefined, [200]);
     for (const pod of (list as { items: Pod[] }).items) this.#see(pod);
   }
@@ -95,6 +110,9 @@ export class Kubelets {
       this.#later(`end ${metadata.uid}`, Math.min(graceMs, after(POD_ANNOTATIONS.endMs)), () => this.#end(pod));
     } else if (status.phase === 'Pending') {
       this.#later(`start ${metadata.uid}`, after(POD_ANNOTATIONS.startMs), () => this.#start(pod));
+    } else if (status.phase === 'Running' && isReady(pod) !== wantsReady(pod)) {
+      // The pods of a node that is called Unknown are called not Ready; its kubelet knows better.
+      this.#later(`ready ${metadata.uid} ${metadata.resourceVersion}`, 0, () => this.#start(pod));
     }
   }
 
@@ -113,15 +131,27 @@ export class Kubelets {
     await this.#call('DELETE', pathOf(metadata), body, [200, 404, 409]);
   }
 
-  async #start({ metadata, spec }: Pod): Promise<void> {
+  async #start(pod: Pod): Promise<void> {
+    const { metadata, spec } = pod;
     this.#mustLive(spec.nodeName);
-    const ready = metadata.annotations?.[POD_ANNOTATIONS.ready] !== 'false';
-    const body = { metadata: { uid: metadata.uid }, status: podStatus(metadata.uid, spec.containers, ready) };
+    const body = { metadata: { uid: metadata.uid }, status: podStatus(metadata.uid, spec.containers, wantsReady(pod)) };
     await this.#call('PATCH', `${pathOf(metadata)}/status`, body, [200, 404, 409]);
   }
 
   #mustLive(node: string | undefined): void {
     if (!this.#beats.has(node ?? '')) throw new Error(`${node ?? 'no node'} is lost`);
+  }
+
+  #report(node: BootedNode): Promise<unknown> {
+    return this.#call('PATCH', `/api/v1/nodes/${node.name}/status`, { status: nodeStatus(node) }, [200]);
+  }
+
+  /** A node that was called Unknown while the API server was away is reported anew: a beat alone says nothing. */
+  async #correct(name: string): Promise<void> {
+    const node = this.#nodes.get(name);
+    const { status } = (await this.#call('GET', `/api/v1/nodes/${name}`, undefined, [200])) as RawNode;
+    const ready = status.conditions?.find(({ type }) => type === 'Ready');
+    if (node !== undefined && ready?.status === 'Unknown') await this.#report(node);
   }
 
   async #beat(name: string): Promise<void> {
@@ -139,6 +169,9 @@ export class Kubelets {
   }
 }
 
+const wantsReady = ({ metadata }: Pod): boolean => metadata.annotations?.[POD_ANNOTATIONS.ready] !== 'false';
+const isReady = ({ status }: Pod): boolean =>
+  status.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True') === true;
 const MERGE = 'application/merge-patch+json';
 const pathOf = ({ namespace, name }: Pod['metadata']): string => `/api/v1/namespaces/${namespace}/pods/${name}`;
 const now = (): string => new Date().toISOString().replace(/\.\d+Z/, 'Z');
