@@ -109,7 +109,7 @@ onRealVersions('rights', (assets) => {
       return { code, words: `${stdout} ${stderr}`.replaceAll(/\s+/g, ' ') };
     };
 
-    test('each verb that is taken away is named, by upgrade and by what only reads', async () => {
+    test('each verb that is taken away is named, by upgrade and by what only reads', { timeout: 300_000 }, async () => {
       const cluster = await connect(least);
       const spec = ['-f', 'examples/upgrade-disk.yaml'];
       for (const { path, role } of await rolesOf('examples/rbac.yaml')) {
