@@ -25,6 +25,8 @@ import type {
   LabFaultFlags,
   LabFlags,
   LabStartFlags,
+  LockReleaseFlags,
+  LockStatusFlags,
   LogsFlags,
   PlanFlags,
   RollbackFlags,
@@ -64,6 +66,7 @@ export function createProgram(deps: Deps, version: string, finished: (code: Exit
   addRollback(program, deps, finished);
   addStatus(program, deps, finished);
   addLogs(program, deps, finished);
+  addLock(program, deps, finished);
   addLab(program, deps, finished);
   program.addHelpText('after', `\n${FIRST_STEPS}\n\n${exitCodesText(ALL_EXIT_CODES)}`);
   return program;
@@ -226,6 +229,42 @@ function addLogs(program: Command, deps: Deps, finished: Finished): void {
     finished(await (await import('./commands/logs.ts')).logs(deps, node, flags));
   });
   addExamples(command, [['kubeos logs worker-3 -n 20', 'the last 20 lines']], READING_EXIT_CODES);
+}
+
+function addLock(program: Command, deps: Deps, finished: Finished): void {
+  const lock = program
+    .command('lock')
+    .summary('show or free the lock that keeps two runs apart')
+    .description('The lock that keeps two runs apart: the Lease kubeos in the cluster.')
+    .usage('<command> [flags]')
+    .helpCommand(false);
+  const commands = () => import('./commands/lock.ts');
+  const status = lock
+    .command('status')
+    .description('show who holds the lock, since when and for what; change nothing')
+    .addOption(outputFormat(['text', 'json']));
+  addClusterFlags(status);
+  status.addOption(ascii()).action(async (flags: LockStatusFlags) => {
+    finished(await (await commands()).lockStatus(deps, flags));
+  });
+  addExamples(status, [['kubeos lock status -o json | jq -r .standing', 'free, held or dead']], READING_EXIT_CODES);
+  const release = lock
+    .command('release')
+    .description(
+      'free the lock of a run that is dead; should it live after all, it stops before its next change. The next run ' +
+        'takes a dead one over by itself, once its Lease has stood still for its duration.',
+    )
+    .option('-y, --yes', 'do not ask; needed without a terminal', false)
+    .option('--force', 'also from a run that is alive', false);
+  addClusterFlags(release);
+  release.addOption(ascii()).action(async (flags: LockReleaseFlags) => {
+    finished(await (await commands()).lockRelease(deps, flags));
+  });
+  addExamples(
+    release,
+    [['kubeos lock release', 'show who holds it, ask, free it']],
+    [...READING_EXIT_CODES, EXIT.refused, EXIT.locked, EXIT.interrupted].sort((one, other) => one - other),
+  );
 }
 
 function addLab(program: Command, deps: Deps, finished: Finished): void {

@@ -35,6 +35,8 @@ const ATTEMPT_TIMEOUT_MS = 30_000;
 const FIRST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 10_000;
 const PAGE = '500';
+/** Clocks that differ by no more are taken for equal: the header is cut to the second, and answers take their time. */
+const CLOCK_TOLERANCE_MS = 2_000;
 /** These may pass: the server is overloaded, starting, or away behind the proxy. */
 const PASSING: ReadonlySet<number> = new Set([429, 500, 502, 503, 504]);
 
@@ -49,6 +51,17 @@ export class Api {
 
   constructor(options: ApiOptions) {
     this.options = options;
+  }
+
+  /**
+   * The API server's time in milliseconds since 1970, as the `Date` header of its latest answer told it: the one clock
+   * that all runs share.
+   */
+  serverNow(): number {
+    const now = this.options.clock.now();
+    if (this.clockOffset === undefined) return now;
+    const aheadMs = (this.clockOffset.atLeastMs + this.clockOffset.atMostMs) / 2;
+    return Math.abs(aheadMs) <= CLOCK_TOLERANCE_MS ? now : now + aheadMs;
   }
 
   /**
@@ -124,7 +137,8 @@ export class Api {
         ...(request.contentType === undefined ? {} : { contentType: request.contentType }),
         ...(request.signal === undefined ? {} : { signal: request.signal }),
       });
-      this.compareClocks(answer.dateMs, askedAt);
+      // The proxy's own answers (502) tell this machine's time.
+      if (answer.status < 500) this.compareClocks(answer.dateMs, askedAt);
       this.options.absence?.heard(answer.status < 500);
       if (answer.status >= 200 && answer.status < 300) return { answer };
       return {

@@ -26,7 +26,7 @@ export interface GuardOptions {
 }
 
 const TICK_SECONDS = 15;
-const BEAT_MS = 5_000;
+const BEAT_MS = 2_000;
 const LAST_RESORT_MS = 5_000;
 const CLOSE_WITHIN_MS = 2_000;
 

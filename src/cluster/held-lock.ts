@@ -1,10 +1,14 @@
 import { LockLostError } from '../errors.ts';
-import type { Clock, HeldLock, LockRequest } from '../rollout/ports.ts';
+import type { Clock, HeldLock, LockRequest, LockState } from '../rollout/ports.ts';
 import { isConflict, isNotFound } from './api-error.ts';
 import { isOwnedBy, lockState, released, renewed, tokenOf, type Lease, type LeaseStore } from './lease.ts';
 
 /** How long giving the lock back may take; after that it runs out by itself. */
 const RELEASE_FOR_MS = 10_000;
+/** A look at the Lease is good for so long: a run of many nodes asks once for all that they change in that time. */
+const FRESH_MS = 1_000;
+/** How long a change waits for the API server to say whose the lock is. */
+const LOOK_FOR_MS = 5_000;
 
 export interface RenewedLockOptions {
   store: LeaseStore;
@@ -13,6 +17,8 @@ export interface RenewedLockOptions {
   request: LockRequest;
   /** The Lease as our acquisition left it. */
   lease: Lease;
+  /** The dead holder that it was taken from. */
+  tookOverFrom: LockState | undefined;
 }
 
 /**
@@ -20,23 +26,32 @@ export interface RenewedLockOptions {
  * nothing: whoever would take it meanwhile needs the same API server, and that shows in the next renewal.
  */
 export class RenewedLock implements HeldLock {
+  readonly tookOverFrom?: LockState;
   private readonly options: RenewedLockOptions;
   private readonly renewEveryMs: number;
   private readonly stopper = new AbortController();
   private readonly loser = new AbortController();
   private lease: Lease;
   private held: number;
+  /** The tokens by which we tell that the Lease is ours: two while a raised one is being written. */
+  private tokens: readonly number[];
   private what: string;
+  /** When the Lease was last seen to be ours, by the clock before it was asked. */
+  private seenAt: number;
+  private looking: Promise<void> | undefined;
   /** Writes come one after the other, since each needs the version that the one before left. */
   private queue: Promise<unknown> = Promise.resolve();
   private giving: Promise<void> | undefined;
 
   constructor(options: RenewedLockOptions) {
     this.options = options;
+    if (options.tookOverFrom !== undefined) this.tookOverFrom = options.tookOverFrom;
     this.renewEveryMs = (options.seconds * 1000) / 4;
     this.lease = options.lease;
     this.held = tokenOf(options.lease);
+    this.tokens = [this.held];
     this.what = options.request.what;
+    this.seenAt = Number.NEGATIVE_INFINITY;
     void this.keep();
   }
 
@@ -48,6 +63,15 @@ export class RenewedLock implements HeldLock {
     return this.loser.signal;
   }
 
+  async confirm(): Promise<void> {
+    this.lost.throwIfAborted();
+    // A clock that was set back says nothing either.
+    const age = this.options.clock.now() - this.seenAt;
+    if (age >= 0 && age < FRESH_MS) return;
+    this.looking ??= this.look().finally(() => (this.looking = undefined));
+    await this.looking;
+  }
+
   describe(what: string): void {
     this.what = what;
   }
@@ -55,9 +79,10 @@ export class RenewedLock implements HeldLock {
   async raiseAbove(floor: number): Promise<void> {
     await this.inTurn(async () => {
       if (this.held > floor) return;
-      // The write changes the token, by which we tell that the Lease is ours: both are ours until it has succeeded.
-      await this.write((lease) => renewed(lease, { ...this.change(), token: floor + 1 }), [this.held, floor + 1]);
+      this.tokens = [this.held, floor + 1];
+      await this.write((lease) => renewed(lease, { ...this.change(), token: floor + 1 }));
       this.held = floor + 1;
+      this.tokens = [this.held];
     });
   }
 
@@ -68,7 +93,7 @@ export class RenewedLock implements HeldLock {
 
   private async giveBack(): Promise<void> {
     this.stopper.abort();
-    await this.inTurn(() => this.write((lease) => released(lease, this.change()), [this.held], RELEASE_FOR_MS)).catch(
+    await this.inTurn(() => this.write((lease) => released(lease, this.change()), RELEASE_FOR_MS)).catch(
       () => undefined,
     );
   }
@@ -83,13 +108,13 @@ export class RenewedLock implements HeldLock {
       if (stopped) return;
       // A failed renewal is tried again at the next turn; a lost lock has stopped this loop.
       await this.inTurn(() =>
-        this.write((lease) => renewed(lease, { ...this.change(), token: this.held }), [this.held], this.renewEveryMs),
+        this.write((lease) => renewed(lease, { ...this.change(), token: this.held }), this.renewEveryMs),
       ).catch(() => undefined);
     }
   }
 
   private change(): { nowMs: number; what: string } {
-    return { nowMs: this.options.clock.now(), what: this.what };
+    return { nowMs: this.options.store.now(), what: this.what };
   }
 
   private inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -98,13 +123,33 @@ export class RenewedLock implements HeldLock {
     return turn;
   }
 
+  /** Reads the Lease; whatever keeps the API server from answering is left to the renewals. */
+  private async look(): Promise<void> {
+    const { store, clock } = this.options;
+    const askedAt = clock.now();
+    let now: Lease | undefined;
+    try {
+      now = await store.read({ retryForMs: 0, signal: AbortSignal.timeout(LOOK_FOR_MS) });
+    } catch {
+      return;
+    }
+    this.lost.throwIfAborted();
+    if (!this.isOurs(now)) throw this.lose(now);
+    this.seenAt = askedAt;
+  }
+
+  private isOurs(now: Lease | undefined): now is Lease {
+    const { request } = this.options;
+    return now !== undefined && this.tokens.some((token) => isOwnedBy(now, { request, token }));
+  }
+
   /**
-   * Writes the Lease anew; after a conflict once more, if it still bears one of these tokens and our name (a person's
+   * Writes the Lease anew; after a conflict once more, if it still bears one of our tokens and our name (a person's
    * annotation, or our own write whose answer was lost). Throws LockLostError where it is not ours any more.
    */
-  private async write(make: (lease: Lease) => Lease, tokens: readonly number[], retryForMs?: number): Promise<void> {
+  private async write(make: (lease: Lease) => Lease, retryForMs?: number): Promise<void> {
     const options = retryForMs === undefined ? {} : { retryForMs };
-    const { store, request } = this.options;
+    const { store } = this.options;
     for (;;) {
       this.lost.throwIfAborted();
       try {
@@ -115,21 +160,26 @@ export class RenewedLock implements HeldLock {
         if (!isConflict(error)) throw error;
       }
       const now = await store.read(options);
-      if (now === undefined || !tokens.some((token) => isOwnedBy(now, { request, token }))) throw this.lose(now);
+      if (!this.isOurs(now)) throw this.lose(now);
       this.lease = now;
     }
   }
 
   private lose(now: Lease | undefined): LockLostError {
     this.stopper.abort();
-    const by = now === undefined ? undefined : lockState(now);
-    const taken = by?.held === true ? `it was taken over by ${by.holder} (run ${by.run})` : 'it was freed by hand';
     const error = new LockLostError('this run has lost its lock', {
-      reason: by === undefined ? 'the Lease was deleted' : taken,
+      reason: whereItWent(now, this.options.store.now()),
       next: 'see what the nodes run (kubeos status), then give the same command again',
     });
     // While the lock is being given back, a Lease that is not ours any more is what was wanted.
     if (this.giving === undefined) this.loser.abort(error);
     return error;
   }
+}
+
+function whereItWent(now: Lease | undefined, serverNow: number): string {
+  if (now === undefined) return 'the Lease was deleted';
+  const { held, holder, run, freedBy } = lockState(now, serverNow);
+  if (held) return `it was taken over by ${holder}${run === '' ? '' : ` (run ${run})`}`;
+  return `it was freed by hand${freedBy === undefined ? '' : `, by ${freedBy}`}`;
 }

@@ -19,7 +19,7 @@ import { drainNode, type DrainTools } from './drain.ts';
 import { forecastDrain, ownerKey } from './forecast.ts';
 import { Kubectl } from './kubectl.ts';
 import { LeaseStore, leaseSchema, lockState, processOf } from './lease.ts';
-import { acquireLock } from './lock.ts';
+import { acquireLock, freeLock } from './lock.ts';
 import { greet, introduce, type Versions } from './login.ts';
 import { leasePath, nodeName } from './names.ts';
 import { nodeSchema, toClusterNode } from './node-facts.ts';
@@ -97,7 +97,10 @@ class ProxiedCluster implements KubectlCluster {
     this.watch = watch;
     this.proxy = proxy;
     this.marks = new NodeMarks(tools.api, tools.clock);
-    this.store = new LeaseStore(tools.api, settings.lockNamespace ?? DEFAULT_LOCK_NAMESPACE);
+    const namespace = settings.lockNamespace ?? DEFAULT_LOCK_NAMESPACE;
+    const lockFlags = namespace === DEFAULT_LOCK_NAMESPACE ? [] : [`--lock-namespace=${namespace}`];
+    const flags = [...tools.kubectl.globalFlags(), ...lockFlags];
+    this.store = new LeaseStore(tools.api, namespace, flags.map((flag) => ` ${flag}`).join(''));
     this.lockSeconds = settings.lockSeconds ?? DEFAULT_LOCK_SECONDS;
   }
 
@@ -182,12 +185,16 @@ class ProxiedCluster implements KubectlCluster {
   async lockState(): Promise<LockState | undefined> {
     const lease = await this.store.read();
     if (lease === undefined) return undefined;
-    const state = lockState(lease);
+    const state = lockState(lease, this.store.now());
     return state.held && fateOf(processOf(lease)) === 'dead' ? { ...state, dead: true } : state;
   }
 
   acquireLock(request: LockRequest, signal: AbortSignal): Promise<HeldLock> {
     return acquireLock({ store: this.store, clock: this.tools.clock, seconds: this.lockSeconds }, request, signal);
+  }
+
+  freeLock(seen: LockState, by: string, whileAlive: boolean): Promise<void> {
+    return freeLock(this.store, seen, by, whileAlive);
   }
 
   async nodeOfPod(namespace: string, name: string): Promise<string | undefined> {

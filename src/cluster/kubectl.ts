@@ -2,10 +2,13 @@ import { spawn } from 'node:child_process';
 import * as z from 'zod';
 import { PreflightError } from '../errors.ts';
 import { startGuarded, type GuardedProcess } from './guard.ts';
-import type { ClusterSettings } from './settings.ts';
+import { DEFAULT_LOCK_SECONDS, type ClusterSettings } from './settings.ts';
 
 /** kubectl drain has --delete-emptydir-data since 1.20; the same floor as for servers. */
 const OLDEST = { major: 1, minor: 20 };
+
+/** Three of them are longer than kubeos is ever silent, on a busy machine too. */
+const SHORTEST_TICK_SECONDS = 3;
 
 const versionSchema = z.object({ clientVersion: z.object({ gitVersion: z.string() }) });
 
@@ -44,8 +47,11 @@ export class Kubectl {
 
   /** Starts `kubectl ARGS` under a guard, without a terminal. */
   start(args: readonly string[], folder?: string): GuardedProcess {
+    const { lockSeconds = DEFAULT_LOCK_SECONDS } = this.settings;
     return startGuarded(this.settings.kubectl, [...this.globalFlags(), ...args], {
       environment: this.settings.environment,
+      // A run that is frozen, and whose lock another takes over, drains no more by then.
+      tickSeconds: Math.max(SHORTEST_TICK_SECONDS, Math.floor(lockSeconds / 4)),
       ...(folder === undefined ? {} : { folder }),
     });
   }
@@ -66,7 +72,8 @@ export class Kubectl {
     return ['kubectl', ...this.globalFlags().map(quoted), args].join(' ');
   }
 
-  private globalFlags(): string[] {
+  /** What leads kubectl, and kubeos too, to the same cluster. */
+  globalFlags(): string[] {
     const flags: string[] = [];
     if (this.settings.kubeconfig !== undefined) flags.push(`--kubeconfig=${this.settings.kubeconfig}`);
     if (this.settings.context !== undefined) flags.push(`--context=${this.settings.context}`);

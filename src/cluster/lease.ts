@@ -3,6 +3,7 @@ import type { LockRequest, LockState } from '../rollout/ports.ts';
 import type { Api } from './api.ts';
 import { isNotFound } from './api-error.ts';
 import { leasePath } from './names.ts';
+import { DEFAULT_LOCK_SECONDS } from './settings.ts';
 
 /** The Lease that is the lock. */
 export const LOCK_NAME = 'kubeos';
@@ -12,6 +13,7 @@ const ANNOTATION = {
   holder: 'kubeos.openeuler.org/holder',
   what: 'kubeos.openeuler.org/what',
   process: 'kubeos.openeuler.org/process',
+  freedBy: 'kubeos.openeuler.org/freed-by',
 } as const;
 
 /** Loose all the way down: what others put on the Lease is sent back as it came. */
@@ -37,8 +39,7 @@ export const isFree = (lease: Lease): boolean => (lease.spec?.holderIdentity ?? 
 export const processOf = (lease: Lease): string => lease.metadata.annotations?.[ANNOTATION.process] ?? '';
 
 /** How long the holder's silence must last before it counts as dead: what the holder itself promised. */
-export const durationMsOf = (lease: Lease, otherwiseSeconds: number): number =>
-  (lease.spec?.leaseDurationSeconds ?? otherwiseSeconds) * 1000;
+export const durationMsOf = (lease: Lease): number => (lease.spec?.leaseDurationSeconds ?? DEFAULT_LOCK_SECONDS) * 1000;
 
 /** Who holds a lock: the run, its holder and the token of this very acquisition. */
 export interface Ownership {
@@ -58,6 +59,7 @@ export function acquired(
   by: { nowMs: number; seconds: number; process: string },
 ): Lease {
   const time = microTime(by.nowMs);
+  const others = Object.entries(before?.metadata.annotations ?? {}).filter(([key]) => key !== ANNOTATION.freedBy);
   return {
     ...before,
     apiVersion: 'coordination.k8s.io/v1',
@@ -66,7 +68,7 @@ export function acquired(
       name: LOCK_NAME,
       ...before?.metadata,
       annotations: {
-        ...before?.metadata.annotations,
+        ...Object.fromEntries(others),
         [ANNOTATION.run]: request.run,
         [ANNOTATION.holder]: request.holder,
         [ANNOTATION.what]: request.what,
@@ -99,19 +101,42 @@ export function released(lease: Lease, change: { nowMs: number; what: string }):
   return { ...last, spec: { ...last.spec, holderIdentity: '' } };
 }
 
-/** What people are shown of the lock. */
-export function lockState(lease: Lease): LockState {
-  const annotations = lease.metadata.annotations ?? {};
-  const { acquireTime, renewTime } = lease.spec ?? {};
+/** The Lease taken from its holder by hand: nothing else changes, so that it still tells of the run and its last sign of life. */
+export function freed(lease: Lease, by: string): Lease {
+  return {
+    ...lease,
+    metadata: { ...lease.metadata, annotations: { ...lease.metadata.annotations, [ANNOTATION.freedBy]: by } },
+    spec: { ...lease.spec, holderIdentity: '' },
+  };
+}
+
+/**
+ * What people are shown of the lock.
+ * @param serverNow the API server's time, in milliseconds since 1970: holders write theirs by the same clock
+ */
+export function lockState(lease: Lease, serverNow: number): LockState {
   const identity = lease.spec?.holderIdentity ?? '';
+  const told = (key: keyof typeof ANNOTATION): string => lease.metadata.annotations?.[ANNOTATION[key]] ?? '';
   return {
     held: identity !== '',
-    holder: identity === '' ? (annotations[ANNOTATION.holder] ?? '') : identity,
-    what: annotations[ANNOTATION.what] ?? '',
-    run: annotations[ANNOTATION.run] ?? '',
+    holder: identity === '' ? told('holder') : identity,
+    what: told('what'),
+    run: told('run'),
+    ...timesOf(lease, serverNow),
+    durationMs: durationMsOf(lease),
+    ...(identity === '' && told('freedBy') !== '' ? { freedBy: told('freedBy') } : {}),
+    token: tokenOf(lease),
+    version: lease.metadata.resourceVersion ?? '',
+  };
+}
+
+function timesOf({ spec }: Lease, serverNow: number): Pick<LockState, 'acquiredAt' | 'renewedAt' | 'silentMs'> {
+  const { acquireTime, renewTime } = spec ?? {};
+  const silentMs = Math.max(0, serverNow - Date.parse(renewTime ?? ''));
+  return {
     ...(typeof acquireTime === 'string' ? { acquiredAt: acquireTime } : {}),
     ...(typeof renewTime === 'string' ? { renewedAt: renewTime } : {}),
-    token: tokenOf(lease),
+    ...(Number.isNaN(silentMs) ? {} : { silentMs }),
   };
 }
 
@@ -127,10 +152,18 @@ export interface LeaseCallOptions {
 export class LeaseStore {
   private readonly api: Api;
   readonly namespace: string;
+  /** The flags that lead a command which is shown to the same Lease, each behind a blank. */
+  readonly flags: string;
 
-  constructor(api: Api, namespace: string) {
+  constructor(api: Api, namespace: string, flags = '') {
     this.api = api;
     this.namespace = namespace;
+    this.flags = flags;
+  }
+
+  /** The clock that all runs write into the Lease. */
+  now(): number {
+    return this.api.serverNow();
   }
 
   /** Undefined where there is no such Lease. */

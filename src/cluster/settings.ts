@@ -10,7 +10,7 @@ export interface ClusterSettings {
   context?: string;
   /** Where the Lease `kubeos` lives; kube-system by default. */
   lockNamespace?: string;
-  /** How long a lock that is not renewed stays ours, in seconds; 60 by default, renewed four times as often. */
+  /** How long a lock that is not renewed stays ours, in whole seconds; 60 by default, renewed four times as often. */
   lockSeconds?: number;
   /** The environment that kubectl runs in. */
   environment: Readonly<Record<string, string | undefined>>;

@@ -4,7 +4,7 @@ import { InterruptedError, UsageError } from '../errors.ts';
 import { childEnvironment, createPrompter, flagSetting, secretSetting } from '../local/index.ts';
 import type { HostEntry, RemoteSettings, SshRemote } from '../remote/index.ts';
 import type { Deps } from './deps.ts';
-import type { ClusterFlags, SshFlags } from './option-types.ts';
+import type { ClusterFlags, LockFlags, SshFlags } from './option-types.ts';
 
 /** The two adapters of a command that is at work. */
 export interface Connections {
@@ -22,14 +22,13 @@ export interface ConnectHooks {
 /** Runs a task with the cluster and the nodes at hand, and closes every connection however it ends. */
 export async function withConnections<T>(
   deps: Deps,
-  flags: ClusterFlags & SshFlags,
+  flags: ClusterFlags & SshFlags & Partial<LockFlags>,
   hooks: ConnectHooks,
   task: (connections: Connections) => Promise<T>,
 ): Promise<T> {
   const asking = new AbortController();
   const settings = await remoteSettings(deps, flags, hooks, asking.signal);
-  const cluster = await deps.connectCluster({ ...clusterSettings(deps, flags), notice: hooks.notice });
-  try {
+  return withCluster(deps, flags, hooks, async (cluster) => {
     const remote = await deps.createRemote(settings, { clock: deps.clock, notice: hooks.notice });
     try {
       return await task({ cluster, remote });
@@ -38,15 +37,30 @@ export async function withConnections<T>(
       asking.abort(new InterruptedError());
       await remote.disconnect();
     }
+  });
+}
+
+/** Runs a task with the cluster alone at hand, and closes the connection however it ends. */
+export async function withCluster<T>(
+  deps: Deps,
+  flags: ClusterFlags & Partial<LockFlags>,
+  { notice }: Pick<ConnectHooks, 'notice'>,
+  task: (cluster: KubectlCluster) => Promise<T>,
+): Promise<T> {
+  const cluster = await deps.connectCluster({ ...clusterSettings(deps, flags), notice });
+  try {
+    return await task(cluster);
   } finally {
     await cluster.disconnect();
   }
 }
 
-function clusterSettings(deps: Deps, flags: ClusterFlags): ClusterSettings {
+function clusterSettings(deps: Deps, flags: ClusterFlags & Partial<LockFlags>): ClusterSettings {
+  const { lockDuration } = flags;
   return {
     kubectl: flags.kubectl,
     lockNamespace: flags.lockNamespace,
+    ...(lockDuration === undefined ? {} : { lockSeconds: lockDuration / 1000 }),
     environment: childEnvironment(deps.io.env),
     clock: deps.clock,
     ...(flags.kubeconfig === undefined ? {} : { kubeconfig: flags.kubeconfig }),

@@ -35,6 +35,39 @@ export function addRunFlags(command: Command): void {
       '~/.local/state/kubeos/runs',
     ),
   );
+  command
+    .optionsGroup('Lock (90s, 10m, 1h30m):')
+    .addOption(
+      flag('--lock-wait <time>', 'wait for another run that holds the lock; 0: for ever', parseDuration).default(
+        undefined,
+        'not at all',
+      ),
+    )
+    .addOption(
+      flag(
+        '--lock-duration <time>',
+        'without a sign of life for so long, this run counts as dead; 15s at least',
+        parseLockDuration,
+      )
+        .env('KUBEOS_LOCK_DURATION')
+        .default(60_000, '60s'),
+    );
+}
+
+/** Shorter ones are no match for a network that is slow for a moment. */
+const SHORTEST_LOCK_MS = 15_000;
+
+function parseLockDuration(text: string): number {
+  const ms = parseDuration(text);
+  if (ms < SHORTEST_LOCK_MS) {
+    throw new UsageError(
+      `${JSON.stringify(text.slice(0, 80))} is too short: a run shows a sign of life four times as often`,
+      {
+        next: 'give 15s at least; 60s is right for most',
+      },
+    );
+  }
+  return ms;
 }
 
 export function addRolloutFlags(command: Command): void {

@@ -62,7 +62,15 @@ export interface RolloutFlags extends ClusterFlags, SshFlags, SelectionFlags, Dr
   output: OutputFormat;
 }
 
-export interface RunFlags extends RolloutFlags {
+/** How a run holds the lock, and waits for another's. */
+export interface LockFlags {
+  /** Milliseconds that a live holder is waited for; 0: for ever; missing: not at all. */
+  lockWait?: number;
+  /** Milliseconds without a sign of life after which this run counts as dead. */
+  lockDuration: number;
+}
+
+export interface RunFlags extends RolloutFlags, LockFlags {
   yes: boolean;
   logDir?: string;
 }
@@ -96,6 +104,15 @@ export interface StatusFlags extends ClusterFlags, SshFlags, SelectionFlags, Dis
 
 export interface LogsFlags extends ClusterFlags, SshFlags, DisplayFlags {
   lines: number;
+}
+
+export interface LockStatusFlags extends ClusterFlags, DisplayFlags {
+  output: OutputFormat;
+}
+
+export interface LockReleaseFlags extends ClusterFlags, DisplayFlags {
+  yes: boolean;
+  force: boolean;
 }
 
 export interface LabFlags {

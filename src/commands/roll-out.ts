@@ -91,10 +91,10 @@ async function inSteps(run: Run, connections: Connections): Promise<ExitCode> {
   const logDir = runLogDir(run.id, flags.logDir, deps.io.env);
   const logs = createLogReport(logDir, (message) => progress.event({ at: deps.clock.now(), type: 'notice', message }));
   const ports = { ...connections, clock: deps.clock, report: combineReports([progress, logs]) };
+  const { lockWait } = flags;
   const holder = {
     holder: describeHolder(deps.io.env),
-    onWaiting: (_holder: unknown, atMostMs: number) =>
-      progress.activity(`waiting up to ${Math.ceil(atMostMs / 1000)}s to see whether the lock's holder is alive`),
+    ...(lockWait === undefined ? {} : { waitMs: lockWait }),
   };
   run.phase = 'at work';
   const replan = (): Promise<Plan> => gatherPlan(connections, own, stopped, plan);

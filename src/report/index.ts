@@ -2,7 +2,17 @@ export { combineReports } from './combine.ts';
 export { formatData } from './data.ts';
 export { displayOptions } from './display.ts';
 export { renderError } from './error-screen.ts';
-export { errorToJson, insecureToJson, planToJson, resultToJson, statusToJson, validationToJson } from './json.ts';
+export {
+  errorToJson,
+  insecureToJson,
+  lockToJson,
+  planToJson,
+  resultToJson,
+  statusToJson,
+  validationToJson,
+} from './json.ts';
+export { renderLock } from './lock-screen.ts';
+export { describeLock } from './lock-wait.ts';
 export { renderConfirm, renderPlan } from './plan-screen.ts';
 export { createReport } from './progress-report.ts';
 export type { ProgressReport } from './progress-types.ts';

@@ -2,11 +2,13 @@ import { KubeosError } from '../errors.ts';
 import { EXIT, EXIT_MEANINGS, type ExitCode } from '../exit-codes.ts';
 import type { NodeResult, RolloutResult } from '../rollout/events.ts';
 import type { Plan } from '../rollout/plan-types.ts';
+import type { LockState } from '../rollout/ports.ts';
 import { OUTCOMES, type Outcome } from '../rollout/steps.ts';
 import { redactUrls } from '../validate/redact.ts';
 import type { ValidationResult } from '../validate/spec.ts';
 import { defined } from './defined.ts';
 import { stackLines } from './error-screen.ts';
+import { lockFacts, type LockFacts } from './lock-screen.ts';
 import type { StatusReport } from './status.ts';
 
 /** Grows when a field changes its meaning or goes away; added fields leave it alone. docs/json.md describes the fields. */
@@ -75,6 +77,16 @@ export interface StatusJson extends Exit, StatusReport {
 /** `kubeos status -o json` and `-o yaml`. */
 export function statusToJson(report: StatusReport, exitCode: ExitCode = EXIT.done): StatusJson {
   return redacted({ schemaVersion: SCHEMA_VERSION, kind: 'Status', ...exit(exitCode), ...report });
+}
+
+export interface LockJson extends Exit, LockFacts {
+  schemaVersion: typeof SCHEMA_VERSION;
+  kind: 'Lock';
+}
+
+/** `kubeos lock status -o json`. */
+export function lockToJson(lock: LockState | undefined): LockJson {
+  return redacted({ schemaVersion: SCHEMA_VERSION, kind: 'Lock', ...exit(EXIT.done), ...lockFacts(lock) });
 }
 
 export interface ValidationJson extends Exit {

@@ -1,5 +1,6 @@
 import type { NodeResult, RolloutEvent } from '../rollout/events.ts';
 import type { Report } from '../rollout/ports.ts';
+import { lockHolderText, lockTakenText, lockWaitText } from './lock-wait.ts';
 import type { Pen } from './pen.ts';
 import { Progress, waitKey, type NodeProgress } from './progress.ts';
 import { bytesText, isGood } from './progress-text.ts';
@@ -30,6 +31,7 @@ export class PlainReport implements Report {
   readonly #said = new Map<string, number>();
   readonly #waits = new Map<string, Wait>();
   #budgetWait: { text: string; toldAt: number } | undefined;
+  #lockTold: { text: string; at: number } | undefined;
   #nameColumns = RUN.length;
 
   constructor(write: (line: string) => void, pen: Pen) {
@@ -79,6 +81,7 @@ export class PlainReport implements Report {
   /** Tells what has gone on for long without news; to be called every second or so. */
   tick(at: number): void {
     for (const node of this.#progress.inFlight) this.#tellPatience(node, at);
+    this.#tellLock(at);
     if (this.#progress.budgetEatenBy.length > 0 && this.#budgetWait !== undefined) this.#repeatBudget(at);
   }
 
@@ -135,7 +138,9 @@ export class PlainReport implements Report {
     return this.#settled.has(node) || this.#progress.stopping;
   }
 
-  #tellRun(event: Extract<RolloutEvent, { type: 'budget-waiting' | 'stopping' | 'rollout-done' }>): void {
+  #tellRun(event: Extract<RolloutEvent, { type: RunEventType }>): void {
+    if (event.type === 'lock-waiting') this.#tellLock(event.at);
+    if (event.type === 'lock-taken') this.#line(event.at, RUN, lockTakenText(event));
     if (event.type === 'stopping') this.#line(event.at, RUN, `stopping: ${event.reason}`, this.#pen.warn);
     if (event.type === 'budget-waiting') this.#tellBudget(event);
     if (event.type === 'rollout-done') {
@@ -143,6 +148,18 @@ export class PlainReport implements Report {
       const ended = `ended after ${duration(event.result.tookMs)}`;
       this.#line(event.at, RUN, [ended, counts.join(', ')].filter((part) => part !== '').join(': '));
     }
+  }
+
+  /** At once when it begins and when the holder is found to live, then each minute, with how far that run is. */
+  #tellLock(at: number): void {
+    const wait = this.#progress.lockWait;
+    if (wait === undefined) return;
+    const text = lockWaitText(wait);
+    const told = this.#lockTold;
+    if (told?.text === text && at - told.at < AGAIN_EVERY_MS) return;
+    const words = told?.text === text ? `still ${text}, since ${roughDuration(at - wait.since)}` : text;
+    this.#line(at, RUN, `${words}: ${lockHolderText(wait.holder)}`);
+    this.#lockTold = { text, at };
   }
 
   #tellBudget({ at, eatenBy, timeoutMs }: Extract<RolloutEvent, { type: 'budget-waiting' }>): void {
@@ -164,6 +181,8 @@ export class PlainReport implements Report {
     this.#write(`${timeOfDay(at)} ${name}  ${paint(this.#pen.line(text))}`);
   }
 }
+
+type RunEventType = 'lock-waiting' | 'lock-taken' | 'budget-waiting' | 'stopping' | 'rollout-done';
 
 interface Wait {
   /** The same as long as only a time or a count in the text has changed. */

@@ -1,6 +1,7 @@
 import type { NodeResult, RolloutEvent } from '../rollout/events.ts';
 import type { Slot } from '../rollout/facts.ts';
 import { STEPS, type Step } from '../rollout/steps.ts';
+import type { LockWaitEvent } from './lock-wait.ts';
 
 /** One node on its way, as far as events told. Times are the clock's milliseconds. */
 export interface NodeProgress {
@@ -32,6 +33,8 @@ export class Progress {
   stopping = false;
   /** Nodes that use up the budget while nothing is in flight. */
   budgetEatenBy: readonly string[] = [];
+  /** Another run's lock is waited for; `since` is when that began. */
+  lockWait: (LockWaitEvent & { since: number }) | undefined;
   readonly #inFlight = new Map<string, NodeProgress>();
   readonly #planned = new Set<string>();
   readonly #downBefore = new Set<string>();
@@ -59,6 +62,12 @@ export class Progress {
 
   apply(event: RolloutEvent): void {
     switch (event.type) {
+      case 'lock-waiting':
+        this.lockWait = { ...event, since: this.lockWait?.since ?? event.at };
+        break;
+      case 'lock-taken':
+        this.lockWait = undefined;
+        break;
       case 'rollout-started':
         this.#begin(event);
         break;

@@ -184,9 +184,13 @@ function runSentence({ operation, version, step, cordon, run }: NonNullable<Stat
 
 function lastRunLines(last: LastRun, now: number, pen: Pen): string[] {
   const since = last.acquiredAt === undefined ? '' : `, began ${ago(Date.parse(last.acquiredAt), now)}`;
-  const seen = last.renewedAt === undefined ? '' : `, last sign of life ${ago(Date.parse(last.renewedAt), now)}`;
+  const seen =
+    last.renewedAt === undefined || last.silentMs !== undefined
+      ? ''
+      : `, last sign of life ${ago(Date.parse(last.renewedAt), now)}`;
+  const silent = last.silentMs === undefined ? undefined : `No sign of life for ${roughDuration(last.silentMs)}: `;
   return [
-    ...hanging(last.running ? 'Running: ' : 'Last run: ', `${last.what}, by ${last.holder}`, pen),
+    ...hanging(silent ?? (last.running ? 'Running: ' : 'Last run: '), `${last.what}, by ${last.holder}`, pen),
     ...fields(
       [
         field('run', `${last.run}${since}${seen}`),

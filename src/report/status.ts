@@ -8,6 +8,7 @@ import {
   type Slot,
   type SlotFacts,
 } from '../rollout/facts.ts';
+import { isLive, isSilent } from '../rollout/lock-state.ts';
 import type { LockState } from '../rollout/ports.ts';
 import { defined } from './defined.ts';
 
@@ -84,8 +85,10 @@ export interface LastRun {
   run: string;
   what: string;
   holder: string;
-  /** It holds the lock right now. */
+  /** It holds the lock right now, and has shown a sign of life within the time that it promised. */
   running: boolean;
+  /** It holds the lock, but shows no sign of life for longer than it promised: how long, in milliseconds. */
+  silentMs?: number;
   /** Nodes that it has not finished with: they carry its traces. */
   unfinished: readonly string[];
   acquiredAt?: string;
@@ -136,7 +139,7 @@ function statusRow(
 
 function clusterFacts(node: ClusterNode, lock: LockState | undefined): Omit<StatusRow, 'state' | 'problems'> {
   const { record } = node;
-  const live = record !== undefined && lock !== undefined && isHeld(lock) && lock.run === record.run;
+  const live = record !== undefined && lock !== undefined && isLive(lock) && lock.run === record.run;
   return {
     node: node.name,
     controlPlane: node.controlPlane,
@@ -222,20 +225,19 @@ function problems(node: ClusterNode, answer: NodeObservation | KubeosError | und
   return found;
 }
 
-const isHeld = ({ held, dead }: LockState): boolean => held && dead !== true;
-
 function describeLastRun(lock: LockState, rows: readonly StatusRow[]): LastRun {
   const left = rows.filter((row) => row.run !== undefined || isUnfinished(row.journal));
   const [first] = left;
   const { run, what, holder, acquiredAt, renewedAt } = lock;
-  const held = isHeld(lock);
+  const live = isLive(lock);
   return {
     run,
     what,
     holder,
-    running: held,
+    running: live,
+    ...defined({ silentMs: lock.dead !== true && isSilent(lock) ? lock.silentMs : undefined }),
     unfinished: left.map((row) => row.node),
-    ...defined({ acquiredAt, renewedAt, next: held || first === undefined ? undefined : continueWith(first) }),
+    ...defined({ acquiredAt, renewedAt, next: live || first === undefined ? undefined : continueWith(first) }),
   };
 }
 

@@ -4,6 +4,7 @@ import type { OutputStream } from './display.ts';
 import { DEFAULT_COLUMNS } from './display.ts';
 import { frame, SPINNER_COLUMNS } from './frame.ts';
 import { hanging } from './layout.ts';
+import { lockTakenText, lockWaitFrame } from './lock-wait.ts';
 import { penFor, type Pen } from './pen.ts';
 import { Progress } from './progress.ts';
 import { finishedText, isGood, nameColumn } from './progress-text.ts';
@@ -87,12 +88,13 @@ export class TerminalReport implements ProgressReport {
       );
       for (const { node } of [...event.plan.already, ...event.plan.notStarted]) this.#settled.add(node);
     }
+    if (event.type === 'lock-taken') this.#activity = 'planning anew';
     if (event.type === 'rollout-done') {
       this.stop();
       return;
     }
     this.#above(this.#scrolls(event));
-    if (this.#begun || this.#activity !== undefined) this.#draw();
+    if (this.#begun || this.#activity !== undefined || this.#progress.lockWait !== undefined) this.#draw();
   }
 
   /** The lines that an event leaves behind above the frame. */
@@ -101,6 +103,11 @@ export class TerminalReport implements ProgressReport {
     if (event.type === 'notice') {
       const who = event.node === undefined ? '' : `${event.node}: `;
       return this.#hanging(`${symbols.warning} `, who + event.message).map(this.#pen.warn);
+    }
+    if (event.type === 'lock-taken') {
+      const [symbol, paint] =
+        event.from === undefined ? [symbols.good, this.#pen.good] : [symbols.warning, this.#pen.warn];
+      return this.#hanging(`${symbol} `, lockTakenText(event)).map(paint);
     }
     if (event.type === 'stopping') {
       return this.#hanging(`${symbols.warning} `, `stopping: ${event.reason}`).map(this.#pen.warn);
@@ -159,9 +166,12 @@ export class TerminalReport implements ProgressReport {
   #lines(): readonly string[] {
     const size = this.#size();
     const room = Math.max(1, size.columns - 1 - SPINNER_COLUMNS);
-    return this.#activity === undefined
-      ? frame(this.#progress, this.#options.clock.now(), size, this.#pen)
-      : [truncate(this.#pen.line(this.#activity), room, this.#pen.symbols.ellipsis)];
+    const now = this.#options.clock.now();
+    if (this.#activity !== undefined)
+      return [truncate(this.#pen.line(this.#activity), room, this.#pen.symbols.ellipsis)];
+    const { lockWait } = this.#progress;
+    if (lockWait !== undefined) return lockWaitFrame(lockWait, now, size, this.#pen);
+    return frame(this.#progress, now, size, this.#pen);
   }
 
   #size(): { columns: number; rows: number } {

@@ -28,10 +28,30 @@ export function withinAgreed(shown: Plan, fresh: Plan): Plan {
   };
 }
 
-/** The nodes that need work since the plan was shown, and that nobody agreed to. */
-export function newSince(shown: Plan, fresh: Plan): readonly string[] {
+/** What changed on nodes while someone read the plan or another run held the lock, in words for the user. */
+export function changesSince(shown: Plan, fresh: Plan): readonly { node: string; message: string }[] {
+  const agreed = new Map(shown.entries.map((entry) => [entry.node, entry]));
   const known = new Set([...shown.entries, ...shown.notStarted].map(({ node }) => node));
-  return fresh.entries.map(({ node }) => node).filter((node) => !known.has(node));
+  const changed: { node: string; message: string }[] = [];
+  for (const { node, now } of fresh.already) {
+    if (known.has(node)) changed.push({ node, message: `runs ${now} by now: nothing is left to do` });
+  }
+  for (const { node, firstStep } of fresh.entries) {
+    const before = agreed.get(node);
+    if (!known.has(node))
+      changed.push({ node, message: 'needs the change only since the plan was shown: it is left as it is' });
+    if (before !== undefined && before.firstStep !== firstStep) {
+      changed.push({
+        node,
+        message: `goes on at ${firstStep}; when the plan was shown it stood at ${before.firstStep}`,
+      });
+    }
+  }
+  for (const { node, findings } of fresh.notStarted) {
+    if (agreed.has(node))
+      changed.push({ node, message: `cannot be started any more: ${findings[0]?.what ?? 'unknown'}` });
+  }
+  return changed;
 }
 
 /** A node that the plan showed as one that cannot be started stays so: its reason was what was agreed to. */

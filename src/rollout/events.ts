@@ -1,5 +1,6 @@
 import type { Operation, Slot } from './facts.ts';
 import type { Plan } from './plan-types.ts';
+import type { LockState } from './ports.ts';
 import type { Outcome, Step } from './steps.ts';
 import type { ExitCode } from '../exit-codes.ts';
 
@@ -43,16 +44,21 @@ export interface RolloutResult {
 }
 
 /** What happens during a rollout, in order; `at` is the clock's milliseconds. Reports are drawn from these alone. */
-export type RolloutEvent = { at: number } & (
-  | { type: 'rollout-started'; run: string; plan: Plan }
-  | { type: 'node-started'; node: string; slot: Slot }
-  | { type: 'step-started'; node: string; step: Step; slot?: Slot }
-  | { type: 'step-progress'; node: string; step: Step; doneBytes: number; totalBytes?: number }
-  | { type: 'step-waiting'; node: string; step: Step; for: string }
-  | { type: 'step-done'; node: string; step: Step; detail: string; tookMs: number; skipped: boolean }
-  | { type: 'notice'; node?: string; message: string }
-  | { type: 'budget-waiting'; eatenBy: readonly string[]; timeoutMs: number }
-  | { type: 'node-done'; result: NodeResult }
-  | { type: 'stopping'; reason: string }
-  | { type: 'rollout-done'; result: RolloutResult }
-);
+export type RolloutEvent = { at: number } &
+  /** The lock is another's; `timeoutMs` is how long a live holder is waited for (0: for ever; missing: not at all). */
+  (
+    | { type: 'lock-waiting'; holder: LockState; alive: boolean; timeoutMs?: number }
+    /** The lock is ours after a wait, or `from` a dead holder. */
+    | { type: 'lock-taken'; waitedMs: number; from?: LockState }
+    | { type: 'rollout-started'; run: string; plan: Plan }
+    | { type: 'node-started'; node: string; slot: Slot }
+    | { type: 'step-started'; node: string; step: Step; slot?: Slot }
+    | { type: 'step-progress'; node: string; step: Step; doneBytes: number; totalBytes?: number }
+    | { type: 'step-waiting'; node: string; step: Step; for: string }
+    | { type: 'step-done'; node: string; step: Step; detail: string; tookMs: number; skipped: boolean }
+    | { type: 'notice'; node?: string; message: string }
+    | { type: 'budget-waiting'; eatenBy: readonly string[]; timeoutMs: number }
+    | { type: 'node-done'; result: NodeResult }
+    | { type: 'stopping'; reason: string }
+    | { type: 'rollout-done'; result: RolloutResult }
+  );

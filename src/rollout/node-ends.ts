@@ -1,6 +1,6 @@
 import { KubeosError, LockLostError } from '../errors.ts';
 import type { NodeResult } from './events.ts';
-import type { BootReport } from './ports.ts';
+import type { BootReport, HeldLock } from './ports.ts';
 import { despiteCuts, untilApiAnswers } from './patience.ts';
 import type { Outcome } from './steps.ts';
 import type { Trip } from './trip.ts';
@@ -154,6 +154,12 @@ async function lastLines(trip: Trip): Promise<readonly string[]> {
   } finally {
     given.abort();
   }
+}
+
+/** That the lock is gone, and to whom, as far as it is known. */
+export function lockLostText({ lost }: Pick<HeldLock, 'lost'>): string {
+  const why = lost.reason instanceof LockLostError ? lost.reason.reason : undefined;
+  return why === undefined ? 'the lock was lost' : `the lock was lost: ${why}`;
 }
 
 /** A lock that is gone forbids every further change; who holds it now carries the node on. */

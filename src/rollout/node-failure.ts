@@ -1,7 +1,16 @@
 import { ConnectError, ImageRefusedError } from '../errors.ts';
 import type { NodeResult } from './events.ts';
 import { DrainForecastError } from './node-prepare.ts';
-import { LEFT_CORDONED, leftCordoned, lockIsLost, release, trouble, troubleOf, type Trouble } from './node-ends.ts';
+import {
+  LEFT_CORDONED,
+  leftCordoned,
+  lockIsLost,
+  lockLostText,
+  release,
+  trouble,
+  troubleOf,
+  type Trouble,
+} from './node-ends.ts';
 import { despiteCuts } from './patience.ts';
 import type { Trip, TripPhase } from './trip.ts';
 
@@ -46,8 +55,8 @@ const outcomeOf = (error: unknown): 'not started' | 'failed' =>
 function lostLock(trip: Trip): Trouble {
   trip.lockLost = true;
   return {
-    what: `another run took the lock over${trip.step === undefined ? '' : ` during ${trip.step}`}`,
-    reason: 'nothing more may be changed without it; the node is left where it stands',
+    what: `this run lost its lock${trip.step === undefined ? '' : ` during ${trip.step}`}`,
+    reason: `${lockLostText(trip.context.lock)}\nnothing more may be changed without it; the node is left where it stands`,
     next: 'see what the other run does (kubeos status); it, or the same command given again, carries the node on',
     logTail: [],
   };

@@ -22,8 +22,17 @@ export interface LockRequest {
   holder: string;
   /** `upgrade to KubeOS 2.0.0`. */
   what: string;
-  /** Told once, where a holder that may be dead is watched for up to its Lease's duration. */
-  onWaiting?: (holder: LockState, atMostMs: number) => void;
+  /** How long a live holder is waited for, in milliseconds; 0 waits for ever; missing: not at all. */
+  waitMs?: number;
+  /** Told at first, and whenever the Lease changes, while the lock is another's. */
+  onWaiting?: (wait: LockWait) => void;
+}
+
+/** A lock that is another's, while it is waited for or its holder is watched for a sign of life. */
+export interface LockWait {
+  holder: LockState;
+  /** The holder has shown a sign of life since it is watched; else it may be dead, and is taken for it in the end. */
+  alive: boolean;
 }
 
 /** A lock that is held and being renewed. */
@@ -32,6 +41,14 @@ export interface HeldLock {
   readonly token: number;
   /** Aborted, with a LockLostError as its reason, once the lock is no longer ours for sure. */
   readonly lost: AbortSignal;
+  /** The dead holder whose lock this was; missing where it was free. */
+  readonly tookOverFrom?: LockState;
+  /**
+   * To be awaited before each change: rejects with LockLostError where the lock is not ours any more, as a process that
+   * slept through a takeover finds out. The Lease is asked unless that was done a moment ago; an API server that does not
+   * answer is no reason to wait, since nobody could have taken the lock there.
+   */
+  confirm(): Promise<void>;
   /** Tells others how far the run is; best effort. */
   describe(what: string): void;
   /** Raises the token above `floor` (a node has seen that one); rejects with LockLostError where the lock is gone. */
@@ -40,8 +57,9 @@ export interface HeldLock {
   release(): Promise<void>;
 }
 
-/** What `kubeos status` shows of the lock. */
+/** What `kubeos status` and `kubeos lock status` show of the lock. */
 export interface LockState {
+  /** Somebody's name is on it, dead or alive: see `isLive`. */
   held: boolean;
   /** It is held by a process that has ended without giving it back: known only on the holder's own machine. */
   dead?: boolean;
@@ -51,7 +69,15 @@ export interface LockState {
   /** ISO 8601. */
   acquiredAt?: string;
   renewedAt?: string;
+  /** How long its holder may be silent before it counts as dead, in milliseconds: what the holder itself promised. */
+  durationMs: number;
+  /** How long ago the last sign of life was, in milliseconds by the API server's clock; missing where there is none. */
+  silentMs?: number;
+  /** Who freed it by hand; missing where nobody did. */
+  freedBy?: string;
   token: number;
+  /** Another one after each change of the Lease; opaque. */
+  version: string;
 }
 
 /** Another writer of the nodes' operating systems: an OS resource of KubeOS's own operator. */
@@ -132,8 +158,18 @@ export interface Cluster {
   heartbeat(node: string): Promise<string | undefined>;
   /** The lock as it stands; undefined where it was never taken. */
   lockState(): Promise<LockState | undefined>;
-  /** Takes the lock, at once or after the dead holder's Lease stood still for its duration; else LockHeldError. */
+  /**
+   * Takes the lock, at once or after the dead holder's Lease stood still for its duration; waits for a live holder as
+   * long as the request says, then rejects with LockHeldError.
+   */
   acquireLock(request: LockRequest, signal: AbortSignal): Promise<HeldLock>;
+  /**
+   * Frees a lock that another holds, if it still is as it was seen; its holder finds out before its next change. Does
+   * nothing to a lock that is free. Rejects with LockHeldError where it changed since.
+   * @param by who does it, for the holder to read
+   * @param whileAlive frees it from this very holder even if that has renewed it since
+   */
+  freeLock(seen: LockState, by: string, whileAlive: boolean): Promise<void>;
 }
 
 // ------------------------------------------------------------------------------------------------------- the nodes

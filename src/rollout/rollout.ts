@@ -7,7 +7,8 @@ import { ClusterView } from './cluster-view.ts';
 import type { RolloutContext, RolloutPorts, RunOptions, RunSignals } from './context.ts';
 import type { NodeResult, RolloutEvent, RolloutResult } from './events.ts';
 import type { NodeRecord } from './facts.ts';
-import { LEFT_CORDONED, troubleOf } from './node-ends.ts';
+import { fenced } from './fenced.ts';
+import { LEFT_CORDONED, lockLostText, troubleOf } from './node-ends.ts';
 import { runNode } from './node-run.ts';
 import { unlessAborted, untilApiAnswers } from './patience.ts';
 import type { Plan, PlanEntry } from './plan-types.ts';
@@ -42,7 +43,18 @@ export async function runRollout(
         tell({ at: ports.clock.now(), type: 'budget-waiting', eatenBy, timeoutMs: options.budgetWaitMs });
       },
     });
-    const context = { ports, plan, goal: goalOf(plan), options, lock, view, budget, signals, early, late };
+    const context = {
+      ports: fenced(ports, lock),
+      plan,
+      goal: goalOf(plan),
+      options,
+      lock,
+      view,
+      budget,
+      signals,
+      early,
+      late,
+    };
     tell({ at: startedAt, type: 'rollout-started', run: options.run, plan });
     const rollout = new Rollout(context);
     const results = await rollout.run();
@@ -78,9 +90,9 @@ class Rollout {
 
   constructor(context: RolloutContext) {
     this.#context = context;
-    const { early, signals } = context;
+    const { early, signals, lock } = context;
     const onAbort = (): void =>
-      this.#halt(signals.graceful.aborted || signals.hard.aborted ? 'interrupted' : LOCK_LOST);
+      this.#halt(signals.graceful.aborted || signals.hard.aborted ? 'interrupted' : lockLostText(lock));
     if (early.aborted) onAbort();
     else early.addEventListener('abort', onAbort, { once: true });
   }
@@ -204,7 +216,7 @@ class Rollout {
   /** A node told of a newer run before the lock itself did: it changes the cluster now. */
   #loseLock(): void {
     this.lockLost = true;
-    this.#halt(LOCK_LOST);
+    this.#halt(lockLostText(this.#context.lock));
   }
 
   #giveUp(error: unknown): void {
@@ -242,5 +254,4 @@ class Rollout {
 }
 
 const ANNOTATED_AT_ONCE = 16;
-const LOCK_LOST = 'the lock was lost';
 const SUCCESSES: ReadonlySet<string> = new Set(['upgraded', 'rolled back']);

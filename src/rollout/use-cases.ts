@@ -1,10 +1,10 @@
 import { EXIT } from '../exit-codes.ts';
-import { newSince, withinAgreed } from './agreed.ts';
+import { changesSince, withinAgreed } from './agreed.ts';
 import type { RolloutPorts, RunOptions, RunSignals } from './context.ts';
 import type { RolloutResult } from './events.ts';
 import { exitForPlan } from './plan-exit.ts';
 import type { Plan } from './plan-types.ts';
-import type { HeldLock, LockRequest } from './ports.ts';
+import type { HeldLock, LockRequest, LockWait } from './ports.ts';
 import { FAILURES, notStarted, resultsOfPlan } from './result.ts';
 import { runRollout } from './rollout.ts';
 
@@ -56,17 +56,15 @@ export interface Agreed {
 export async function carryOut(
   ports: RolloutPorts,
   { plan, replan }: Agreed,
-  holder: Omit<LockRequest, 'run' | 'what'>,
+  holder: Pick<LockRequest, 'holder' | 'waitMs'>,
   options: RunOptions,
   signals: RunSignals,
 ): Promise<RolloutResult> {
   if (!hasWork(plan)) return resultWithoutWork(plan, options.run);
-  const waiting = AbortSignal.any([signals.graceful, signals.hard]);
-  const lock = await ports.cluster.acquireLock({ ...holder, run: options.run, what: whatOf(plan) }, waiting);
+  const lock = await takeLock(ports, { ...holder, run: options.run, what: whatOf(plan) }, signals);
   try {
     const fresh = await replan();
-    for (const node of newSince(plan, fresh)) {
-      const message = 'needs the change only since the plan was shown: it is left as it is';
+    for (const { node, message } of changesSince(plan, fresh)) {
       ports.report.event({ at: ports.clock.now(), type: 'notice', node, message });
     }
     return await executePlan(ports, withinAgreed(plan, fresh), lock, options, signals);
@@ -77,6 +75,32 @@ export async function carryOut(
     await Promise.race([lock.release(), ...(signals.hard.aborted ? [late()] : [])]);
     given.abort();
   }
+}
+
+/** Takes the lock, and tells of every wait for it. */
+async function takeLock(ports: RolloutPorts, request: LockRequest, signals: RunSignals): Promise<HeldLock> {
+  const { clock, report } = ports;
+  const startedAt = clock.now();
+  const { waitMs } = request;
+  const wait = { told: false };
+  const onWaiting = ({ holder, alive }: LockWait): void => {
+    wait.told = true;
+    report.event({
+      at: clock.now(),
+      type: 'lock-waiting',
+      holder,
+      alive,
+      ...(waitMs === undefined ? {} : { timeoutMs: waitMs }),
+    });
+  };
+  const stop = AbortSignal.any([signals.graceful, signals.hard]);
+  const lock = await ports.cluster.acquireLock({ ...request, onWaiting }, stop);
+  const from = lock.tookOverFrom;
+  if (wait.told || from !== undefined) {
+    const waitedMs = clock.now() - startedAt;
+    report.event({ at: clock.now(), type: 'lock-taken', waitedMs, ...(from === undefined ? {} : { from }) });
+  }
+  return lock;
 }
 
 /** The plan starts at least one node. */

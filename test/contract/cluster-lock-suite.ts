@@ -42,7 +42,8 @@ export function describeLock({ bed, connect }: ClusterSetup): void {
       expect(refusal.reason).toContain(REQUEST.holder);
       expect(refusal.reason).toContain(REQUEST.what);
       expect(refusal.reason).toMatch(/since {2}\d{4}-\d\d-\d\dT/);
-      expect(refusal.next).toContain('kubectl -n kube-system patch lease kubeos');
+      expect(refusal.next).toContain('--lock-wait');
+      expect(refusal.next).toContain('kubeos lock release');
       await held.release();
     });
 
@@ -68,7 +69,7 @@ export function describeLock({ bed, connect }: ClusterSetup): void {
       // Its clock runs ahead: the Lease looks fresh for another hour.
       await bed().writeLock(foreign({ renewedAt: Date.now() + 3_600_000 }));
       const waitedFor: LockState[] = [];
-      const held = await cluster.acquireLock({ ...REQUEST, onWaiting: (state) => waitedFor.push(state) }, never);
+      const held = await cluster.acquireLock({ ...REQUEST, onWaiting: ({ holder }) => waitedFor.push(holder) }, never);
       expect(held.token).toBe(6);
       expect(waitedFor.map((state) => state.holder)).toEqual(['bob@desk, pid 9']);
       expect(await bed().readLock()).toMatchObject({ holder: REQUEST.holder, token: 6 });

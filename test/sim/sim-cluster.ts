@@ -14,7 +14,7 @@ import type {
 } from '../../src/rollout/ports.ts';
 import type { ClockOffset } from '../../src/rollout/preflight-types.ts';
 import type { SimClient } from './client.ts';
-import { acquireLock, stateOf } from './sim-lock.ts';
+import { acquireLock, freeLock, stateOf } from './sim-lock.ts';
 import { ANNOTATION, type SimNode, type SimPod, type SimWorld } from './world.ts';
 
 const EVICTION_MS = 500;
@@ -135,11 +135,17 @@ export class SimCluster implements Cluster {
   }
 
   async lockState(): Promise<LockState | undefined> {
-    return this.#ask('lockState', () => (this.#world.lease.token === 0 ? undefined : stateOf(this.#world.lease)));
+    return this.#ask('lockState', () =>
+      this.#world.lease.token === 0 ? undefined : stateOf(this.#world.lease, this.#world.clock.now()),
+    );
   }
 
   async acquireLock(request: LockRequest, signal: AbortSignal): Promise<HeldLock> {
     return acquireLock(this.#client, request, this.#lockMs, signal);
+  }
+
+  async freeLock(seen: LockState, by: string, whileAlive: boolean): Promise<void> {
+    return freeLock(this.#client, seen, by, whileAlive);
   }
 
   #found(name: string): SimNode {

@@ -14,7 +14,8 @@ export async function acquireLock(
 ): Promise<HeldLock> {
   const { world } = client;
   await client.breathe('acquire lock');
-  if (world.lease.held) await untilItStoodStill(client, request, signal);
+  if (world.lease.held) await untilItsHolderIsGone(client, request, signal);
+  const from = world.lease.held ? stateOf(world.lease, world.clock.now()) : undefined;
   const { run, holder, what } = request;
   const now = world.clock.now();
   world.lease = {
@@ -27,57 +28,94 @@ export async function acquireLock(
   };
   const { token } = world.lease;
   await client.breathe('lock acquired');
-  return new SimLock(client, token, lockMs);
+  return new SimLock(client, token, lockMs, from);
 }
 
 /** What `kubeos status` shows of it. */
-export const stateOf = ({ held, holder, what, run, token, acquiredAt, renewedAt }: SimLease): LockState => ({
-  held,
-  holder,
-  what,
-  run,
-  token,
-  acquiredAt: new Date(acquiredAt).toISOString(),
-  renewedAt: new Date(renewedAt).toISOString(),
+export const stateOf = (lease: SimLease, now: number): LockState => ({
+  held: lease.held,
+  holder: lease.holder,
+  what: lease.what,
+  run: lease.run,
+  token: lease.token,
+  acquiredAt: new Date(lease.acquiredAt).toISOString(),
+  renewedAt: new Date(lease.renewedAt).toISOString(),
+  durationMs: lease.durationMs,
+  silentMs: Math.max(0, now - lease.renewedAt),
+  ...(lease.freedBy === undefined || lease.held ? {} : { freedBy: lease.freedBy }),
+  version: JSON.stringify(lease),
 });
 
-async function untilItStoodStill(client: SimClient, request: LockRequest, signal: AbortSignal): Promise<void> {
+/** As `Cluster.freeLock`. */
+export async function freeLock(client: SimClient, seen: LockState, by: string, whileAlive: boolean): Promise<void> {
+  await client.breathe('free the lock');
+  const { lease, clock } = client.world;
+  if (!lease.held) return;
+  const now = stateOf(lease, clock.now());
+  const sameHolder = now.run === seen.run && now.holder === seen.holder && now.token === seen.token;
+  if (now.version !== seen.version && !(whileAlive && sameHolder)) {
+    throw new LockHeldError('the lock changed while it was looked at', { reason: lease.holder });
+  }
+  client.world.lease = { ...lease, held: false, freedBy: by };
+  await client.breathe('lock freed');
+}
+
+async function untilItsHolderIsGone(client: SimClient, request: LockRequest, signal: AbortSignal): Promise<void> {
   const { world } = client;
-  const { renewedAt, token, durationMs } = world.lease;
-  const end = world.clock.now() + durationMs;
-  request.onWaiting?.(stateOf(world.lease), durationMs);
-  while (world.clock.now() < end) {
+  const { clock } = world;
+  const { waitMs } = request;
+  const waitUntil = waitMs === 0 ? Infinity : clock.now() + (waitMs ?? -Infinity);
+  let lease = { ...world.lease };
+  let stillSince = clock.now();
+  let alive = false;
+  let news = true;
+  while (clock.now() - stillSince < lease.durationMs) {
+    if (alive && clock.now() >= waitUntil) throw heldError(lease);
+    if (news) request.onWaiting?.({ holder: stateOf(lease, clock.now()), alive });
     await client.clock.sleep(WATCH_MS, signal);
-    const { lease } = world;
-    if (!lease.held) return;
-    if (lease.renewedAt === renewedAt && lease.token === token) continue;
-    throw new LockHeldError('another run holds the lock', {
-      reason: `${lease.holder}\n${lease.what}\nsince  ${new Date(lease.acquiredAt).toISOString()}`,
-      next: "wait for it, or free it: kubectl -n kube-system patch lease kubeos --type=merge -p '…'",
-    });
+    const now = world.lease;
+    if (!now.held) return;
+    news = now.renewedAt !== lease.renewedAt || now.token !== lease.token;
+    if (news) stillSince = clock.now();
+    alive ||= news;
+    lease = { ...now };
   }
 }
+
+const heldError = (lease: SimLease): LockHeldError =>
+  new LockHeldError('another run holds the lock', {
+    reason: `${lease.holder}\n${lease.what}\nsince  ${new Date(lease.acquiredAt).toISOString()}`,
+    next: 'wait for it: --lock-wait 30m, or free it:\nkubeos lock release',
+  });
 
 /** The lock as a run holds it. */
 class SimLock implements HeldLock {
   token: number;
+  readonly tookOverFrom?: LockState;
   readonly #lost = new AbortController();
   readonly #client: SimClient;
   readonly #holder: string;
   readonly #renewMs: number;
   #over = false;
+  #released = false;
 
-  constructor(client: SimClient, token: number, lockMs: number) {
+  constructor(client: SimClient, token: number, lockMs: number, from: LockState | undefined) {
     this.#client = client;
+    if (from !== undefined) this.tookOverFrom = from;
     this.token = token;
     this.#holder = client.world.lease.holder;
     this.#renewMs = lockMs / 4;
     this.#renew();
-    client.onThaw.push(() => void this.#stillOurs());
   }
 
   get lost(): AbortSignal {
     return this.#lost.signal;
+  }
+
+  confirm(): Promise<void> {
+    const { dead, world } = this.#client;
+    if (dead || world.apiAway || this.#released || this.#stillOurs()) return Promise.resolve();
+    return Promise.reject(this.#lost.signal.reason as Error);
   }
 
   describe(what: string): void {
@@ -96,6 +134,7 @@ class SimLock implements HeldLock {
     await this.#client.breathe('release the lock');
     if (this.#stillOurs()) this.#client.world.lease.held = false;
     this.#over = true;
+    this.#released = true;
   }
 
   #renew(): void {
@@ -113,7 +152,10 @@ class SimLock implements HeldLock {
     if (!ours && !this.#over) {
       this.#over = true;
       this.#client.lockLost = true;
-      const reason = lease.holder === '' ? 'somebody freed it' : `${lease.holder} holds it`;
+      const by = lease.freedBy === undefined ? '' : `, by ${lease.freedBy}`;
+      const reason = lease.held
+        ? `it was taken over by ${lease.holder} (run ${lease.run})`
+        : `it was freed by hand${by}`;
       this.#lost.abort(new LockLostError('this run has lost its lock', { reason }));
     }
     return ours;

@@ -41,6 +41,7 @@ export interface SimLease {
   durationMs: number;
   acquiredAt: number;
   renewedAt: number;
+  freedBy?: string;
 }
 
 export const NO_LEASE: SimLease = {

@@ -1,12 +1,22 @@
 import { spawn } from 'node:child_process';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { Api } from '../../../src/cluster/api.ts';
-import { acquired, isOwnedBy, LeaseStore, released, renewed, tokenOf, type Lease } from '../../../src/cluster/lease.ts';
-import { acquireLock, describeHolder } from '../../../src/cluster/lock.ts';
+import {
+  acquired,
+  freed,
+  isOwnedBy,
+  LeaseStore,
+  lockState,
+  released,
+  renewed,
+  tokenOf,
+  type Lease,
+} from '../../../src/cluster/lease.ts';
+import { acquireLock, describeHolder, freeLock } from '../../../src/cluster/lock.ts';
 import { fateOf, markOfThisProcess } from '../../../src/cluster/process-mark.ts';
-import { LockHeldError, PreflightError } from '../../../src/errors.ts';
-import type { LockRequest } from '../../../src/rollout/ports.ts';
-import { FakeServer, json, quickClock, refusal, type Answer } from './fake-server.ts';
+import { LockHeldError, LockLostError, PreflightError } from '../../../src/errors.ts';
+import type { LockRequest, LockState, LockWait } from '../../../src/rollout/ports.ts';
+import { FakeServer, hangUp, json, quickClock, refusal, type Answer } from './fake-server.ts';
 
 const REQUEST: LockRequest = { run: 'r-1', holder: 'ann@laptop', what: 'upgrade' };
 const BY = { nowMs: 1_700_000_000_000, seconds: 60, process: 'p' };
@@ -36,6 +46,22 @@ describe('the Lease', () => {
     expect(isOwnedBy(released(lease, { nowMs: BY.nowMs, what: 'x' }), owner)).toBe(false);
   });
 
+  test('freed by hand tells by whom until it is taken again, and is not ours any more', () => {
+    const lease = freed(acquired(undefined, REQUEST, BY), 'bob@desk');
+    expect(isOwnedBy(lease, { request: REQUEST, token: 1 })).toBe(false);
+    expect(lockState(lease, BY.nowMs)).toMatchObject({ held: false, token: 1, run: 'r-1', freedBy: 'bob@desk' });
+    expect(lockState(acquired(lease, REQUEST, BY), BY.nowMs).freedBy).toBeUndefined();
+    expect(acquired(lease, REQUEST, BY).metadata.annotations).not.toHaveProperty('kubeos.openeuler.org/freed-by');
+  });
+
+  test('tells how long its holder has been silent', () => {
+    const lease = acquired(undefined, REQUEST, BY);
+    expect(lockState(lease, BY.nowMs + 540_000)).toMatchObject({ silentMs: 540_000, durationMs: 60_000 });
+    // A foreign holder may write a time that is still to come.
+    expect(lockState(lease, BY.nowMs - 5_000).silentMs).toBe(0);
+    expect(lockState({ metadata: {}, spec: { holderIdentity: 'x' } }, BY.nowMs)).not.toHaveProperty('silentMs');
+  });
+
   test('given back keeps its token', () => {
     expect(tokenOf(released(acquired(undefined, REQUEST, BY), { nowMs: BY.nowMs, what: 'x' }))).toBe(1);
   });
@@ -49,7 +75,9 @@ test('a holder is described by who, since when and what, a line each', () => {
     run: 'r-9',
     acquiredAt: '2024-01-01T12:01:55.000000Z',
     renewedAt: '2024-01-01T12:10:49.000000Z',
+    durationMs: 60_000,
     token: 3,
+    version: '81',
   };
   expect(describeHolder(state, Date.parse('2024-01-01T12:10:55Z'))).toEqual([
     'who    ci@runner-7, pid 4121, run r-9',
@@ -88,12 +116,13 @@ describe('taking the lock', () => {
     return { ...lease, metadata: { ...lease.metadata, resourceVersion: version } };
   };
   const echo: Answer = (seen, response) => json(200, seen.body)(seen, response);
-  async function take(...answers: Answer[]) {
+  const take = (...answers: Answer[]) => takeWith({}, ...answers);
+  async function takeWith(more: Partial<LockRequest>, ...answers: Answer[]) {
     server = await FakeServer.start(answers);
     const clock = quickClock();
     const store = new LeaseStore(new Api({ address: server.address, clock, retryForMs: 1_000 }), 'kube-system');
     const onWaiting = vi.fn();
-    const lock = acquireLock({ store, clock, seconds: 60 }, { ...REQUEST, onWaiting }, never);
+    const lock = acquireLock({ store, clock, seconds: 60 }, { ...REQUEST, ...more, onWaiting }, never);
     return { lock, clock, onWaiting, seen: server.seen };
   }
 
@@ -127,8 +156,68 @@ describe('taking the lock', () => {
     const { lock, onWaiting, seen } = await take(...answers, echo);
     const held = await lock;
     expect(held.token).toBe(2);
-    expect(onWaiting).toHaveBeenCalledExactlyOnceWith(expect.objectContaining({ holder: 'bob' }), 90_000);
+    const holder: unknown = expect.objectContaining({ holder: 'bob', durationMs: 90_000 });
+    expect(onWaiting).toHaveBeenCalledExactlyOnceWith({ holder, alive: false });
+    expect(held.tookOverFrom).toMatchObject({ holder: 'bob', run: 'r-2' });
     expect(seen[91]).toMatchObject({ method: 'PUT', body: { metadata: { resourceVersion: '5' } } });
+    await held.release();
+  });
+
+  test('waits for a live holder as long as the request says, and says at each change how far it is', async () => {
+    const at = (version: string, what: string): Answer => {
+      const lease = renewed(foreign('', version), { nowMs: BY.nowMs, what, token: 1 });
+      return json(200, lease);
+    };
+    const answers = [at('5', 'w'), at('6', 'w, 1 of 2 done'), at('6', 'w, 1 of 2 done'), at('7', 'w, 2 of 2 done')];
+    const { lock, onWaiting } = await takeWith({ waitMs: 10_000 }, ...answers);
+    const error = await lock.catch((caught: unknown) => caught);
+    expect(error).toMatchObject({ name: 'LockHeldError', message: 'another run still holds the lock after 10s' });
+    expect((error as LockHeldError).next).not.toContain('--lock-wait');
+    const told = onWaiting.mock.calls.map(([wait]) => wait as LockWait);
+    expect(told.map(({ alive, holder }) => [alive, holder.what])).toEqual([
+      [false, 'w'],
+      [true, 'w, 1 of 2 done'],
+      [true, 'w, 2 of 2 done'],
+    ]);
+  });
+
+  test('waits for ever where it is told to, and takes the lock once it is given back', async () => {
+    const alive = Array.from({ length: 200 }, (_, index) => json(200, foreign('', String(index))));
+    const free = json(200, released(foreign('', '999'), { nowMs: BY.nowMs, what: 'done' }));
+    const { lock, clock } = await takeWith({ waitMs: 0 }, ...alive, free, echo);
+    const held = await lock;
+    expect([held.token, held.tookOverFrom]).toEqual([2, undefined]);
+    expect(clock.slept.filter((ms) => ms === 1_000)).toHaveLength(200);
+    await held.release();
+  });
+
+  test('takes over a holder that falls silent, or whose process ends, while it is waited for', async () => {
+    const lease = foreign('', '6');
+    const still = json(200, { ...lease, spec: { ...lease.spec, leaseDurationSeconds: 15 } });
+    const first = await takeWith(
+      { waitMs: 0 },
+      json(200, foreign('')),
+      ...Array.from({ length: 16 }, () => still),
+      echo,
+    );
+    const silent = await first.lock;
+    expect(silent.tookOverFrom).toMatchObject({ holder: 'bob' });
+    await silent.release();
+    await server?.stop();
+    const [boot, namespace] = markOfThisProcess().split(' ');
+    const ended = json(200, foreign(`${boot} ${namespace} ${process.pid} 1`));
+    const second = await takeWith({ waitMs: 0 }, json(200, foreign(markOfThisProcess())), ended, echo);
+    const dead = await second.lock;
+    expect(second.clock.slept.filter((ms) => ms === 1_000)).toHaveLength(1);
+    await dead.release();
+  });
+
+  test('a process of this machine that is frozen is waited for like any other, and taken over in the end', async () => {
+    const lease = foreign(markOfThisProcess());
+    const still = json(200, { ...lease, spec: { ...lease.spec, leaseDurationSeconds: 15 } });
+    const { lock } = await takeWith({ waitMs: 0 }, ...Array.from({ length: 16 }, () => still), echo);
+    const held = await lock;
+    expect(held.token).toBe(2);
     await held.release();
   });
 
@@ -146,5 +235,153 @@ describe('taking the lock', () => {
     const notThere = refusal(404, 'NotFound', 'namespaces "kube-system" not found');
     const { lock } = await take(notThere, notThere);
     await expect(lock).rejects.toThrow(PreflightError);
+  });
+});
+
+describe('a lock that is held', () => {
+  let server: FakeServer | undefined;
+  afterEach(() => server?.stop());
+  const notThere = refusal(404, 'NotFound', 'leases "kubeos" not found');
+  const echo: Answer = (seen, response) => json(200, seen.body)(seen, response);
+  const ours = acquired(undefined, REQUEST, BY);
+  const others = acquired(ours, { run: 'r-2', holder: 'bob', what: 'w' }, BY);
+
+  async function held(...answers: Answer[]) {
+    server = await FakeServer.start([notThere, echo, ...answers]);
+    const clock = quickClock();
+    // It is renewed by hand of the test alone.
+    const frozen = { now: clock.now, sleep: (_ms: number, signal?: AbortSignal) => asleep(signal) };
+    const store = new LeaseStore(new Api({ address: server.address, clock, retryForMs: 0 }), 'kube-system');
+    const lock = await acquireLock({ store, clock: frozen, seconds: 60 }, REQUEST, never);
+    return { lock, clock, seen: server.seen };
+  }
+  const asleep = (signal?: AbortSignal): Promise<void> =>
+    new Promise((_resolve, reject) =>
+      signal?.addEventListener('abort', () => reject(new Error('stopped')), { once: true }),
+    );
+
+  test('is asked for before a change, at most once a second however many ask', async () => {
+    const { lock, clock, seen } = await held(json(200, ours));
+    await Promise.all([lock.confirm(), lock.confirm(), lock.confirm()]);
+    await lock.confirm();
+    expect(seen.slice(2).map(({ method }) => method)).toEqual(['GET']);
+    await clock.sleep(1_000);
+    await lock.confirm();
+    expect(seen).toHaveLength(4);
+  });
+
+  test.each<[string, Answer, RegExp]>([
+    ['another holds it', json(200, others), /it was taken over by bob \(run r-2\)/],
+    ['somebody freed it', json(200, freed(ours, 'bob@desk')), /it was freed by hand, by bob@desk/],
+    ['the Lease was deleted', notThere, /the Lease was deleted/],
+  ])('that is gone stops the run at its next change: %s', async (_what, answer, reason) => {
+    const { lock } = await held(answer);
+    const error = await lock.confirm().catch((caught: unknown) => caught);
+    expect(error).toMatchObject({ name: 'LockLostError', reason: expect.stringMatching(reason) as string });
+    expect(lock.lost.reason).toBe(error);
+    await expect(lock.confirm()).rejects.toBe(error);
+    await expect(lock.raiseAbove(9)).rejects.toThrow(LockLostError);
+  });
+
+  test.each<[string, Answer]>([
+    ['does not answer', hangUp],
+    ['is starting', refusal(503, 'ServiceUnavailable', 'starting')],
+    ['refuses the login', refusal(401, 'Unauthorized', 'Unauthorized')],
+  ])('is not doubted where the API server %s: the tokens on the nodes stand guard meanwhile', async (_what, answer) => {
+    const { lock } = await held(answer);
+    await lock.confirm();
+    expect(lock.lost.aborted).toBe(false);
+  });
+
+  test('is ours while its token is being raised', async () => {
+    const raised = renewed(ours, { nowMs: BY.nowMs, what: 'x', token: 8 });
+    let answerRaise = (): void => undefined;
+    const slow: Answer = (seen, response) => void (answerRaise = () => json(200, seen.body)(seen, response));
+    const { lock, seen } = await held(slow, json(200, raised));
+    const raising = lock.raiseAbove(7);
+    await vi.waitFor(() => expect(seen).toHaveLength(3));
+    await lock.confirm();
+    answerRaise();
+    await raising;
+    expect(lock.token).toBe(8);
+  });
+});
+
+describe('freeing the lock by hand', () => {
+  let server: FakeServer | undefined;
+  afterEach(() => server?.stop());
+  const echo: Answer = (seen, response) => json(200, seen.body)(seen, response);
+  const lease = (version: string, run = 'r-2'): Lease => {
+    const made = acquired(undefined, { run, holder: 'bob', what: 'w' }, BY);
+    return { ...made, metadata: { ...made.metadata, resourceVersion: version } };
+  };
+  const seenState = (): LockState => lockState(lease('5'), BY.nowMs);
+  async function free(whileAlive: boolean, ...answers: Answer[]) {
+    server = await FakeServer.start(answers);
+    const store = new LeaseStore(
+      new Api({ address: server.address, clock: quickClock(), retryForMs: 0 }),
+      'kube-system',
+    );
+    const outcome = await freeLock(store, seenState(), 'ann@laptop', whileAlive).catch((caught: unknown) => caught);
+    return { outcome, puts: server.seen.filter(({ method }) => method === 'PUT') };
+  }
+
+  test('is one write that holds for the Lease as it was seen, and leaves its token alone', async () => {
+    const { outcome, puts } = await free(false, json(200, lease('5')), echo);
+    expect(outcome).toBeUndefined();
+    expect(puts).toHaveLength(1);
+    expect(puts[0]?.body).toMatchObject({
+      metadata: { resourceVersion: '5', annotations: { 'kubeos.openeuler.org/freed-by': 'ann@laptop' } },
+      spec: { holderIdentity: '', leaseTransitions: 1 },
+    });
+  });
+
+  test('is refused where the holder renewed it meanwhile, unless it is taken from a live one', async () => {
+    const refused = await free(false, json(200, lease('6')));
+    expect(refused.outcome).toBeInstanceOf(LockHeldError);
+    expect(refused.puts).toEqual([]);
+    await server?.stop();
+    const insisted = await free(true, json(200, lease('6')), echo);
+    expect(insisted.outcome).toBeUndefined();
+    expect(insisted.puts).toHaveLength(1);
+  });
+
+  test('is refused where another run took it meanwhile, in any case', async () => {
+    const { outcome, puts } = await free(true, json(200, lease('6', 'r-3')));
+    expect(outcome).toMatchObject({ name: 'LockHeldError', message: 'the lock changed while it was looked at' });
+    expect(puts).toEqual([]);
+  });
+
+  test('looks again after a conflict, and is done where the lock is free already', async () => {
+    const conflict = refusal(409, 'Conflict', 'the object has been modified');
+    const gone = json(200, released(lease('6'), { nowMs: BY.nowMs, what: 'w' }));
+    const { outcome, puts } = await free(false, json(200, lease('5')), conflict, gone);
+    expect([outcome, puts.length]).toEqual([undefined, 1]);
+  });
+});
+
+describe('the time in the Lease', () => {
+  let server: FakeServer | undefined;
+  afterEach(() => server?.stop());
+
+  test("is the API server's, however wrong this machine's clock is", async () => {
+    const date = 'Thu, 01 Jan 2026 12:00:00 GMT';
+    const answer: Answer = (seen, response) =>
+      json(200, seen.body ?? acquired(undefined, REQUEST, BY), { date })(seen, response);
+    server = await FakeServer.start([answer]);
+    const api = new Api({ address: server.address, clock: quickClock(), retryForMs: 0 });
+    const store = new LeaseStore(api, 'kube-system');
+    expect(new Date(store.now()).getUTCFullYear()).toBe(2023);
+    await store.read();
+    expect(Math.abs(store.now() - Date.parse(date))).toBeLessThanOrEqual(1_000);
+  });
+
+  test("is this machine's where both agree to a second or two, so that it never goes back", async () => {
+    const clock = quickClock();
+    const date = new Date(clock.now() - 900).toUTCString();
+    server = await FakeServer.start([json(200, acquired(undefined, REQUEST, BY), { date })]);
+    const store = new LeaseStore(new Api({ address: server.address, clock, retryForMs: 0 }), 'kube-system');
+    await store.read();
+    expect(store.now()).toBe(clock.now());
   });
 });

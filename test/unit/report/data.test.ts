@@ -9,6 +9,7 @@ import {
   errorToJson,
   exitName,
   insecureToJson,
+  lockToJson,
   planToJson,
   resultToJson,
   statusToJson,
@@ -16,6 +17,7 @@ import {
 } from '../../../src/report/json.ts';
 import { statusReport } from '../../../src/report/status.ts';
 import type { RolloutEvent } from '../../../src/rollout/events.ts';
+import type { LockState } from '../../../src/rollout/ports.ts';
 import { declinedResult } from '../../../src/rollout/use-cases.ts';
 import {
   clusterNode,
@@ -112,6 +114,19 @@ describe('data for programs', () => {
     expect(JSON.parse(await formatData(report, 'json'))).toEqual(report);
   });
 
+  const LOCK: LockState = {
+    held: true,
+    holder: 'h',
+    what: 'w',
+    run: RUN,
+    acquiredAt: 'x',
+    renewedAt: 'y',
+    durationMs: 60_000,
+    silentMs: 61_000,
+    token: 1,
+    version: '7',
+  };
+
   it('is described, field by field, in docs/json.md', () => {
     const page = readFileSync(new URL('../../../docs/json.md', import.meta.url), 'utf8');
     const seen = statusReport(
@@ -121,7 +136,7 @@ describe('data for programs', () => {
         }),
       ],
       new Map([['a', observation('A', 'KubeOS 1.0.0', 'KubeOS 2.0.0', { journal: journal() })]]),
-      { held: true, holder: 'h', what: 'w', run: RUN, acquiredAt: 'x', renewedAt: 'y', token: 1 },
+      LOCK,
       0,
     );
     const objects = [
@@ -132,6 +147,8 @@ describe('data for programs', () => {
       seen.lastRun ?? {},
       errorToJson(new UsageError('x'), EXIT.usage, '0'),
       validationToJson({ file: 'a.yaml', diagnostics: [] }, EXIT.usage),
+      lockToJson(LOCK),
+      lockToJson({ ...LOCK, held: false, freedBy: 'ann@laptop' }),
       insecureToJson({ message: 'm', told: [], unreached: [] }),
     ];
     const missing = objects
