@@ -15,6 +15,8 @@ export interface DrainTools {
   kubectl: Kubectl;
   clock: Clock;
   policy: PolicyVersion;
+  /** Rejects with LockLostError where the lock that the drain is made under is gone. */
+  confirm: () => Promise<void>;
 }
 
 const LOOK_EVERY_MS = 1_500;
@@ -97,6 +99,7 @@ async function outwaitRefusedPods(run: DrainRun): Promise<void> {
 async function runKubectlDrain(run: DrainRun): Promise<DrainEnd> {
   const { clock, signal, view } = run;
   signal.throwIfAborted();
+  await run.confirm();
   const drain = run.kubectl.start(drainArgs(run));
   const tail = tailOf(drain);
   let apiWasAway = false;

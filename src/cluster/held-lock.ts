@@ -65,6 +65,7 @@ export class RenewedLock implements HeldLock {
 
   async confirm(): Promise<void> {
     this.lost.throwIfAborted();
+    if (this.giving !== undefined) return;
     // A clock that was set back says nothing either.
     const age = this.options.clock.now() - this.seenAt;
     if (age >= 0 && age < FRESH_MS) return;
@@ -168,7 +169,7 @@ export class RenewedLock implements HeldLock {
   private lose(now: Lease | undefined): LockLostError {
     this.stopper.abort();
     const error = new LockLostError('this run has lost its lock', {
-      reason: whereItWent(now, this.options.store.now()),
+      reason: whereItWent(now, this.options.request),
       next: 'see what the nodes run (kubeos status), then give the same command again',
     });
     // While the lock is being given back, a Lease that is not ours any more is what was wanted.
@@ -177,9 +178,11 @@ export class RenewedLock implements HeldLock {
   }
 }
 
-function whereItWent(now: Lease | undefined, serverNow: number): string {
+function whereItWent(now: Lease | undefined, ours: LockRequest): string {
   if (now === undefined) return 'the Lease was deleted';
-  const { held, holder, run, freedBy } = lockState(now, serverNow);
-  if (held) return `it was taken over by ${holder}${run === '' ? '' : ` (run ${run})`}`;
+  const { held, holder, run, freedBy } = lockState(now, 0);
+  const by = `${holder}${run === '' ? '' : ` (run ${run})`}`;
+  if (held) return `it was taken over by ${by}`;
+  if (run !== ours.run) return `it was taken over by ${by}, which has given it back since`;
   return `it was freed by hand${freedBy === undefined ? '' : `, by ${freedBy}`}`;
 }

@@ -89,14 +89,23 @@ class ProxiedCluster implements KubectlCluster {
   private readonly proxy: KubectlProxy;
   private readonly store: LeaseStore;
   private readonly lockSeconds: number;
+  /** The one that was taken through this connection last. */
+  private lock: HeldLock | undefined;
 
-  constructor(settings: ClusterSettings, tools: DrainTools, versions: Versions, watch: NodeWatch, proxy: KubectlProxy) {
+  constructor(
+    settings: ClusterSettings,
+    tools: Omit<DrainTools, 'confirm'>,
+    versions: Versions,
+    watch: NodeWatch,
+    proxy: KubectlProxy,
+  ) {
+    const confirm = async (): Promise<void> => this.lock?.confirm();
     this.server = { version: versions.server };
     this.kubectl = { version: versions.kubectl };
-    this.tools = tools;
+    this.tools = { ...tools, confirm };
     this.watch = watch;
     this.proxy = proxy;
-    this.marks = new NodeMarks(tools.api, tools.clock);
+    this.marks = new NodeMarks(tools.api, tools.clock, confirm);
     const namespace = settings.lockNamespace ?? DEFAULT_LOCK_NAMESPACE;
     const lockFlags = namespace === DEFAULT_LOCK_NAMESPACE ? [] : [`--lock-namespace=${namespace}`];
     const flags = [...tools.kubectl.globalFlags(), ...lockFlags];
@@ -189,8 +198,10 @@ class ProxiedCluster implements KubectlCluster {
     return state.held && fateOf(processOf(lease)) === 'dead' ? { ...state, dead: true } : state;
   }
 
-  acquireLock(request: LockRequest, signal: AbortSignal): Promise<HeldLock> {
-    return acquireLock({ store: this.store, clock: this.tools.clock, seconds: this.lockSeconds }, request, signal);
+  async acquireLock(request: LockRequest, signal: AbortSignal): Promise<HeldLock> {
+    const options = { store: this.store, clock: this.tools.clock, seconds: this.lockSeconds };
+    this.lock = await acquireLock(options, request, signal);
+    return this.lock;
   }
 
   freeLock(seen: LockState, by: string, whileAlive: boolean): Promise<void> {

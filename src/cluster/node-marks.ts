@@ -15,10 +15,13 @@ const CONFLICT_PAUSE_MS = 50;
 export class NodeMarks {
   private readonly api: Api;
   private readonly clock: Clock;
+  private readonly confirm: () => Promise<void>;
 
-  constructor(api: Api, clock: Clock) {
+  /** @param confirm rejects with LockLostError where the lock that the changes are made under is gone */
+  constructor(api: Api, clock: Clock, confirm: () => Promise<void>) {
     this.api = api;
     this.clock = clock;
+    this.confirm = confirm;
   }
 
   /** As `Cluster.record`. */
@@ -60,13 +63,18 @@ export class NodeMarks {
     });
   }
 
-  /** Reads, decides, patches; again from the start when something else changed the node in between. */
+  /**
+   * Reads, decides, patches; again from the start when something else changed the node in between. The lock is asked
+   * for after the node was read: what a newer run did to the node before that is seen by the token on it or by the lost
+   * lock, and what it does after that makes the patch fail.
+   */
   private async change(node: string, doing: string, decide: (seen: ApiNode) => Patch | undefined): Promise<void> {
     for (let conflicts = 0; ; conflicts++) {
       const path = nodePath(node);
       const seen = await this.api.send({ doing: `read node ${node}`, path, answer: nodeSchema });
       const patch = decide(seen);
       if (patch === undefined) return;
+      await this.confirm();
       try {
         await this.api.send({
           doing: `${doing}: node ${node}`,

@@ -2,15 +2,16 @@ import type { RolloutPorts } from './context.ts';
 import type { Cluster, HeldLock, Remote } from './ports.ts';
 
 /**
- * The same neighbours, but each change of a node or of its marks first asks whether the lock is still ours: a run that
- * was frozen and slept through a takeover stops at its next change, though no renewal has failed yet.
+ * The same neighbours, but each change of a node first asks whether the lock is still ours: a run that was frozen and
+ * slept through a takeover stops at its next change, though no renewal has failed yet. Marks on nodes are guarded by the
+ * cluster itself.
  * @returns changes reject with LockLostError where the lock is gone
  */
 export function fenced(ports: RolloutPorts, lock: Pick<HeldLock, 'confirm'>): RolloutPorts {
   return { ...ports, cluster: fence(ports.cluster, CLUSTER, lock), remote: fence(ports.remote, REMOTE, lock) };
 }
 
-type Kinds<Port> = Readonly<Record<keyof Port, 'asks' | 'changes'>>;
+type Kinds<Port> = Readonly<Record<keyof Port, 'asks' | 'guarded' | 'changes'>>;
 
 const CLUSTER: Kinds<Cluster> = {
   missingRights: 'asks',
@@ -19,10 +20,10 @@ const CLUSTER: Kinds<Cluster> = {
   watchNodes: 'asks',
   osResources: 'asks',
   forecastDrains: 'asks',
-  record: 'changes',
-  cordon: 'changes',
-  release: 'changes',
-  drain: 'changes',
+  record: 'guarded',
+  cordon: 'guarded',
+  release: 'guarded',
+  drain: 'guarded',
   heartbeat: 'asks',
   lockState: 'asks',
   acquireLock: 'asks',

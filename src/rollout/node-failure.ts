@@ -20,9 +20,12 @@ import type { Trip, TripPhase } from './trip.ts';
  */
 export async function endFailed(trip: Trip, error: unknown): Promise<NodeResult> {
   const found = describe(trip, error);
+  const { lock, signals } = trip.context;
   try {
+    // A node that another run works on fails in many ways: whose the nodes are comes first.
+    if (!signals.hard.aborted) await lock.confirm().catch(() => undefined);
     if (lockIsLost(trip, error)) return await leave(trip, lostLock(trip));
-    if (trip.context.signals.hard.aborted) return await leave(trip, found);
+    if (signals.hard.aborted) return await leave(trip, found);
     if (!trip.stood) return await endUnseen(trip, found);
     // Nothing failed: it is known beforehand what would, so that it does not count as a failure either.
     if (error instanceof DrainForecastError) delete trip.step;

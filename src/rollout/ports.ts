@@ -44,7 +44,7 @@ export interface HeldLock {
   /** The dead holder whose lock this was; missing where it was free. */
   readonly tookOverFrom?: LockState;
   /**
-   * To be awaited before each change: rejects with LockLostError where the lock is not ours any more, as a process that
+   * To be awaited before each change on a node: rejects with LockLostError where the lock is not ours any more, as a process that
    * slept through a takeover finds out. The Lease is asked unless that was done a moment ago; an API server that does not
    * answer is no reason to wait, since nobody could have taken the lock there.
    */
@@ -125,6 +125,8 @@ export interface Cluster {
    * at the same time are not counted against each other.
    */
   forecastDrains(nodes: readonly string[], options: DrainOptions): Promise<ReadonlyMap<string, DrainForecast>>;
+  // The four that follow are made under the lock that was taken through this very connection, if any: where that is
+  // gone they change nothing, with a LockLostError.
   /**
    * Writes our annotation, conditional on the node's resourceVersion (retried while the conflict is not about us).
    * A record of a newer token than `record.token` is left alone, with a LockLostError.

@@ -8,8 +8,6 @@ export class SimClient {
   /** How often it has stepped outside, towards the cluster, a node or the clock. */
   breaths = 0;
   dead = false;
-  /** It once held the lock, and knows that it is gone. */
-  lockLost = false;
   /** What happens at a breath: a kill, a signal, a cut. */
   onBreath: (count: number, doing: string) => void = () => undefined;
   #frozen: Promise<void> | undefined;

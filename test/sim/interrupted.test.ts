@@ -1,4 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { InterruptedError, type KubeosError } from '../../src/errors.ts';
+import type { SimClient } from './client.ts';
+import { system } from './machine.ts';
 import { expectAllAt, give, outcomes, start, type Command } from './scenario.ts';
 import { NO_LEASE, SimWorld } from './world.ts';
 
@@ -15,6 +18,21 @@ async function momentsOf(command: Command): Promise<ReadonlyMap<string, number>>
   });
   return moments;
 }
+
+/** Whatever a run leaves on nodes and in the cluster. */
+const traces = (world: SimWorld): unknown =>
+  [...world.nodes.values()].map(({ machine, annotations, cordoned, pods }) => {
+    const { token, journal, env, slots, active, bootId, failed, job } = machine;
+    const marks = { annotations: { ...annotations }, cordoned, pods: [...pods] };
+    return structuredClone({ ...marks, token, journal, env, slots, active, bootId, failed, job });
+  });
+
+/** Calls of a run that has no lock yet, finds nothing to do any more, or has given the lock back. */
+const BEFORE_THE_LOCK =
+  /^(missingRights|nodes|osResources|lockState|forecast|acquire lock|lock acquired|release the lock|release worker-3, answered)|^observe/;
+
+/** Calls that change a node; tokens are left on all at once, and a detached step of its own may be ended. */
+const CHANGE = /^(begin|launch|arm|reboot|prove|commit|close) /;
 
 describe.each<[string, Command]>([
   ['one node at a time', {}],
@@ -75,32 +93,113 @@ describe('two runs', () => {
     expectAllAt(world, 'KubeOS 2.0.0');
   });
 
-  test('a frozen run that wakes after a newer one took over changes nothing any more', async () => {
-    const moments = await momentsOf({});
-    for (const [where, at] of moments) {
+  test.each([
+    ['after a newer one took over and ended', undefined],
+    ['in the middle of a newer one that took over', 75_000],
+  ])('a frozen run that wakes %s changes nothing any more, and says who took the lock', async (_when, wakesAfter) => {
+    for (const [where, at] of await momentsOf({})) {
       const world = new SimWorld();
-      const frozen = start(
-        world,
-        {
-          onBreath: (client, count) => {
-            if (count === at) client.freeze();
-            if (count === at) world.clock.after(200_000, () => client.thaw());
-          },
-        },
-        'old',
-      );
-      await world.clock.pass(60_000);
+      const freeze = (client: SimClient): void => {
+        client.freeze();
+        if (wakesAfter !== undefined) world.clock.after(wakesAfter, () => client.thaw());
+      };
+      let frozen: SimClient | undefined;
+      const onBreath: Command['onBreath'] = (client, count) => {
+        if (count !== at) return;
+        frozen = client;
+        freeze(client);
+      };
+      const older = start(world, { onBreath }, 'old');
+      while (frozen === undefined) await world.clock.pass(1_000);
       const newer = await world.clock.run(start(world, {}, 'new'));
-      const old = await world.clock.run(frozen);
-      expect(world.broken, where).toEqual([]);
-      if (newer.result?.exitCode === 0) expectAllAt(world, 'KubeOS 2.0.0');
-      else expect([newer.error, newer.result?.exitCode], where).toBeDefined();
-      const token = world.lease.token;
-      for (const { machine } of world.nodes.values()) expect(machine.token, where).toBeLessThanOrEqual(token);
-      expect(old.client.frozen).toBe(false);
-      await give(world);
+      expect(newer.result?.exitCode, where).toBe(0);
       expectAllAt(world, 'KubeOS 2.0.0');
+      const left = traces(world);
+      if (wakesAfter === undefined) frozen.thaw();
+      const old = await world.clock.run(older);
+      expect(traces(world), where).toEqual(left);
+      expect(world.broken, where).toEqual([]);
+      if (BEFORE_THE_LOCK.test(where)) continue;
+      expect([old.result?.exitCode ?? (old.error as KubeosError).exitCode, where]).toEqual([3, where]);
+      expect(old.result?.stopped ?? (old.error as KubeosError).reason, where).toContain('taken over by new (run new-');
     }
+  });
+
+  test.each([
+    ['is taken by another run', { held: true, holder: 'bob', run: 'r-bob' }, /taken over by bob \(run r-bob\)/],
+    ['is freed by hand', { held: false, freedBy: 'ann@laptop' }, /freed by hand, by ann@laptop/],
+  ])('a run whose lock %s stops before its next change, wherever it is', async (_how, change, words) => {
+    for (const [where, at] of await momentsOf({})) {
+      if (BEFORE_THE_LOCK.test(where)) continue;
+      const world = new SimWorld();
+      const marks = (): unknown =>
+        [...world.nodes.values()].map(({ annotations, cordoned }) => [{ ...annotations }, cordoned]);
+      let before: unknown;
+      const after: string[] = [];
+      const ran = await give(world, {
+        onBreath: (_client, count, doing) => {
+          if (count > at && CHANGE.test(doing) && !doing.endsWith(', answered')) after.push(doing);
+          if (count !== at) return;
+          before = marks();
+          // Somebody writes the Lease; no node knows of it.
+          world.lease = { ...world.lease, ...change, token: world.lease.token + (change.held ? 1 : 0) };
+        },
+      });
+      expect(after, where).toEqual([]);
+      expect(marks(), where).toEqual(before);
+      expect(ran.result?.exitCode ?? (ran.error as KubeosError).exitCode, where).toBe(3);
+      expect(ran.result?.stopped ?? (ran.error as KubeosError).reason, where).toMatch(words);
+    }
+  });
+
+  test('at the same time, one of which waits: it plans anew, tells what changed, and finds nothing to do', async () => {
+    const world = new SimWorld();
+    const both = [start(world, {}, 'one'), start(world, { lockWaitMs: 0 }, 'two')];
+    const [one, two] = await world.clock.run(Promise.all(both));
+    expect([one?.result?.exitCode, two?.result?.exitCode]).toEqual([0, 0]);
+    expect(Object.values(outcomes(two!))).toEqual(['already there', 'already there', 'already there']);
+    const waits = two!.events.filter((event) => event.type === 'lock-waiting');
+    expect(waits[0]).toMatchObject({ alive: false, timeoutMs: 0, holder: { holder: 'one' } });
+    expect(waits.map(({ holder }) => holder.what)).toContain('upgrade to KubeOS 2.0.0, 2 of 3 nodes done');
+    expect(two!.events).toContainEqual(expect.objectContaining({ type: 'lock-taken' }));
+    const notices = two!.events.filter((event) => event.type === 'notice').map(({ node, message }) => [node, message]);
+    expect(notices).toContainEqual(['worker-1', 'runs KubeOS 2.0.0 by now: nothing is left to do']);
+    expect(world.broken).toEqual([]);
+    expectAllAt(world, 'KubeOS 2.0.0');
+  });
+
+  test('at the same time towards two versions: they follow one another, and never work at once', async () => {
+    const world = new SimWorld();
+    const newer = system('KubeOS 3.0.0');
+    world.addImage(newer);
+    const artifact = { url: 'https://10.0.0.5/3.img', sha256: newer.sha256, flagSafe: false };
+    const request = {
+      goal: { operation: 'upgrade' as const, version: newer.version, toOtherSlot: false },
+      image: { type: 'disk' as const, artifact, shownUrl: artifact.url },
+    };
+    const both = [start(world, {}, 'one'), start(world, { request, lockWaitMs: 3_600_000 }, 'two')];
+    const [one, two] = await world.clock.run(Promise.all(both));
+    expect([one?.result?.exitCode, two?.result?.exitCode]).toEqual([0, 0]);
+    expect(world.broken).toEqual([]);
+    expectAllAt(world, 'KubeOS 3.0.0');
+  });
+
+  test('a wait that is over ends with who holds the lock, and one that is called off with nothing changed', async () => {
+    const world = new SimWorld();
+    const onBreath: Command['onBreath'] = (_client, _count, doing, stop) => {
+      if (doing === 'acquire lock') world.clock.after(20_000, () => stop.graceful.abort(new InterruptedError()));
+    };
+    const [one, two, three] = await world.clock.run(
+      Promise.all([
+        start(world, {}, 'one'),
+        start(world, { lockWaitMs: 30_000 }, 'two'),
+        start(world, { lockWaitMs: 0, onBreath }, 'three'),
+      ]),
+    );
+    expect(one.result?.exitCode).toBe(0);
+    expect(two.error).toMatchObject({ exitCode: 11, reason: expect.stringContaining('one') as string });
+    expect(three.error).toMatchObject({ exitCode: 130 });
+    expect(world.lease.token).toBe(1);
   });
 
   test('where nodes have seen a higher token than a new Lease has, the token is raised above it first', async () => {

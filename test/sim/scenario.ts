@@ -20,6 +20,8 @@ export interface Command {
   rebootTimeoutMs?: number;
   healthTimeoutMs?: number;
   budgetWaitMs?: number;
+  /** --lock-wait */
+  lockWaitMs?: number;
 }
 
 export interface Stop {
@@ -105,7 +107,9 @@ async function work(client: SimClient, request: RolloutRequest, command: Command
     const signals = { graceful: stop.graceful.signal, hard: stop.hard.signal };
     command.onShown?.();
     const replan = (): Promise<Plan> => gatherPlan(ports, request, undefined, plan);
-    ran.result = await carryOut(ports, { plan, replan }, { holder: client.name }, options, signals);
+    const { lockWaitMs: waitMs } = command;
+    const holder = { holder: client.name, ...(waitMs === undefined ? {} : { waitMs }) };
+    ran.result = await carryOut(ports, { plan, replan }, holder, options, signals);
   } catch (error) {
     ran.error = error;
   }

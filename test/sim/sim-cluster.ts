@@ -14,7 +14,7 @@ import type {
 } from '../../src/rollout/ports.ts';
 import type { ClockOffset } from '../../src/rollout/preflight-types.ts';
 import type { SimClient } from './client.ts';
-import { acquireLock, freeLock, stateOf } from './sim-lock.ts';
+import { acquireLock, freeLock, type SimLock, stateOf } from './sim-lock.ts';
 import { ANNOTATION, type SimNode, type SimPod, type SimWorld } from './world.ts';
 
 const EVICTION_MS = 500;
@@ -25,6 +25,7 @@ export class SimCluster implements Cluster {
   readonly #client: SimClient;
   readonly #world: SimWorld;
   readonly #lockMs: number;
+  #lock: SimLock | undefined;
 
   constructor(client: SimClient, lockMs = 60_000) {
     this.#client = client;
@@ -111,7 +112,7 @@ export class SimCluster implements Cluster {
     const end = options.timeoutMs === 0 ? Infinity : this.#world.clock.now() + options.timeoutMs;
     for (;;) {
       signal.throwIfAborted();
-      const { pods } = this.#found(name);
+      const { pods } = this.#mayChange(name);
       const free = pods.findIndex((pod) => pod.blocked !== true);
       const waitingFor = pods[0]?.name;
       if (waitingFor === undefined) break;
@@ -141,7 +142,8 @@ export class SimCluster implements Cluster {
   }
 
   async acquireLock(request: LockRequest, signal: AbortSignal): Promise<HeldLock> {
-    return acquireLock(this.#client, request, this.#lockMs, signal);
+    this.#lock = await acquireLock(this.#client, request, this.#lockMs, signal);
+    return this.#lock;
   }
 
   async freeLock(seen: LockState, by: string, whileAlive: boolean): Promise<void> {
@@ -156,7 +158,7 @@ export class SimCluster implements Cluster {
 
   /** A run that knows its lock to be gone writes nothing more. */
   #mayChange(name: string): SimNode {
-    if (this.#client.lockLost) throw new LockLostError('the lock is gone');
+    if (this.#lock?.isGone() === true) throw new LockLostError('the lock is gone');
     return this.#found(name);
   }
 

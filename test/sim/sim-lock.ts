@@ -11,7 +11,7 @@ export async function acquireLock(
   request: LockRequest,
   lockMs: number,
   signal: AbortSignal,
-): Promise<HeldLock> {
+): Promise<SimLock> {
   const { world } = client;
   await client.breathe('acquire lock');
   if (world.lease.held) await untilItsHolderIsGone(client, request, signal);
@@ -89,12 +89,13 @@ const heldError = (lease: SimLease): LockHeldError =>
   });
 
 /** The lock as a run holds it. */
-class SimLock implements HeldLock {
+export class SimLock implements HeldLock {
   token: number;
   readonly tookOverFrom?: LockState;
   readonly #lost = new AbortController();
   readonly #client: SimClient;
   readonly #holder: string;
+  readonly #run: string;
   readonly #renewMs: number;
   #over = false;
   #released = false;
@@ -104,6 +105,7 @@ class SimLock implements HeldLock {
     if (from !== undefined) this.tookOverFrom = from;
     this.token = token;
     this.#holder = client.world.lease.holder;
+    this.#run = client.world.lease.run;
     this.#renewMs = lockMs / 4;
     this.#renew();
   }
@@ -113,9 +115,13 @@ class SimLock implements HeldLock {
   }
 
   confirm(): Promise<void> {
-    const { dead, world } = this.#client;
-    if (dead || world.apiAway || this.#released || this.#stillOurs()) return Promise.resolve();
+    if (this.#client.world.apiAway || !this.isGone()) return Promise.resolve();
     return Promise.reject(this.#lost.signal.reason as Error);
+  }
+
+  /** What asking for the Lease tells at this very moment. */
+  isGone(): boolean {
+    return !this.#released && !this.#stillOurs();
   }
 
   describe(what: string): void {
@@ -151,11 +157,9 @@ class SimLock implements HeldLock {
     const ours = lease.token === this.token && lease.held && lease.holder === this.#holder;
     if (!ours && !this.#over) {
       this.#over = true;
-      this.#client.lockLost = true;
       const by = lease.freedBy === undefined ? '' : `, by ${lease.freedBy}`;
-      const reason = lease.held
-        ? `it was taken over by ${lease.holder} (run ${lease.run})`
-        : `it was freed by hand${by}`;
+      const taken = lease.held || (lease.run !== this.#run && lease.run !== '');
+      const reason = taken ? `it was taken over by ${lease.holder} (run ${lease.run})` : `it was freed by hand${by}`;
       this.#lost.abort(new LockLostError('this run has lost its lock', { reason }));
     }
     return ours;
