@@ -1,7 +1,7 @@
 import { LockHeldError, UsageError } from '../errors.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { createPrompter, describeHolder, listenForSignals } from '../local/index.ts';
-import { describeLock, displayOptions, formatData, lockToJson, renderLock } from '../report/index.ts';
+import { describeLock, displayOptions, formatData, lockToJson, renderFreed, renderLock } from '../report/index.ts';
 import { isLive } from '../rollout/lock-state.ts';
 import type { LockState } from '../rollout/ports.ts';
 import { withCluster } from './connect.ts';
@@ -37,7 +37,8 @@ export async function lockRelease(deps: Deps, flags: LockReleaseFlags): Promise<
       }
       signals.graceful.throwIfAborted();
       await cluster.freeLock(lock, describeHolder(deps.io.env), flags.force);
-      tellFreed(deps, lock);
+      const display = displayOptions(deps.io.env, deps.io.stdout, { ascii: flags.ascii });
+      deps.io.stdout.write(`${renderFreed(lock, display).join('\n')}\n`);
       return EXIT.done;
     });
   } finally {
@@ -73,12 +74,4 @@ function showLock(
 ): void {
   const display = displayOptions(deps.io.env, stream, { ascii: flags.ascii });
   stream.write(`${renderLock(lock, display).join('\n')}\n`);
-}
-
-function tellFreed(deps: Deps, { holder, run, token }: LockState): void {
-  const lines = [
-    `The lock is free: it was taken from ${holder}${run === '' ? '' : ` (run ${run})`}, token ${String(token)}.`,
-    'Where that run left the nodes: kubeos status',
-  ];
-  deps.io.stdout.write(`${lines.join('\n')}\n`);
 }

@@ -11,7 +11,7 @@ export {
   statusToJson,
   validationToJson,
 } from './json.ts';
-export { renderLock } from './lock-screen.ts';
+export { renderFreed, renderLock } from './lock-screen.ts';
 export { describeLock } from './lock-wait.ts';
 export { renderConfirm, renderPlan } from './plan-screen.ts';
 export { createReport } from './progress-report.ts';

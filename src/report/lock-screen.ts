@@ -43,6 +43,25 @@ export function renderLock(lock: LockState | undefined, display: Display): strin
   ];
 }
 
+/** What `kubeos lock release` did. @param lock as it was before */
+export function renderFreed({ holder, run, what, token }: LockState, display: Display): string[] {
+  const pen = penFor(display);
+  return [
+    pen.good('The lock is free.'),
+    ...fields(
+      [
+        field('from', holder),
+        field('run', run),
+        field('what', what),
+        field('token', String(token)),
+        field('next', 'see where that run left the nodes: kubeos status'),
+      ],
+      2,
+      pen,
+    ),
+  ];
+}
+
 function title(lock: LockState, standing: LockStanding): string {
   if (standing === 'free') return 'The lock is free.';
   if (standing === 'held') return 'A run holds the lock.';

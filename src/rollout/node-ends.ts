@@ -156,9 +156,13 @@ async function lastLines(trip: Trip): Promise<readonly string[]> {
   }
 }
 
+/** To whom the lock went; undefined where it is not known, or not lost. */
+export const whyLost = ({ lost }: Pick<HeldLock, 'lost'>): string | undefined =>
+  lost.reason instanceof LockLostError ? lost.reason.reason : undefined;
+
 /** That the lock is gone, and to whom, as far as it is known. */
-export function lockLostText({ lost }: Pick<HeldLock, 'lost'>): string {
-  const why = lost.reason instanceof LockLostError ? lost.reason.reason : undefined;
+export function lockLostText(lock: Pick<HeldLock, 'lost'>): string {
+  const why = whyLost(lock);
   return why === undefined ? 'the lock was lost' : `the lock was lost: ${why}`;
 }
 

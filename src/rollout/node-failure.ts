@@ -5,10 +5,10 @@ import {
   LEFT_CORDONED,
   leftCordoned,
   lockIsLost,
-  lockLostText,
   release,
   trouble,
   troubleOf,
+  whyLost,
   type Trouble,
 } from './node-ends.ts';
 import { despiteCuts } from './patience.ts';
@@ -59,7 +59,7 @@ function lostLock(trip: Trip): Trouble {
   trip.lockLost = true;
   return {
     what: `this run lost its lock${trip.step === undefined ? '' : ` during ${trip.step}`}`,
-    reason: `${lockLostText(trip.context.lock)}\nnothing more may be changed without it; the node is left where it stands`,
+    reason: `${whyLost(trip.context.lock) ?? 'the node belongs to a newer run'}; the node is left where it stands`,
     next: 'see what the other run does (kubeos status); it, or the same command given again, carries the node on',
     logTail: [],
   };

@@ -27,6 +27,8 @@ export interface ClusterBed {
   readLock(): Promise<BedLock | undefined>;
   /** What another run writes over the Lease, or a first one makes. */
   writeLock(lock: BedLock): Promise<void>;
+  /** The API server's clock, in milliseconds since 1970. */
+  now(): Promise<number>;
   /** A person's kubectl annotate on the Lease. */
   annotateLock(): Promise<void>;
   deleteLock(): Promise<void>;

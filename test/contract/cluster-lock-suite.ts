@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { LockHeldError, LockLostError } from '../../src/errors.ts';
-import type { LockRequest, LockState } from '../../src/rollout/ports.ts';
+import type { LockRequest, LockState, LockWait } from '../../src/rollout/ports.ts';
 import type { BedLock } from './cluster-bed.ts';
 import { eventually, type ClusterSetup } from './cluster-suite.ts';
 
@@ -148,6 +148,106 @@ export function describeLock({ bed, connect }: ClusterSetup): void {
       const next = await cluster.acquireLock(REQUEST, never);
       expect(next.token).toBe(43);
       await next.release();
+    });
+
+    test('is asked for before a change, and known to be gone before any renewal has failed', async () => {
+      const cluster = await connect();
+      await bed().addNode({ name: 'worker-1' });
+      const held = await cluster.acquireLock(REQUEST, never);
+      await held.confirm();
+      const record = { run: 'r-1', token: held.token, operation: 'upgrade', version: 'v', step: 'stage' } as const;
+      await cluster.record('worker-1', { ...record, cordon: 'none' });
+      await cluster.release('worker-1', held.token);
+      await bed().writeLock(foreign({ token: held.token + 1 }));
+      // A look at the Lease is good for a second.
+      await eventually(() => expect(held.confirm()).rejects.toThrow(LockLostError));
+      expect(held.lost.aborted).toBe(true);
+      // The newer run has been there and left no mark.
+      await expect(cluster.record('worker-1', { ...record, cordon: 'none' })).rejects.toThrow(LockLostError);
+      await expect(cluster.cordon('worker-1', record)).rejects.toThrow(LockLostError);
+      expect(await bed().readNode('worker-1')).toMatchObject({ unschedulable: false, annotations: {} });
+    });
+
+    test('of a live holder is waited for, and taken when it is given back', async () => {
+      const [one, two] = await Promise.all([connect({ lockSeconds: 4 }), connect()]);
+      const held = await one.acquireLock(REQUEST, never);
+      held.describe('1 of 2 nodes done');
+      const waits: LockWait[] = [];
+      const waiting = two.acquireLock({ ...OTHER, waitMs: 0, onWaiting: (wait) => waits.push(wait) }, never);
+      await eventually(() => expect(waits.at(-1)?.holder.what).toBe('1 of 2 nodes done'), 10_000);
+      await held.release();
+      const next = await waiting;
+      expect([next.token, next.tookOverFrom]).toEqual([2, undefined]);
+      expect(waits.at(-1)?.holder).toMatchObject({ held: true, holder: REQUEST.holder, run: REQUEST.run });
+      await next.release();
+    });
+
+    test('of a live holder is waited for no longer than was said', async () => {
+      const [one, two] = await Promise.all([connect({ lockSeconds: 4 }), connect()]);
+      const held = await one.acquireLock(REQUEST, never);
+      await expect(two.acquireLock({ ...OTHER, waitMs: 1_500 }, never)).rejects.toThrow(LockHeldError);
+      expect(held.lost.aborted).toBe(false);
+      await held.release();
+    });
+
+    test('that was taken over tells from whom', async () => {
+      const cluster = await connect();
+      await bed().writeLock(foreign());
+      const held = await cluster.acquireLock(REQUEST, never);
+      expect(held.tookOverFrom).toMatchObject({ holder: 'bob@desk, pid 9', token: 5 });
+      await held.release();
+    });
+
+    test("tells how long its holder has shown no sign of life, by the API server's clock", async () => {
+      const cluster = await connect();
+      await bed().writeLock(foreign({ durationSeconds: 60, renewedAt: (await bed().now()) - 540_000 }));
+      const state = (await cluster.lockState())!;
+      expect(state.durationMs).toBe(60_000);
+      expect(state.silentMs).toBeGreaterThan(530_000);
+      expect(state.silentMs).toBeLessThan(600_000);
+    });
+
+    test('is freed by hand as it was seen; its holder finds out, and who did it is told', async () => {
+      const [one, two] = await Promise.all([connect(), connect()]);
+      const held = await one.acquireLock(REQUEST, never);
+      await two.freeLock((await two.lockState())!, 'ann@laptop, pid 5', false);
+      const freed = (await two.lockState())!;
+      expect(freed).toMatchObject({ held: false, freedBy: 'ann@laptop, pid 5', token: held.token, run: REQUEST.run });
+      await two.freeLock(freed, 'ann@laptop, pid 5', false);
+      await eventually(() => expect(held.confirm()).rejects.toThrow(LockLostError));
+      expect((held.lost.reason as LockLostError).reason).toContain('by ann@laptop, pid 5');
+      const next = await two.acquireLock(OTHER, never);
+      expect(next.token).toBe(held.token + 1);
+      expect((await two.lockState())?.freedBy).toBeUndefined();
+      await next.release();
+    });
+
+    test('is not freed once it changed since it was seen, but from the same holder where that is insisted on', async () => {
+      const cluster = await connect();
+      await bed().writeLock(foreign());
+      const seen = (await cluster.lockState())!;
+      await bed().writeLock(foreign({ renewedAt: Date.now() + 1_000 }));
+      await expect(cluster.freeLock(seen, 'ann', false)).rejects.toThrow(LockHeldError);
+      expect(await bed().readLock()).toMatchObject({ holder: 'bob@desk, pid 9' });
+      await cluster.freeLock(seen, 'ann', true);
+      expect(await bed().readLock()).toMatchObject({ holder: '', token: 5 });
+      await bed().writeLock(foreign({ token: 6 }));
+      await expect(cluster.freeLock(seen, 'ann', true)).rejects.toThrow(LockHeldError);
+      expect(await bed().readLock()).toMatchObject({ holder: 'bob@desk, pid 9', token: 6 });
+    });
+
+    test('that another took while the API server was away is lost', async () => {
+      const [stopApi, startApi] = [bed().stopApi?.bind(bed()), bed().startApi?.bind(bed())];
+      const cluster = await connect({ lockSeconds: 2 });
+      const held = await cluster.acquireLock(REQUEST, never);
+      await stopApi?.();
+      await held.confirm();
+      expect(held.lost.aborted).toBe(false);
+      await startApi?.();
+      await bed().writeLock(foreign({ token: held.token + 1 }));
+      await eventually(() => expect(held.lost.aborted).toBe(true), 30_000);
+      expect((held.lost.reason as LockLostError).reason).toContain('bob@desk');
+      await held.release();
     });
 
     test('that nobody took while the API server was away is resumed', async () => {

@@ -186,6 +186,10 @@ export class KubectlBed implements ClusterBed {
     if (made === undefined) await this.patch(LOCK, body);
   }
 
+  now(): Promise<number> {
+    return Promise.resolve(Date.now());
+  }
+
   async annotateLock(): Promise<void> {
     await this.patch(LOCK, { metadata: { annotations: { 'example.org/seen': 'yes' } } });
   }

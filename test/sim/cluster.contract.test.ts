@@ -54,6 +54,7 @@ function makeBed(): SimBed {
         const durationMs = durationSeconds * 1000;
         world.lease = { ...world.lease, holder, held: holder !== '', token, durationMs, renewedAt };
       }),
+    now: () => Promise.resolve(world.clock.now()),
     annotateLock: () => edit(() => undefined),
     deleteLock: () => edit(() => (world.lease = { ...NO_LEASE })),
     clear: () => edit(() => world.nodes.clear()),

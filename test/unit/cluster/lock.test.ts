@@ -250,7 +250,7 @@ describe('a lock that is held', () => {
     server = await FakeServer.start([notThere, echo, ...answers]);
     const clock = quickClock();
     // It is renewed by hand of the test alone.
-    const frozen = { now: clock.now, sleep: (_ms: number, signal?: AbortSignal) => asleep(signal) };
+    const frozen = { now: () => clock.now(), sleep: (_ms: number, signal?: AbortSignal) => asleep(signal) };
     const store = new LeaseStore(new Api({ address: server.address, clock, retryForMs: 0 }), 'kube-system');
     const lock = await acquireLock({ store, clock: frozen, seconds: 60 }, REQUEST, never);
     return { lock, clock, seen: server.seen };
