@@ -30,6 +30,7 @@ export interface Doc {
   maxUnavailable: number;
   stopped?: string;
   logDir?: string;
+  standing?: string;
   lastRun?: { run: string; running: boolean; unfinished: string[]; holder: string };
   error: { name: string; what: string; reason?: string; next?: string };
 }

@@ -11,7 +11,7 @@ const LEASES = catalogOf('v1.34.4').byName('leases');
 /** The Lease that is the lock; undefined before any run has taken it. */
 export const lockLease = (bed: CliBed): KubeObject | undefined => bed.lab.api.get('leases', 'kube-system', 'kubeos');
 
-export const lockHolder = (bed: CliBed): string => String(lockLease(bed)?.spec?.['holderIdentity'] ?? '');
+export const lockHolder = (bed: CliBed): string => (lockLease(bed)?.spec?.['holderIdentity'] ?? '') as string;
 
 /**
  * The holder's Lease as it would be if the holder had run on another machine, and had promised to be silent for no longer
