@@ -44,6 +44,7 @@ const TIERS = {
     curl: 'curl',
     openssl: 'openssl',
     script: 'bsdutils',
+    unshare: 'util-linux',
     ssh: 'openssh-client',
   },
 };
