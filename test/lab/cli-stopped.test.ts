@@ -262,7 +262,8 @@ describe('the lock', () => {
     expect([second.kind, second.exitCode, second.exitName]).toEqual(['Error', 11, 'locked']);
     expect(second.error.what).toBe('another run holds the lock');
     expect(second.error.reason).toMatch(/^who .*pid \d+.*\nsince .*\nwhat +upgrade to KubeOS 1\.1\.0/);
-    expect(second.error.next).toContain('kubectl -n kube-system patch lease kubeos');
+    expect(second.error.next).toContain('--lock-wait 30m');
+    expect(second.error.next).toContain('kubeos lock release');
     await expectUntouched('worker-2');
     const status = await bed.kubeos(['status']);
     expect(status.stdout).toContain(`pid ${running.pid}`);

@@ -55,12 +55,15 @@ export async function traces(bed: CliBed, ...names: string[]): Promise<unknown> 
         grub: [...((await machine.grubVariables()) ?? [])],
         bootId: await readFile(path.join(machine.root, 'proc/sys/kernel/random/boot_id'), 'utf8'),
         files: Object.fromEntries(files.map((file, index) => [file, texts[index]])),
-        log: (await readFile(path.join(machine.root, 'var/log/messages'), 'utf8')).split('\n').length,
+        log: (await readFile(path.join(machine.root, 'var/log/messages'), 'utf8')).split('\n').filter(isDeed),
         processes: await machine.processes(),
       };
     }),
   );
 }
+
+/** That a node refused an older token is no deed: a call that was under way when its run was frozen ends so. */
+const isDeed = (line: string): boolean => !/failed \(stale-token\)/.test(line);
 
 /** How many processes of the node write to a slot right now. */
 export async function writers(bed: CliBed, name: string): Promise<number> {
