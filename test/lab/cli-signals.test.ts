@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -36,6 +37,9 @@ async function upTo(step: Step, fault?: FaultKind): Promise<Running> {
     bed.untilStep(NODE, step),
     running.done.then(({ stderr }) => Promise.reject(new Error(`it ended before ${step}:\n${stderr}`))),
   ]);
+  // Every node is annotated with `stage` before the first one is begun.
+  const part = path.join(bed.lab.node(NODE).machine.root, 'persist/KubeOS-Update/update.img.part');
+  if (step === 'stage') await until(() => existsSync(part));
   return running;
 }
 
