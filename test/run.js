@@ -12,7 +12,7 @@ process.env.PATH += `${delimiter}/usr/sbin${delimiter}/sbin`;
 
 /** tier -> the commands it cannot do without, each with its Debian package */
 const TIERS = {
-  unit: {},
+  unit: { ssh: 'openssh-client' },
   sim: {},
   scripts: {
     dash: 'dash',
@@ -27,6 +27,7 @@ const TIERS = {
     kubectl: 'kubernetes-client',
     sshd: 'openssh-server',
     ssh: 'openssh-client',
+    nc: 'netcat-openbsd',
     'grub-editenv': 'grub-common',
     'mkfs.ext4': 'e2fsprogs',
     openssl: 'openssl',

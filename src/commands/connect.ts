@@ -74,7 +74,7 @@ async function remoteSettings(
   hooks: ConnectHooks,
   asking: AbortSignal,
 ): Promise<RemoteSettings> {
-  const { sshUser, sshPort, identity, sshConfig, knownHosts, hosts } = flags;
+  const { sshUser, sshPort, identity, knownHosts, hosts } = flags;
   const prompter = createPrompter({ stdin: deps.io.stdin, stderr: deps.io.stderr });
   const paused = hooks.paused ?? ((ask) => ask());
   const ask = prompter.canAsk
@@ -88,7 +88,7 @@ async function remoteSettings(
     ...(sshUser === undefined ? {} : { sshUser }),
     ...(sshPort === undefined ? {} : { sshPort }),
     ...(identity === undefined ? {} : { identities: several(identity) }),
-    ...(sshConfig === undefined ? {} : { sshConfig }),
+    ...(await waySettings(flags)),
     ...(knownHosts === undefined ? {} : { knownHosts: several(knownHosts) }),
     ...(hosts === undefined ? {} : { hosts: await readHosts(hosts) }),
     ...(ask === undefined ? {} : { ask }),
@@ -111,17 +111,25 @@ function passwords(deps: Deps, askSudo: boolean, canAsk: boolean): Pick<RemoteSe
   };
 }
 
+async function waySettings({ jump, sshConfig }: SshFlags): Promise<Pick<RemoteSettings, 'jump' | 'sshConfig'>> {
+  // A file that is named must be there; ssh itself would pass over it where it is included.
+  if (sshConfig !== undefined && sshConfig !== 'none') await readNamed('--ssh-config', sshConfig);
+  return { ...(jump === undefined ? {} : { jump }), ...(sshConfig === undefined ? {} : { sshConfig }) };
+}
+
 /** A flag gives a list, its variable one text. */
 const several = (value: readonly string[] | string): readonly string[] => (typeof value === 'string' ? [value] : value);
 
 async function readHosts(file: string): Promise<HostEntry[]> {
   const { parseHostsFile } = await import('../remote/hosts-file.ts');
-  let text: string;
+  return parseHostsFile(await readNamed('--hosts', file), file);
+}
+
+async function readNamed(flag: string, file: string): Promise<string> {
   try {
-    text = await readFile(file, 'utf8');
+    return await readFile(file, 'utf8');
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new UsageError(`--hosts: ${file} cannot be read`, { reason, cause: error });
+    throw new UsageError(`${flag}: ${file} cannot be read`, { reason, cause: error });
   }
-  return parseHostsFile(text, file);
 }

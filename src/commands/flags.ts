@@ -1,6 +1,6 @@
 import { Option, type Command } from 'commander';
 import { UsageError } from '../errors.ts';
-import { collect, parseDuration, parseNames, parsePort, wholeNumber } from './option-parsers.ts';
+import { collect, parseDuration, parseJumpHosts, parseNames, parsePort, wholeNumber } from './option-parsers.ts';
 
 /** The spec. Not mandatory for commander, which would complain of it before it looks at anything else. */
 export const specFile = (): Option => flag('-f, --file <file>', 'the spec; - reads standard input');
@@ -138,6 +138,11 @@ export function addSshFlags(command: Command): void {
         .default(undefined, 'ssh_config and the agent'),
     )
     .addOption(
+      flag('--jump <hosts>', 'go through these: user@host:port,second; none: directly', parseJumpHosts)
+        .env('KUBEOS_SSH_JUMP')
+        .default(undefined, 'ssh_config'),
+    )
+    .addOption(
       flag('--ssh-config <file>', 'settings by node').env('KUBEOS_SSH_CONFIG').default(undefined, '~/.ssh/config'),
     )
     .addOption(
@@ -150,7 +155,9 @@ export function addSshFlags(command: Command): void {
       'trust and remember a host key at first contact (env: KUBEOS_ACCEPT_NEW_HOST_KEYS)',
     )
     .option('--ask-sudo-password', 'ask for it where sudo on a node wants one (or set KUBEOS_SUDO_PASSWORD)')
-    .addOption(flag('--hosts <file>', 'YAML with name, address, port, user, identity of nodes').env('KUBEOS_HOSTS'))
+    .addOption(
+      flag('--hosts <file>', 'YAML with name, address, port, user, identity, jump of nodes').env('KUBEOS_HOSTS'),
+    )
     .addOption(
       flag('--address-type <type>', "which of a node's addresses").env('KUBEOS_ADDRESS_TYPE').default('InternalIP'),
     );

@@ -1,4 +1,5 @@
 import { UsageError } from '../errors.ts';
+import { JUMP_FORM, parseJump, type JumpHost } from '../remote/jump-hosts.ts';
 
 const UNIT_MS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000 };
 
@@ -36,6 +37,13 @@ export function parsePort(text: string): number {
   const port = wholeNumber(1)(text);
   if (port > 65_535) throw new UsageError(`${quoted(text)} is not a port: 65535 is the highest`);
   return port;
+}
+
+/** The jump hosts on the way to every node, as `ssh -J` takes them. */
+export function parseJumpHosts(text: string): readonly JumpHost[] {
+  const hops = parseJump(text);
+  if (hops === undefined) throw new UsageError(`${quoted(text)} names no jump hosts`, { next: `write ${JUMP_FORM}` });
+  return hops;
 }
 
 /** `a,b` as a list; the flag may also be given several times. */

@@ -1,3 +1,5 @@
+import type { JumpHost } from '../remote/jump-hosts.ts';
+
 /** What the flags of src/program.ts hand to the commands: already parsed, defaults filled in. */
 
 export interface ClusterFlags {
@@ -12,6 +14,8 @@ export interface SshFlags {
   sshPort?: number;
   /** Private key files; several may be given. */
   identity?: readonly string[];
+  /** None: every node is reached directly. */
+  jump?: readonly JumpHost[];
   sshConfig?: string;
   knownHosts?: readonly string[];
   acceptNewHostKeys?: boolean;

@@ -3,6 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import type { Client } from 'ssh2';
 import { ConnectError } from '../errors.ts';
+import { cleanText } from './clean-text.ts';
 import { execute, FloodError, lost, NoSessionError, type ExecOptions, type ExecResult, type Input } from './exec.ts';
 
 // An sshd frees the session of a command only after it has read what else has come in, so that with MaxSessions 1 the
@@ -53,25 +54,33 @@ export class Connection {
     });
   }
 
-  /** Opens a stream to another host from here: what a jump host is for. */
-  forward(host: string, port: number): Promise<Duplex> {
+  /**
+   * Opens a stream to another host from here: what a jump host is for. Rejects with ConnectError: `lost` where this
+   * connection has gone, `timeout`, `protocol` where the server lets nobody through, `unreachable` where it tried in vain.
+   */
+  forward(host: string, port: number, timeoutMs: number): Promise<Duplex> {
+    const place = `${host.includes(':') ? `[${host}]` : host}:${String(port)}`;
     return new Promise((resolve, reject) => {
-      const fail = (reason: string) =>
-        reject(
-          new ConnectError(`the jump host ${this.shown} does not reach ${host}:${String(port)}`, 'unreachable', {
-            reason,
-          }),
-        );
-      const forget = this.onLost(fail);
+      let settled = false;
+      const settle = (finish: () => void) => {
+        if (settled) return;
+        settled = true;
+        clearTimeout(timer);
+        forget?.();
+        finish();
+      };
+      const fail = (error: ConnectError) => settle(() => reject(error));
+      const lost = (reason: string) => fail(new ConnectError(`${this.shown} was lost`, 'lost', { reason }));
+      const timer = setTimeout(() => fail(forwardTooSlow(this.shown, place, timeoutMs)), timeoutMs);
+      const forget: (() => void) | undefined = this.onLost(lost);
       try {
         this.#client.forwardOut('127.0.0.1', 0, host, port, (error, channel) => {
-          forget();
-          if (error) fail(error.message);
-          else resolve(channel);
+          if (error) fail(notForwarded(this.shown, place, error));
+          else if (settled) channel.destroy();
+          else settle(() => resolve(channel));
         });
       } catch (error) {
-        forget();
-        fail(error instanceof Error ? error.message : String(error));
+        lost(error instanceof Error ? error.message : String(error));
       }
     });
   }
@@ -120,4 +129,32 @@ export class Connection {
     for (const callback of [...this.#losers]) callback(this.#lastError);
     this.#losers.clear();
   }
+}
+
+// The reasons of RFC 4254, 5.1.
+const PROHIBITED = 1;
+const CONNECT_FAILED = 2;
+const UNKNOWN_TYPE = 3;
+
+function notForwarded(shown: string, place: string, error: Error & { reason?: unknown }): ConnectError {
+  if (typeof error.reason !== 'number') return new ConnectError(`${shown} was lost`, 'lost', { reason: error.message });
+  const words = cleanText(error.message.replace(/^\(SSH\) Channel open failure: /, ''));
+  if (error.reason === PROHIBITED || error.reason === UNKNOWN_TYPE) {
+    return new ConnectError(`${shown} lets nobody through to ${place}`, 'protocol', {
+      reason: words,
+      next: 'allow it there: AllowTcpForwarding, DisableForwarding and PermitOpen of its sshd_config, and what stands before the key in authorized_keys (restrict, no-port-forwarding)',
+    });
+  }
+  const next =
+    error.reason === CONNECT_FAILED
+      ? 'check that the node is up and its sshd runs, and that the jump host has a way to it'
+      : 'look at the log of its sshd';
+  return new ConnectError(`${shown} does not reach ${place}`, 'unreachable', { reason: words, next });
+}
+
+function forwardTooSlow(shown: string, place: string, timeoutMs: number): ConnectError {
+  return new ConnectError(`${shown} does not reach ${place}`, 'timeout', {
+    reason: `no answer after ${String(Math.round(timeoutMs / 100) / 10)}s`,
+    next: 'check that the node is up, and that nothing between it and the jump host filters the port',
+  });
 }

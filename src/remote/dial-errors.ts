@@ -18,10 +18,10 @@ export interface DialState {
 
 /** The server took the connection and closed it again before the sign-in was over; often it is only too busy. */
 export class ClosedEarlyError extends ConnectError {
-  constructor(target: Target, state: DialState, why?: string) {
+  constructor(target: Target, state: DialState, why?: string, next?: string) {
     super(`no SSH connection to ${target.shown}`, 'unreachable', {
       reason: why ?? `the server closed the connection (${state.phase === 'connect' ? 'handshake' : state.phase})`,
-      next: 'look at the log of its sshd (MaxStartups, AllowUsers, a full disk), and at firewalls between',
+      next: next ?? 'look at the log of its sshd (MaxStartups, AllowUsers, a full disk), and at firewalls between',
       ...nodeOf(target),
     });
   }

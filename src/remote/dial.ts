@@ -33,7 +33,7 @@ export async function dial(options: DialOptions): Promise<Connection> {
   if (ending.aborted) options.through?.destroy();
   ending.throwIfAborted();
   const client = new ssh2.Client();
-  const stream = options.through ?? connect({ host: target.host, port: target.port, noDelay: true });
+  const stream = options.through ?? connect({ host: target.host, port: target.port, ...target.socket, noDelay: true });
   const state: DialState = { phase: 'connect' };
   return new Promise((resolve, reject) => {
     const settle = (finish: () => void) => {
@@ -79,6 +79,8 @@ export async function dial(options: DialOptions): Promise<Connection> {
     };
     try {
       client.connect(config);
+      // ssh2 waits for ever for word from a stream that has ended before.
+      if (options.through?.destroyed === true) fail(new ClosedEarlyError(target, state));
     } catch (error) {
       fail(explainDialError(error, target, state, signIn));
     }

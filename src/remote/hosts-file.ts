@@ -1,6 +1,7 @@
 import { LineCounter, parseDocument } from 'yaml';
 import * as z from 'zod';
 import { UsageError } from '../errors.ts';
+import { JUMP_FORM, parseJump } from './jump-hosts.ts';
 import type { HostEntry } from './settings.ts';
 
 const EXAMPLE = ['- name: worker-1', '  address: 10.0.0.11', '  user: root'].join('\n');
@@ -18,6 +19,7 @@ const entrySchema = z.strictObject({
   port: z.int().min(1).max(65_535).optional(),
   user: line.refine((user) => !user.startsWith('-'), 'is no user name').optional(),
   identity: line.optional(),
+  jump: line.refine((jump) => parseJump(jump) !== undefined, `is not ${JUMP_FORM}`).optional(),
 });
 const fileSchema = z.array(entrySchema).min(1, 'names no node');
 
@@ -94,7 +96,7 @@ function refuse(file: string, problems: readonly string[]): never {
     `${file}: ${problems.length === 1 ? 'a mistake' : `${String(problems.length)} mistakes`} in the hosts file`,
     {
       reason: problems.join('\n'),
-      next: `mend it; an entry looks like this, all but the name may be left out (port, identity too):\n${EXAMPLE}`,
+      next: `mend it; an entry looks like this, all but the name may be left out (port, identity, jump too):\n${EXAMPLE}`,
     },
   );
 }
@@ -110,5 +112,6 @@ function withoutUndefined(entry: z.infer<typeof entrySchema>): HostEntry {
     ...(entry.port !== undefined && { port: entry.port }),
     ...(entry.user !== undefined && { user: entry.user }),
     ...(entry.identity !== undefined && { identity: entry.identity }),
+    ...(entry.jump !== undefined && { jump: parseJump(entry.jump) ?? [] }),
   };
 }

@@ -87,8 +87,8 @@ function matchesHash(names: string, name: string): boolean {
   return expected.length === actual.length && timingSafeEqual(expected, actual);
 }
 
-// `*` and `?` are the only wildcards; brackets are ordinary characters here (ssh_config(5), PATTERNS).
-function matchesPattern(pattern: string, name: string): boolean {
+/** `*` and `?` are the only wildcards; brackets are ordinary characters here (ssh_config(5), PATTERNS). */
+export function matchesPattern(pattern: string, name: string): boolean {
   if (!/[*?]/.test(pattern)) return pattern === name;
   let p = 0;
   let n = 0;

@@ -9,12 +9,15 @@ import { BusyServers } from './busy-servers.ts';
 import type { Connection } from './connection.ts';
 import { dial } from './dial.ts';
 import { HostKeys } from './host-keys.ts';
+import { showJumpHost } from './jump-hosts.ts';
+import { hopsTo, type Hop } from './jump-path.ts';
 import { KeyRing } from './keys.ts';
 import { Passwords } from './passwords.ts';
 import type { RemoteSettings } from './settings.ts';
 import { SignIn } from './sign-in.ts';
 import { SshConfig } from './ssh-config.ts';
-import { resolveJumpHost, resolveNode, type JumpHost, type Target } from './target.ts';
+import { resolveJumpHost, resolveNode, type Target } from './target.ts';
+import { openWay, wayFailed } from './way.ts';
 
 const CONNECT_LIMIT = 32;
 const READY_TIMEOUT_MS = 30_000;
@@ -23,11 +26,17 @@ const KEEPALIVE = { intervalMs: 5000, countMax: 3 };
 // Each `ssh -G` is a process of about 10 ms.
 const CONFIG_LIMIT = 8;
 const ENDED = 'kubeos has ended its SSH connections';
+const BROKEN_ATTEMPTS = 4;
+const BROKEN_WAIT_MS = 400;
 const CLOSE_WITHIN_MS = 3000;
+
+/** Makes a connection, through a jump host where there is one. */
+type Connect = (jump: Connection | undefined) => Promise<Connection>;
 
 /** One long-lived connection per node and per jump host; connections are made at most `connectLimit` at a time. */
 export class ConnectionPool {
   readonly #settings: RemoteSettings;
+  readonly #clock: Clock;
   readonly #busy: BusyServers;
   readonly #hostKeys: HostKeys;
   readonly #keys: KeyRing;
@@ -37,10 +46,12 @@ export class ConnectionPool {
   readonly #asking = pLimit(CONFIG_LIMIT);
   readonly #connections = new Map<string, Promise<Connection>>();
   readonly #targets = new Map<string, Promise<Target>>();
+  readonly #ways = new Map<string, Promise<readonly Hop[]>>();
   readonly #ending = new AbortController();
 
   constructor(settings: RemoteSettings, clock: Clock, notice: (message: string) => void) {
     this.#settings = settings;
+    this.#clock = clock;
     this.#busy = new BusyServers(clock);
     // Every connection in the making listens to it; Node.js would warn of more than ten.
     setMaxListeners(0, this.#ending.signal);
@@ -65,8 +76,9 @@ export class ConnectionPool {
     const connecting = this.#shared(key, async () => {
       // A node may come back from its reboot with another address.
       const asked = `${key} ${JSON.stringify(node.addresses)}`;
-      const target = await this.#remembered(asked, () => resolveNode(node, this.#settings, this.#config));
-      return this.#open(target, options.readyTimeoutMs ?? this.#readyTimeoutMs);
+      const resolve = () => this.#asking(() => resolveNode(node, this.#settings, this.#config));
+      const target = await this.#remembered(this.#targets, asked, resolve);
+      return this.#open(target, asked, options.readyTimeoutMs ?? this.#readyTimeoutOf(target));
     });
     return untilAborted(connecting, options.signal);
   }
@@ -95,8 +107,8 @@ export class ConnectionPool {
     return this.#ending.signal.aborted;
   }
 
-  get #readyTimeoutMs(): number {
-    return this.#settings.readyTimeoutMs ?? READY_TIMEOUT_MS;
+  #readyTimeoutOf(target: Target): number {
+    return this.#settings.readyTimeoutMs ?? target.connectTimeoutMs ?? READY_TIMEOUT_MS;
   }
 
   // Callers that come while a connection is in the making share it; a failed or lost one is forgotten.
@@ -113,32 +125,55 @@ export class ConnectionPool {
     return connecting;
   }
 
-  #remembered(key: string, resolve: () => Promise<Target>): Promise<Target> {
-    const known = this.#targets.get(key);
-    if (known !== undefined) return known;
-    const resolving = this.#asking(resolve);
-    this.#targets.set(key, resolving);
-    resolving.catch(() => this.#targets.delete(key));
+  #remembered<T>(known: Map<string, Promise<T>>, key: string, resolve: () => Promise<T>): Promise<T> {
+    const before = known.get(key);
+    if (before !== undefined) return before;
+    const resolving = resolve();
+    known.set(key, resolving);
+    resolving.catch(() => known.delete(key));
     return resolving;
   }
 
-  async #open(target: Target, readyTimeoutMs: number): Promise<Connection> {
-    const jump = await this.#jumpTo(target.jump);
-    const server = `${target.host} ${String(target.port)}`;
-    const signIn = () => this.#connecting(() => this.#signIn(target, jump, readyTimeoutMs));
-    return this.#busy.enter(server, signIn, this.#ending.signal);
+  async #open(target: Target, key: string, readyTimeoutMs: number): Promise<Connection> {
+    const hops = await this.#remembered(this.#ways, key, () => this.#hopsTo(target));
+    return this.#enter(target, hops, (jump) => this.#connecting(() => this.#signIn(target, jump, readyTimeoutMs)));
+  }
+
+  #hopsTo(target: Target): Promise<readonly Hop[]> {
+    return hopsTo(target, (jump, position) => {
+      const asked = `${position} jump host ${showJumpHost(jump)}`;
+      const resolve = () => this.#asking(() => resolveJumpHost(jump, this.#settings, this.#config, position));
+      return this.#remembered(this.#targets, asked, resolve);
+    });
   }
 
   // Made outside of the connect pool: nodes that hold its places may be waiting for this very jump host.
-  #jumpTo(jump: readonly JumpHost[]): Promise<Connection | undefined> {
-    const last = jump.at(-1);
+  #jumpOver(hops: readonly Hop[]): Promise<Connection | undefined> {
+    const last = hops.at(-1);
     if (last === undefined) return Promise.resolve(undefined);
-    const key = `jump ${jump.map(({ user, name, port }) => `${user ?? ''}@${name}:${String(port ?? '')}`).join(' ')}`;
-    return this.#shared(key, async () => {
-      const before = await this.#jumpTo(jump.slice(0, -1));
-      const target = await this.#remembered(key, () => resolveJumpHost(last, this.#settings, this.#config));
-      return this.#signIn(target, before, this.#readyTimeoutMs);
-    });
+    return this.#shared(last.key, () =>
+      this.#enter(last.target, hops.slice(0, -1), (before) =>
+        this.#signIn(last.target, before, this.#readyTimeoutOf(last.target)),
+      ),
+    );
+  }
+
+  #enter(target: Target, hops: readonly Hop[], connect: Connect): Promise<Connection> {
+    const server = `${hops.at(-1)?.key ?? ''} ${target.host} ${String(target.port)}`;
+    return this.#busy.enter(server, () => this.#through(hops, connect), this.#ending.signal);
+  }
+
+  // What keeps a jump host away has been tried again already; one that breaks in between is made anew.
+  async #through(hops: readonly Hop[], connect: Connect): Promise<Connection> {
+    for (let attempt = 1; ; attempt++) {
+      const jump = await this.#jumpOver(hops);
+      try {
+        return await connect(jump);
+      } catch (error) {
+        if (jump?.alive !== false || attempt >= BROKEN_ATTEMPTS || this.#closed) throw error;
+      }
+      await this.#clock.sleep(BROKEN_WAIT_MS * attempt, this.#ending.signal);
+    }
   }
 
   /** Signs in; once more without any key where the server heard too many of them before it would take a password. */
@@ -175,7 +210,7 @@ export class ConnectionPool {
     readyTimeoutMs: number,
   ): Promise<Connection> {
     this.#ending.signal.throwIfAborted();
-    const through = await jump?.forward(target.host, target.port);
+    const through = await openWay(target, jump, this.#settings.environment, readyTimeoutMs);
     const connection = await dial({
       target,
       signIn,
@@ -184,7 +219,7 @@ export class ConnectionPool {
       readyTimeoutMs,
       ending: this.#ending.signal,
       keepalive: this.#settings.keepalive ?? KEEPALIVE,
-    });
+    }).catch((error: unknown) => wayFailed(error, through, target));
     // Ended meanwhile: nothing may stay open behind.
     if (this.#closed) await connection.end();
     return connection;

@@ -1,4 +1,5 @@
 import type { Clock } from '../rollout/ports.ts';
+import type { JumpHost } from './jump-hosts.ts';
 
 /** One entry of `--hosts FILE`: what is said of one node; what is missing comes from ssh_config or the defaults. */
 export interface HostEntry {
@@ -10,6 +11,8 @@ export interface HostEntry {
   user?: string;
   /** Path of a private key. */
   identity?: string;
+  /** Gone through in this order, instead of what ssh_config says; none: the node is reached directly. */
+  jump?: readonly JumpHost[];
 }
 
 /** How nodes are reached; flags and their `KUBEOS_*` variables are settled before. */
@@ -18,6 +21,8 @@ export interface RemoteSettings {
   sshUser?: string;
   /** `--ssh-port`. */
   sshPort?: number;
+  /** `--jump`: gone through in this order; beats the hosts file and ssh_config. None: every node is reached directly. */
+  jump?: readonly JumpHost[];
   /** `-i/--identity`: paths of private keys; with them no other key file is tried. */
   identities?: readonly string[];
   /** `--ssh-config`: read instead of the user's and the system's file, as `ssh -F` does; `none` reads no file. */

@@ -1,11 +1,12 @@
-import { execFile } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
-import { userInfo, tmpdir } from 'node:os';
+import { hostname, userInfo, tmpdir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { ConnectError } from '../errors.ts';
 import { makeTemporaryFolder } from '../temporary-folder.ts';
 import { cleanText } from './clean-text.ts';
 import { readSignInRules, type SignInRules } from './sign-in-rules.ts';
+import { runSsh, type SshAnswer } from './ssh-client.ts';
 
 /** What ssh_config says of one host, as far as kubeos follows it; what it leaves to OpenSSH's defaults is missing. */
 export interface HostConfig {
@@ -17,9 +18,15 @@ export interface HostConfig {
   identitiesOnly: boolean;
   /** `none`, `SSH_AUTH_SOCK`, `$VARIABLE` or a socket's path. */
   identityAgent?: string;
-  /** `[user@]host[:port]`, in the order they are gone through. */
-  proxyJump: readonly string[];
+  /** `[user@]host[:port],…` in the order they are gone through, with its tokens. */
+  proxyJump?: string;
+  /** As it is written, with its tokens. */
   proxyCommand?: string;
+  proxyUseFdpass: boolean;
+  addressFamily?: 'inet' | 'inet6';
+  bindAddress?: string;
+  bindInterface?: string;
+  connectTimeoutMs?: number;
   knownHostsFiles: readonly string[];
   hostKeyAlias?: string;
   hashKnownHosts: boolean;
@@ -32,8 +39,10 @@ export interface SshConfigOptions {
   /** `--ssh-config`; missing: the user's file, then the system's. */
   file?: string;
   environment: Readonly<Record<string, string | undefined>>;
-  /** Told once where there is no OpenSSH client to ask. */
+  /** Told where ssh_config is not read by OpenSSH itself, and what then does not count. */
   note: (message: string) => void;
+  /** Milliseconds that one question may take; 20 000 if missing. */
+  timeoutMs?: number;
 }
 
 /** What is asked about: `user` and `port` where something stronger than ssh_config has settled them already. */
@@ -41,46 +50,43 @@ export interface HostQuestion {
   name: string;
   user?: string;
   port?: number;
+  /** The way there is settled already: ProxyJump and ProxyCommand do not count. */
+  wayIsSettled?: boolean;
 }
+
+export type HostKind = 'node' | 'jump host';
+
+/** Keys in lower case, values as `ssh -G` prints them. */
+export type ConfigValues = ReadonlyMap<string, readonly string[]>;
+
+type Reader = (kind: HostKind, question: HostQuestion) => Promise<ConfigValues>;
 
 const SYSTEM_FILE = '/etc/ssh/ssh_config';
 const TIMEOUT_MS = 20_000;
+// It keeps ProxyJump out too, the first of both counts; `ProxyJump=none` would leave a ProxyCommand its word.
+const WITHOUT_WAY = ['-o', 'ProxyCommand=none'];
 
 /**
- * Reads ssh_config by asking OpenSSH's own client, `ssh -G`, which alone is exact about Include, Match and patterns.
- * Nodes are asked with `User root` as the last word, jump hosts with OpenSSH's own default, the local user.
+ * Reads ssh_config by asking OpenSSH's own client, `ssh -G`, which alone is exact about Include, Match and patterns;
+ * where there is none, by itself (ssh-config-files.ts). Nodes are asked with `User root` as the last word, jump hosts
+ * with OpenSSH's own default, the local user.
  */
 export class SshConfig {
   readonly #options: SshConfigOptions;
   #folder: Promise<string> | undefined;
-  #working: Promise<boolean> | undefined;
+  #reader: Promise<Reader> | undefined;
   readonly #closing = new AbortController();
 
   constructor(options: SshConfigOptions) {
     this.#options = options;
   }
 
-  /** Resolves to undefined where no working `ssh` is installed. Rejects with ConnectError where ssh refuses its files. */
-  async ask(kind: 'node' | 'jump host', question: HostQuestion): Promise<HostConfig | undefined> {
-    this.#working ??= this.#findSsh();
-    const working = await this.#working;
+  /** Rejects with ConnectError where the files are refused. */
+  async ask(kind: HostKind, question: HostQuestion): Promise<HostConfig> {
+    this.#reader ??= this.#chooseReader();
+    const read = await this.#reader;
     if (this.#closing.signal.aborted) throw new ConnectError('ssh_config is not read any more', 'lost');
-    if (!working) return undefined;
-    this.#folder ??= this.#writeFiles();
-    const file = join(await this.#folder, kind === 'node' ? 'node' : 'jump');
-    const args = [
-      '-G',
-      ...['-F', file],
-      ...(question.user === undefined ? [] : ['-l', question.user]),
-      ...(question.port === undefined ? [] : ['-p', String(question.port)]),
-      ...['--', question.name],
-    ];
-    const answer = await this.#run(args);
-    if (answer.code === 0) return parseSshConfig(answer.stdout, question.name, this.#options.environment);
-    throw new ConnectError(`ssh_config cannot be read for ${question.name}`, 'protocol', {
-      reason: cleanText(answer.stderr.replaceAll(`${file} `, '')).trim() || `ssh -G ended with ${String(answer.code)}`,
-      next: 'mend the file, or leave it out: --ssh-config none',
-    });
+    return readHostConfig(await read(kind, question), question.name, this.#options.environment);
   }
 
   /** Ends what is being asked, and removes the temporary files. */
@@ -91,22 +97,52 @@ export class SshConfig {
     if (folder !== undefined) await rm(folder, { recursive: true, force: true });
   }
 
-  async #findSsh(): Promise<boolean> {
-    const answer = await this.#run(['-V']);
-    if (answer.code === 0 || this.#closing.signal.aborted) return true;
-    this.#options.note('no working ssh on this machine: ssh_config is not read, only flags and the hosts file count');
-    return false;
+  // Without a file there is nothing that ssh could add to its defaults.
+  async #chooseReader(): Promise<Reader> {
+    const files = this.#files().filter(isReadable);
+    const { environment, note } = this.#options;
+    const working = files.length === 0 ? undefined : await this.#run(['-G', '-F', 'none', '--', 'localhost']);
+    if (working?.code === 0) return (kind, question) => this.#askSsh(kind, question);
+    const { SshConfigFiles } = await import('./ssh-config-files.ts');
+    const own = new SshConfigFiles(files, { environment, note, isUsers: (file) => file !== SYSTEM_FILE });
+    if (working !== undefined) own.tellLimits(cleanText(working.stderr).trim());
+    return (kind, question) => own.ask(kind, question);
+  }
+
+  async #askSsh(kind: HostKind, question: HostQuestion): Promise<ConfigValues> {
+    this.#folder ??= this.#writeFiles();
+    const file = join(await this.#folder, kind === 'node' ? 'node' : 'jump');
+    const ask = (more: readonly string[]) =>
+      this.#run([
+        '-G',
+        ...['-F', file],
+        ...(question.user === undefined ? [] : ['-l', question.user]),
+        ...(question.port === undefined ? [] : ['-p', String(question.port)]),
+        ...more,
+        ...['--', question.name],
+      ]);
+    const answer = await ask(question.wayIsSettled === true ? WITHOUT_WAY : []);
+    if (answer.code === 0) return keyValues(answer.stdout);
+    const reason =
+      cleanText(answer.stderr.replaceAll(`${file} `, '')).trim() || `ssh -G ended with ${String(answer.code)}`;
+    // Where it answers without the way there, that is what it cannot follow: a host that is its own jump host.
+    const loops = question.wayIsSettled !== true && (await ask(WITHOUT_WAY)).code === 0;
+    if (loops) throw jumpLoop(question.name, reason);
+    throw new ConnectError(`ssh_config cannot be read for ${question.name}`, 'protocol', {
+      reason,
+      next: 'mend the file, or leave it out: --ssh-config none',
+    });
   }
 
   async #writeFiles(): Promise<string> {
     const folder = await makeTemporaryFolder(tmpdir(), 'ssh');
-    const includes = this.#includedFiles().map((file) => `Include "${file}"\n`);
+    const includes = this.#files().map((file) => `Include "${file}"\n`);
     await writeFile(join(folder, 'jump'), includes.join(''), { mode: 0o600 });
     await writeFile(join(folder, 'node'), `${includes.join('')}Host *\n  User root\n`, { mode: 0o600 });
     return folder;
   }
 
-  #includedFiles(): string[] {
+  #files(): string[] {
     const { file, environment } = this.#options;
     if (file === 'none') return [];
     if (file !== undefined) return [isAbsolute(file) ? file : resolve(file)];
@@ -114,32 +150,27 @@ export class SshConfig {
     return [...(home === undefined ? [] : [join(home, '.ssh', 'config')]), SYSTEM_FILE];
   }
 
-  #run(args: readonly string[]): Promise<{ code: number | undefined; stdout: string; stderr: string }> {
-    // ssh_config may run commands of its own (Match exec): secrets are not for them.
-    const env = { ...withoutSecrets(this.#options.environment), LC_ALL: 'C' };
-    const { signal } = this.#closing;
-    return new Promise((done) => {
-      const child = execFile(
-        'ssh',
-        args,
-        { env, timeout: TIMEOUT_MS, signal, encoding: 'utf8' },
-        (error, stdout, stderr) => {
-          const code = error === null ? 0 : typeof error.code === 'number' ? error.code : undefined;
-          done({ code, stdout, stderr });
-        },
-      );
-      // Nothing may ask on the terminal here.
-      child.stdin?.end();
-    });
+  #run(args: readonly string[]): Promise<SshAnswer> {
+    const { environment, timeoutMs = TIMEOUT_MS } = this.#options;
+    return runSsh(args, { environment, timeoutMs, closing: this.#closing.signal });
   }
 }
 
-/** An environment for other programs: what opens doors stays out of it. */
-export function withoutSecrets(
-  environment: Readonly<Record<string, string | undefined>>,
-): Record<string, string | undefined> {
-  const secrets = ['KUBEOS_SSH_PASSPHRASE', 'KUBEOS_SSH_PASSWORD', 'KUBEOS_SUDO_PASSWORD'];
-  return Object.fromEntries(Object.entries(environment).filter(([name]) => !secrets.includes(name)));
+/** A host that is to be reached through itself. */
+export function jumpLoop(name: string, reason: string): ConnectError {
+  return new ConnectError(`ssh_config reaches ${name} through itself`, 'protocol', {
+    reason,
+    next: `end its way there, above the lines that it meets too:\n  Host ${name}\n    ProxyJump none`,
+  });
+}
+
+function isReadable(file: string): boolean {
+  try {
+    accessSync(file, constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Reads what `ssh -G NAME` prints: `key value`, one a line, keys in lower case (ssh(1), -G). */
@@ -148,7 +179,14 @@ export function parseSshConfig(
   name: string,
   environment: Readonly<Record<string, string | undefined>>,
 ): HostConfig {
-  const values = keyValues(text);
+  return readHostConfig(keyValues(text), name, environment);
+}
+
+function readHostConfig(
+  values: ConfigValues,
+  name: string,
+  environment: Readonly<Record<string, string | undefined>>,
+): HostConfig {
   const first = (key: string): string | undefined => {
     const value = values.get(key)?.[0];
     return value === undefined || value === '' || value === 'none' ? undefined : value;
@@ -170,8 +208,10 @@ export function parseSshConfig(
     identityFiles: (values.get('identityfile') ?? []).filter((file) => file !== 'none').map(path),
     identitiesOnly: first('identitiesonly') === 'yes',
     ...optional('identityAgent', agent === undefined ? undefined : path(agent)),
-    proxyJump: first('proxyjump')?.split(',') ?? [],
+    ...optional('proxyJump', first('proxyjump')),
     ...optional('proxyCommand', first('proxycommand')),
+    proxyUseFdpass: first('proxyusefdpass') === 'yes',
+    ...socketLines(first),
     knownHostsFiles: knownHosts.map(path),
     ...optional('hostKeyAlias', first('hostkeyalias')),
     hashKnownHosts: first('hashknownhosts') === 'yes',
@@ -186,7 +226,20 @@ function strictness(said: string | undefined): HostConfig['strictHostKeys'] {
   return said === 'false' || said === 'no' || said === 'off' ? 'no' : 'yes';
 }
 
-function keyValues(text: string): Map<string, string[]> {
+type SocketLines = Pick<HostConfig, 'addressFamily' | 'bindAddress' | 'bindInterface' | 'connectTimeoutMs'>;
+
+function socketLines(first: (key: string) => string | undefined): SocketLines {
+  const family = first('addressfamily');
+  const seconds = Number(first('connecttimeout') ?? 0);
+  return {
+    ...((family === 'inet' || family === 'inet6') && { addressFamily: family }),
+    ...optional('bindAddress', first('bindaddress')),
+    ...optional('bindInterface', first('bindinterface')),
+    ...(seconds > 0 && { connectTimeoutMs: seconds * 1000 }),
+  };
+}
+
+function keyValues(text: string): ConfigValues {
   const values = new Map<string, string[]>();
   for (const line of text.split('\n')) {
     const space = line.indexOf(' ');
@@ -211,19 +264,23 @@ interface Tokens {
 // ssh_config(5), TOKENS, as far as they make sense in a path. OpenSSH takes the home from the password database,
 // everything else here from HOME; where both differ HOME counts.
 function pathExpander(of: Tokens, environment: Readonly<Record<string, string | undefined>>): (path: string) => string {
-  const { homedir, username } = userInfo();
+  const { homedir, username, uid } = userInfo();
   const home = environment['HOME'] ?? homedir;
   const values = new Map([
     ['%', '%'],
     ['d', home],
     ['h', of.host],
+    ['i', String(uid)],
+    ['L', hostname().split('.')[0] ?? ''],
+    ['l', hostname()],
     ['n', of.name],
     ['p', of.port],
     ['r', of.user],
     ['u', username],
   ]);
   return (raw) => {
-    const path = raw.replaceAll(/%([%dhnpru])/g, (whole, token: string) => values.get(token) ?? whole);
+    const filled = raw.replaceAll(/%([%dhiLlnpru])/g, (whole, token: string) => values.get(token) ?? whole);
+    const path = filled.replaceAll(/\$\{(\w+)\}/g, (whole, variable: string) => environment[variable] ?? whole);
     if (path === '~' || path.startsWith('~/')) return join(home, path.slice(2));
     return path.startsWith(`${homedir}/.ssh/`) ? join(home, path.slice(homedir.length + 1)) : path;
   };

@@ -5,14 +5,15 @@ import type { ClusterNode } from '../rollout/facts.ts';
 import type { Credentials } from './auth.ts';
 import type { HostKeySubject } from './host-keys.ts';
 import { isNodeName } from './hosts-file.ts';
+import type { JumpHost } from './jump-hosts.ts';
 import { DEFAULT_SSH_PORT, hostKeyName } from './known-hosts.ts';
+import { routeOf, socketOptions, type Route, type SocketOptions } from './route.ts';
 import type { HostEntry, RemoteSettings } from './settings.ts';
-import { DEFAULT_RULES } from './sign-in-rules.ts';
 import type { HostConfig, SshConfig } from './ssh-config.ts';
 
 /** Everything that is needed to connect to one host: flags, hosts file, ssh_config and defaults settled. */
 export interface Target {
-  /** `root@10.0.0.11:22`, as it is shown. */
+  /** `root@10.0.0.11:22`, or `the jump host ops@b1:22`, as it is shown. */
   shown: string;
   /** The node's name; missing for a jump host. */
   node?: string;
@@ -20,15 +21,11 @@ export interface Target {
   port: number;
   credentials: Credentials;
   hostKey: HostKeySubject;
-  /** Jump hosts in the order they are gone through. */
-  jump: readonly JumpHost[];
-}
-
-/** `[user@]host[:port]` of a ProxyJump. */
-export interface JumpHost {
-  name: string;
-  user?: string;
-  port?: number;
+  route: Route;
+  /** How its own TCP connection is made, where it has one. */
+  socket: SocketOptions;
+  /** ConnectTimeout of ssh_config; milliseconds. */
+  connectTimeoutMs?: number;
 }
 
 /**
@@ -40,40 +37,33 @@ export async function resolveNode(node: ClusterNode, settings: RemoteSettings, c
   const entry = settings.hosts?.find(({ name }) => name === node.name);
   const user = settings.sshUser ?? entry?.user;
   const port = settings.sshPort ?? entry?.port;
-  const said = await config.ask('node', { name: node.name, ...optional({ user, port }) });
-  refuseProxyCommand(said, node.name);
-  const host = entry?.address ?? said?.hostName ?? addressOf(node, settings.addressType);
+  const jump = settings.jump ?? entry?.jump;
+  const wayIsSettled = jump !== undefined;
+  const said = await config.ask('node', { name: node.name, ...optional({ user, port }), wayIsSettled });
+  const host = entry?.address ?? said.hostName ?? addressOf(node, settings.addressType, said.addressFamily);
   const settled = { name: node.name, node: node.name, host, ...login(user, port, said) };
   const named = settings.identities ?? identityOf(entry);
-  return assemble(settled, settings, { named, further: [] }, said, jumpHosts(said));
+  return assemble(settled, settings, { named, further: [] }, said, jump);
 }
 
-/** The same for a jump host, which the hosts file and the flags of nodes do not speak of. */
-export async function resolveJumpHost(jump: JumpHost, settings: RemoteSettings, config: SshConfig): Promise<Target> {
-  const said = await config.ask('jump host', jump);
-  refuseProxyCommand(said, jump.name);
-  const settled = { name: jump.name, host: said?.hostName ?? jump.name, ...login(jump.user, jump.port, said) };
+/**
+ * The same for a jump host, which the hosts file and the flags of nodes do not speak of. The first one of a chain is
+ * reached as its own lines of ssh_config say; a `further` one from the one before it.
+ */
+export async function resolveJumpHost(
+  jump: JumpHost,
+  settings: RemoteSettings,
+  config: SshConfig,
+  position: 'first' | 'further',
+): Promise<Target> {
+  const wayIsSettled = position === 'further';
+  const said = await config.ask('jump host', { ...jump, wayIsSettled });
+  const settled = { name: jump.name, host: said.hostName ?? jump.name, ...login(jump.user, jump.port, said) };
   // Its own key files go first; `-i` speaks of nodes, but often opens the way to them too.
-  return assemble(settled, settings, { named: undefined, further: settings.identities ?? [] }, said, []);
-}
-
-/** Reads one hop of a ProxyJump: `[user@]host[:port]`, `[user@][v6]:port` or `ssh://…`. */
-export function parseJumpHost(text: string): JumpHost {
-  const plain = text
-    .trim()
-    .replace(/^ssh:\/\//, '')
-    .replace(/\/$/, '');
-  const at = plain.lastIndexOf('@');
-  const place = plain.slice(at + 1);
-  const parts = /^\[([^\]]+)\](?::(\d+))?$/.exec(place) ?? /^([^:]+)(?::(\d+))?$/.exec(place);
-  const name = parts?.[1] ?? place;
-  if (name === '' || name.startsWith('-') || /[\s/]/.test(name)) {
-    throw new ConnectError(`ProxyJump of ssh_config is not understood: ${text}`, 'protocol', {
-      next: 'write it as user@host:port',
-    });
-  }
-  const port = parts?.[2] === undefined ? undefined : Number(parts[2]);
-  return { name, ...optional({ user: at > 0 ? plain.slice(0, at) : undefined, port }) };
+  const keys = { named: undefined, further: settings.identities ?? [] };
+  const target = assemble(settled, settings, keys, said, wayIsSettled ? [] : undefined);
+  const hostKey = wayIsSettled ? { ...target.hostKey, scannable: false } : target.hostKey;
+  return { ...target, shown: `the jump host ${target.shown}`, hostKey };
 }
 
 /** Key files that were named for this host instead of all others, and those to try after its own. */
@@ -94,18 +84,21 @@ function assemble(
   settled: Settled,
   settings: RemoteSettings,
   keys: KeyChoice,
-  said: HostConfig | undefined,
-  jump: readonly JumpHost[],
+  said: HostConfig,
+  jump: readonly JumpHost[] | undefined,
 ): Target {
   const { host, user, port } = settled;
+  const route = routeOf(said, { ...settled, alias: said.hostKeyAlias ?? settled.name }, jump);
   return {
     shown: `${user}@${host.includes(':') ? `[${host}]` : host}:${String(port)}`,
     ...(settled.node !== undefined && { node: settled.node }),
     host,
     port,
     credentials: credentialsOf(user, settings, keys, said),
-    hostKey: hostKeyOf(settled, settings, said, jump.length === 0),
-    jump,
+    hostKey: hostKeyOf(settled, settings, said, route.kind === 'direct'),
+    route,
+    socket: route.kind === 'direct' ? socketOptions(said, host) : {},
+    ...(said.connectTimeoutMs !== undefined && { connectTimeoutMs: said.connectTimeoutMs }),
   };
 }
 
@@ -113,38 +106,38 @@ function credentialsOf(
   user: string,
   { environment }: RemoteSettings,
   { named, further }: KeyChoice,
-  said: HostConfig | undefined,
+  said: HostConfig,
 ): Credentials {
   const home = homeOf(environment);
-  const keyFiles = named ?? said?.identityFiles ?? DEFAULT_KEYS.map((file) => join(home, '.ssh', file));
+  const keyFiles = named ?? said.identityFiles;
   return {
     user,
     keyFiles: unique([...keyFiles, ...further].map((file) => underHome(file, home))),
     explicit: named !== undefined,
-    identitiesOnly: said?.identitiesOnly ?? false,
-    agentSocket: agentSocket(said?.identityAgent, environment, home),
-    rules: said?.signIn ?? DEFAULT_RULES,
+    identitiesOnly: said.identitiesOnly,
+    agentSocket: agentSocket(said.identityAgent, environment, home),
+    rules: said.signIn,
   };
 }
 
 function hostKeyOf(
   { name, host, port }: Settled,
   settings: RemoteSettings,
-  said: HostConfig | undefined,
+  said: HostConfig,
   isDirect: boolean,
 ): HostKeySubject {
   const home = homeOf(settings.environment);
-  const files = settings.knownHosts ?? said?.knownHostsFiles ?? defaultKnownHosts(home);
+  const files = settings.knownHosts ?? said.knownHostsFiles;
   const common = {
     address: host,
     port,
     files: files.map((file) => underHome(file, home)),
-    acceptNew: settings.acceptNewHostKeys || (said !== undefined && said.strictHostKeys !== 'yes'),
-    neverStrict: said?.strictHostKeys === 'no',
-    hashed: said?.hashKnownHosts ?? false,
+    acceptNew: settings.acceptNewHostKeys || said.strictHostKeys !== 'yes',
+    neverStrict: said.strictHostKeys === 'no',
+    hashed: said.hashKnownHosts,
   };
   // As in OpenSSH, an alias stands alone, without a port.
-  const alias = said?.hostKeyAlias;
+  const alias = said.hostKeyAlias;
   if (alias !== undefined) {
     const known = alias.toLowerCase();
     return { ...common, names: [known], portlessNames: [], addedAs: known, scannable: false };
@@ -159,8 +152,8 @@ function hostKeyOf(
   };
 }
 
-function login(user: string | undefined, port: number | undefined, said: HostConfig | undefined) {
-  return { user: user ?? said?.user ?? 'root', port: port ?? said?.port ?? DEFAULT_SSH_PORT };
+function login(user: string | undefined, port: number | undefined, said: HostConfig) {
+  return { user: user ?? said.user ?? 'root', port: port ?? said.port ?? DEFAULT_SSH_PORT };
 }
 
 function homeOf(environment: RemoteSettings['environment']): string {
@@ -176,20 +169,27 @@ function refuseOddName(name: string): void {
   });
 }
 
-const DEFAULT_KEYS = ['id_ed25519', 'id_ecdsa', 'id_rsa'];
-
-function defaultKnownHosts(home: string): string[] {
-  return [join(home, '.ssh', 'known_hosts'), join(home, '.ssh', 'known_hosts2'), '/etc/ssh/ssh_known_hosts'];
-}
-
-function addressOf(node: ClusterNode, wanted = 'InternalIP'): string {
-  const address = node.addresses.find(({ type }) => type === wanted)?.address;
-  if (address !== undefined) return address;
+function addressOf(node: ClusterNode, wanted = 'InternalIP', family?: HostConfig['addressFamily']): string {
+  const ofType = node.addresses.filter(({ type }) => type === wanted).map(({ address }) => address);
+  // Of a node with both kinds, AddressFamily of ssh_config chooses.
+  const isWanted = (address: string) => family === undefined || address.includes(':') === (family === 'inet6');
+  const address = ofType.find(isWanted) ?? ofType[0];
+  if (address !== undefined) return refuseOddAddress(address, node.name);
   const has = node.addresses.map((one) => `${one.type} ${one.address}`).join(', ');
   throw new ConnectError(`it has no address of the type ${wanted}`, 'unreachable', {
     node: node.name,
     reason: has === '' ? 'the cluster knows no address of it' : `it has: ${has}`,
     next: 'choose one with --address-type, or name one in a file: --hosts FILE',
+  });
+}
+
+// It comes from the cluster, and may go to a ProxyCommand.
+function refuseOddAddress(address: string, node: string): string {
+  if (/^[\w:][\w:.%-]*$/.test(address)) return address;
+  throw new ConnectError('its address in the cluster is no host name or IP address', 'unreachable', {
+    node,
+    reason: JSON.stringify(address.slice(0, 80)),
+    next: 'name one in a file: --hosts FILE',
   });
 }
 
@@ -205,14 +205,6 @@ function agentSocket(
   return path === undefined || path === '' ? undefined : underHome(path, home);
 }
 
-function refuseProxyCommand(said: HostConfig | undefined, name: string): void {
-  if (said?.proxyCommand === undefined) return;
-  throw new ConnectError(`ssh_config reaches ${name} by a ProxyCommand, which kubeos cannot use`, 'protocol', {
-    reason: `ProxyCommand ${said.proxyCommand}`,
-    next: 'use ProxyJump in ssh_config, or a file that says otherwise: --ssh-config FILE',
-  });
-}
-
 function underHome(path: string, home: string): string {
   return path.startsWith('~/') ? join(home, path.slice(2)) : path;
 }
@@ -223,10 +215,6 @@ function unique(texts: readonly string[]): string[] {
 
 function identityOf(entry: HostEntry | undefined): string[] | undefined {
   return entry?.identity === undefined ? undefined : [entry.identity];
-}
-
-function jumpHosts(said: HostConfig | undefined): JumpHost[] {
-  return (said?.proxyJump ?? []).map(parseJumpHost);
 }
 
 function optional(values: { user: string | undefined; port: number | undefined }): { user?: string; port?: number } {

@@ -1,10 +1,12 @@
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir, userInfo } from 'node:os';
+import { createServer, type AddressInfo } from 'node:net';
+import { networkInterfaces, tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { ConnectionPool } from '../../../src/remote/pool.ts';
 import { DEFAULT_RULES } from '../../../src/remote/sign-in-rules.ts';
 import { SshConfig, parseSshConfig, type SshConfigOptions } from '../../../src/remote/ssh-config.ts';
-import { parseJumpHost, resolveJumpHost, resolveNode } from '../../../src/remote/target.ts';
+import { resolveJumpHost, resolveNode } from '../../../src/remote/target.ts';
 import type { ClusterNode } from '../../../src/rollout/facts.ts';
 import type { RemoteSettings } from '../../../src/remote/settings.ts';
 
@@ -49,6 +51,18 @@ const settings = (change: Partial<RemoteSettings> = {}): RemoteSettings => ({
   ...change,
 });
 
+async function gone(pid: number): Promise<void> {
+  for (let wait = 0; wait < 1000; wait++) {
+    try {
+      process.kill(pid, 0);
+    } catch {
+      return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  throw new Error(`process ${String(pid)} still runs`);
+}
+
 describe('asking ssh -G', () => {
   it('honours patterns, Include and Match of the user’s file', async () => {
     writeFileSync(join(home, '.ssh', 'more'), 'Host *.example\n  Port 2200\n');
@@ -63,7 +77,7 @@ describe('asking ssh -G', () => {
       identityFiles: [join(home, '.ssh', 'fleet')],
       identitiesOnly: true,
       identityAgent: 'none',
-      proxyJump: ['jump@bastion:2022'],
+      proxyJump: 'jump@bastion:2022',
       hostKeyAlias: 'fleet-key',
       knownHostsFiles: [join(home, '.ssh', 'fleet_hosts'), '/etc/ssh/ssh_known_hosts', '/etc/ssh/ssh_known_hosts2'],
     });
@@ -113,12 +127,73 @@ describe('asking ssh -G', () => {
     expect(readFileSync(leak, 'utf8')).toBe('pass=\n');
   });
 
-  it('notes once that there is no ssh, and goes on without', async () => {
+  it('reads the files itself where there is no ssh, and notes once what that leaves out', async () => {
+    userFile('Host a\n  Port 2201\nMatch exec "true"\n  User ops\n');
     const config = makeConfig({ environment: { HOME: home, PATH: '/nonexistent' } });
-    expect(await config.ask('node', { name: 'a' })).toBeUndefined();
-    expect(await config.ask('node', { name: 'b' })).toBeUndefined();
-    expect(notes).toEqual([containing('no working ssh')]);
+    expect(await config.ask('node', { name: 'a' })).toMatchObject({ port: 2201, user: 'root' });
+    expect(await config.ask('node', { name: 'b' })).toMatchObject({ port: 22, user: 'root' });
+    expect(await config.ask('jump host', { name: 'b' })).toMatchObject({ user: userInfo().username });
+    expect(notes).toEqual([
+      matching(/^no ssh .*ENOENT.*\.ssh\/config .*by itself, without Match exec/),
+      `ssh_config: Match exec true in ${join(home, '.ssh', 'config')} is passed over, since there is no ssh on this machine to ask`,
+    ]);
   });
+
+  it('needs no ssh, and notes nothing, where there is no file to read', async () => {
+    const config = makeConfig({ file: 'none', environment: { HOME: home, PATH: '/nonexistent' } });
+    expect(await config.ask('node', { name: 'a' })).toMatchObject({ port: 22, user: 'root', hashKnownHosts: false });
+    expect(notes).toEqual([]);
+  });
+
+  it('calls a host that is its own jump host by that name', async () => {
+    userFile('Host *\n  ProxyJump bastion\n');
+    const config = makeConfig();
+    await expect(config.ask('jump host', { name: 'bastion' })).rejects.toMatchObject({
+      message: 'ssh_config reaches bastion through itself',
+      next: containing('Host bastion\n    ProxyJump none'),
+    });
+    expect(await config.ask('jump host', { name: 'bastion', wayIsSettled: true })).not.toHaveProperty('proxyJump');
+  });
+
+  it('ends what Match exec started, and says so, once ssh has not answered in time', async () => {
+    const pid = join(home, 'pid');
+    userFile(`Match exec "echo $$ > ${pid}; exec sleep 600"\n  User ops\n`);
+    await expect(makeConfig({ timeoutMs: 1500 }).ask('node', { name: 'w' })).rejects.toMatchObject({
+      reason: 'it did not answer within 2s',
+    });
+    await gone(Number(readFileSync(pid, 'utf8')));
+  });
+
+  it('asks for 200 nodes with at most eight ssh at once, each once', async () => {
+    userFile('Host *\n  User ops\n');
+    const bin = mkdtempSync(join(home, 'bin-'));
+    const running = mkdtempSync(join(home, 'running-'));
+    const seen = join(home, 'seen');
+    writeFileSync(
+      join(bin, 'ssh'),
+      `#!/bin/sh\n: > ${running}/$$; ls ${running} | wc -l >> ${seen}\n/usr/bin/ssh "$@"; code=$?\nrm ${running}/$$; exit $code\n`,
+      { mode: 0o755 },
+    );
+    const environment = { HOME: home, PATH: `${bin}:${process.env['PATH'] ?? ''}` };
+    const refusing = createServer().listen(0, '127.0.0.1');
+    await new Promise((resolve) => refusing.once('listening', resolve));
+    const { port } = refusing.address() as AddressInfo;
+    refusing.on('connection', (socket) => socket.resetAndDestroy());
+    const remote = new ConnectionPool(
+      settings({ environment, sshPort: port, connectLimit: 200 }),
+      { now: () => 0, sleep: () => Promise.reject(new Error('busy')) },
+      () => undefined,
+    );
+    const names = Array.from({ length: 200 }, (_, index) => `worker-${String(index)}`);
+    const local = [{ type: 'InternalIP', address: '127.0.0.1' }];
+    await Promise.all([...names, ...names].map((name) => remote.get(node(name, local)).catch(() => undefined)));
+    await remote.close();
+    refusing.close();
+    const counts = readFileSync(seen, 'utf8').trim().split('\n').map(Number);
+    // One more asks whether ssh works at all.
+    expect(counts).toHaveLength(201);
+    expect(Math.max(...counts)).toBeLessThanOrEqual(8);
+  }, 60_000);
 
   it('leaves no temporary file behind', async () => {
     const before = readdirSync(tmpdir()).filter((name) => name.startsWith('kubeos-ssh-')).length;
@@ -140,7 +215,7 @@ describe('what ssh -G prints', () => {
       user: 'ops',
       identityFiles: ['/h/.ssh/ops@10.0.0.1_w1'],
       identitiesOnly: false,
-      proxyJump: [],
+      proxyUseFdpass: false,
       knownHostsFiles: [],
       hashKnownHosts: true,
       strictHostKeys: 'yes',
@@ -182,7 +257,7 @@ describe('how a node is reached', () => {
   it('is root, port 22 and the InternalIP where nothing says more', async () => {
     userFile('');
     const target = await resolveNode(node('worker-1'), settings(), makeConfig());
-    expect(target).toMatchObject({ shown: 'root@10.0.0.11:22', node: 'worker-1', jump: [] });
+    expect(target).toMatchObject({ shown: 'root@10.0.0.11:22', node: 'worker-1', route: { kind: 'direct' } });
     expect(target.hostKey).toMatchObject({
       names: ['worker-1', '10.0.0.11'],
       addedAs: '10.0.0.11',
@@ -248,20 +323,81 @@ describe('how a node is reached', () => {
     userFile('Host worker-*\n  ProxyJump b1,ops@b2:2022\nHost b1\n  HostName 10.9.9.1\n  User first\n');
     const config = makeConfig();
     const target = await resolveNode(node('worker-1'), settings(), config);
-    expect(target.jump).toEqual([{ name: 'b1' }, { name: 'b2', user: 'ops', port: 2022 }]);
-    expect((await resolveJumpHost(target.jump[0]!, settings({ sshUser: 'x' }), config)).shown).toBe(
-      'first@10.9.9.1:22',
+    const hops = [{ name: 'b1' }, { name: 'b2', user: 'ops', port: 2022 }] as const;
+    expect(target.route).toEqual({ kind: 'jump', hops });
+    expect((await resolveJumpHost(hops[0], settings({ sshUser: 'x' }), config, 'first')).shown).toBe(
+      'the jump host first@10.9.9.1:22',
     );
-    expect((await resolveJumpHost(target.jump[1]!, settings(), config)).shown).toBe('ops@b2:2022');
+    const second = await resolveJumpHost(hops[1], settings(), config, 'further');
+    expect(second).toMatchObject({ shown: 'the jump host ops@b2:2022', hostKey: { scannable: false } });
   });
 
-  it('is refused clearly where ssh_config wants a ProxyCommand', async () => {
-    userFile('Host *\n  ProxyCommand nc %h %p\n');
+  it.each([
+    ['ProxyJump %n-jump', { kind: 'jump', hops: [{ name: 'w-jump' }] }],
+    ['ProxyJump ops@[fe80::1%%eth0]:2022', { kind: 'jump', hops: [{ name: 'fe80::1%eth0', user: 'ops', port: 2022 }] }],
+    ['ProxyJump none', { kind: 'direct' }],
+    ['ProxyCommand none', { kind: 'direct' }],
+    ['ProxyCommand nc %h %p  "%r@%n" # 100%%', { kind: 'command', command: 'nc 10.0.0.11 22  "root@w" # 100%' }],
+    ['ProxyCommand nc %h\n  ProxyJump b1', { kind: 'command', command: 'nc 10.0.0.11' }],
+    ['ProxyJump b1\n  ProxyCommand nc %h', { kind: 'jump', hops: [{ name: 'b1' }] }],
+  ])('is %j', async (line, route) => {
+    userFile(`Host *\n  ${line}\n`);
+    expect((await resolveNode(node('w'), settings(), makeConfig())).route).toEqual(route);
+  });
+
+  it('is --jump, then the hosts file, then ssh_config', async () => {
+    userFile('Host w\n  ProxyJump w\nHost *\n  ProxyCommand nc %h %p\n');
+    const config = makeConfig();
+    const route = async (change: Partial<RemoteSettings>) =>
+      (await resolveNode(node('w'), settings(change), config)).route;
+    const [flag, file] = [[{ name: 'flag' }], [{ name: 'file' }]];
+    expect(await route({ jump: flag, hosts: [{ name: 'w', jump: file }] })).toEqual({ kind: 'jump', hops: flag });
+    expect(await route({ hosts: [{ name: 'w', jump: file }] })).toEqual({ kind: 'jump', hops: file });
+    expect(await route({ hosts: [{ name: 'w', jump: [] }] })).toEqual({ kind: 'direct' });
+    expect(await route({ jump: [], hosts: [{ name: 'w', jump: file }] })).toEqual({ kind: 'direct' });
+    await expect(route({})).rejects.toMatchObject({ message: 'ssh_config reaches w through itself' });
+  });
+
+  it('refuses a ProxyCommand that is to hand over its connection', async () => {
+    userFile('Host *\n  ProxyCommand nc -F %h %p\n  ProxyUseFdpass yes\n');
     await expect(resolveNode(node('w'), settings(), makeConfig())).rejects.toMatchObject({
       failure: 'protocol',
-      reason: containing('nc'),
-      next: containing('ProxyJump'),
+      message: containing('ProxyUseFdpass'),
     });
+  });
+
+  it.each(['10.0.0.1;reboot', '$(reboot)', '-oX', 'a b', '', '`x`', "'"])(
+    'is refused for the odd address %j of the cluster',
+    async (address) => {
+      userFile('Host *\n  ProxyCommand nc %h %p\n');
+      const odd = node('w', [{ type: 'InternalIP', address }]);
+      await expect(resolveNode(odd, settings(), makeConfig())).rejects.toMatchObject({
+        name: 'ConnectError',
+        node: 'w',
+      });
+    },
+  );
+
+  it('binds to BindAddress or the address of BindInterface, and prefers AddressFamily', async () => {
+    const both = node('w', [
+      { type: 'InternalIP', address: '10.0.0.11' },
+      { type: 'InternalIP', address: 'fd00::11' },
+    ]);
+    const socket = async (line: string) => {
+      userFile(`Host *\n  ${line}\n`);
+      const { host, socket: options } = await resolveNode(both, settings(), makeConfig());
+      return [host, options];
+    };
+    const loopback = Object.entries(networkInterfaces()).find(([, all]) => all?.[0]?.address === '127.0.0.1')?.[0];
+    expect(await socket('BindAddress 127.0.0.9')).toEqual(['10.0.0.11', { localAddress: '127.0.0.9' }]);
+    expect(await socket(`BindInterface ${String(loopback)}`)).toEqual(['10.0.0.11', { localAddress: '127.0.0.1' }]);
+    expect(await socket('AddressFamily inet6')).toEqual(['fd00::11', { family: 6 }]);
+    expect(await socket('AddressFamily inet')).toEqual(['10.0.0.11', { family: 4 }]);
+    await expect(socket('BindInterface nosuch0')).rejects.toMatchObject({
+      message: containing('BindInterface nosuch0'),
+    });
+    userFile('ConnectTimeout 1m\n');
+    expect((await resolveNode(both, settings(), makeConfig())).connectTimeoutMs).toBe(60_000);
   });
 
   it.each([
@@ -276,19 +412,5 @@ describe('how a node is reached', () => {
     const environment = { HOME: home, PATH: process.env['PATH'], ...variables };
     const target = await resolveNode(node('w'), settings({ environment }), makeConfig({ environment }));
     expect(target.credentials.agentSocket).toBe(expected);
-  });
-});
-
-describe('a ProxyJump', () => {
-  it.each([
-    ['b', { name: 'b' }],
-    ['u@b', { name: 'b', user: 'u' }],
-    ['u@b:22', { name: 'b', user: 'u', port: 22 }],
-    ['ssh://u@b:22/', { name: 'b', user: 'u', port: 22 }],
-    ['u@[fd00::1]:2', { name: 'fd00::1', user: 'u', port: 2 }],
-  ])('%s', (text, expected) => expect(parseJumpHost(text)).toEqual(expected));
-
-  it('that is an option in disguise is refused', () => {
-    expect(() => parseJumpHost('-oProxyCommand=x')).toThrow(/not understood/);
   });
 });
