@@ -28,8 +28,8 @@ export class Connection {
     this.user = user;
     client.on('error', (error) => (this.#lastError = error.message));
     client.on('close', () => this.#lose());
-    // Some losses only end the stream; destroying what is left makes `close` follow.
-    client.on('end', () => client.destroy());
+    // Some losses only end the stream, and ssh2 tells of no close where that stream leads through a jump host.
+    client.on('end', () => this.#giveUp(this.#lastError));
   }
 
   get alive(): boolean {

@@ -161,6 +161,24 @@ describe('--jump', () => {
   });
 });
 
+describe('a node behind a jump host', () => {
+  it.each([
+    ['a jump host', () => makePool({ through: at(bastion) })],
+    ['a ProxyCommand', () => makePool({ config: 'Host *\n  ProxyCommand nc %h %p\n' })],
+  ])('that dies alone is noticed at once behind %s, in the middle of a command too', async (_what, open) => {
+    const pool = open();
+    const connection = await pool.get(node());
+    const sessions = () => target.log.split('Starting session').length;
+    const before = sessions();
+    const running = failure(connection.run('exec /bin/sh -s', 'sleep 600\n', { timeoutMs: 20_000 }));
+    await until(() => sessions() > before);
+    target.cut();
+    expect(await running).toMatchObject({ failure: 'lost' });
+    expect(connection.alive).toBe(false);
+    expect(await say(pool)).toBe('hello\n');
+  });
+});
+
 describe('a jump host', () => {
   it.each([
     ['AllowTcpForwarding no', ['AllowTcpForwarding no'], ''],
