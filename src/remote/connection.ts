@@ -141,7 +141,7 @@ function notForwarded(shown: string, place: string, error: Error & { reason?: un
   const words = cleanText(error.message.replace(/^\(SSH\) Channel open failure: /, ''));
   if (error.reason === PROHIBITED || error.reason === UNKNOWN_TYPE) {
     return new ConnectError(`${shown} lets nobody through to ${place}`, 'protocol', {
-      reason: words,
+      reason: `its server forbids it: ${words}`,
       next: 'allow it there: AllowTcpForwarding, DisableForwarding and PermitOpen of its sshd_config, and what stands before the key in authorized_keys (restrict, no-port-forwarding)',
     });
   }

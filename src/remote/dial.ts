@@ -55,7 +55,7 @@ export async function dial(options: DialOptions): Promise<Connection> {
     const deadline = new Deadline(options.readyTimeoutMs, () => fail(timedOut(target, state, options.readyTimeoutMs)));
     // ssh2 has paused the stream by then, and listens to it itself a moment later.
     client.once('connect', () => watchForOffer(stream, (offer) => (state.offer = offer)));
-    watch(client, state, target, signIn, fail);
+    watch(client, state, options, fail);
     client.on('ready', () => {
       signIn.end('accepted');
       settle(() => resolve(new Connection(client, target.shown, target.credentials.user)));
@@ -88,7 +88,8 @@ export async function dial(options: DialOptions): Promise<Connection> {
 }
 
 // The listeners stay for the connection's whole life: an error event without one would end the process.
-function watch(client: Client, state: DialState, target: Target, signIn: SignIn, fail: (error: ConnectError) => void) {
+function watch(client: Client, state: DialState, options: DialOptions, fail: (error: ConnectError) => void) {
+  const { target, signIn, through } = options;
   client.on('connect', () => {
     state.phase = 'handshake';
   });
@@ -102,7 +103,11 @@ function watch(client: Client, state: DialState, target: Target, signIn: SignIn,
   });
   const closed = () =>
     fail(state.phase === 'refused' ? loginRefused(target, signIn) : new ClosedEarlyError(target, state));
-  client.on('end', closed);
+  client.on('end', () => {
+    closed();
+    // ssh2 leaves a stream half open that the other side has ended: a jump host would keep its channel for ever.
+    through?.destroy();
+  });
   client.on('close', closed);
 }
 

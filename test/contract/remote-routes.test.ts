@@ -120,6 +120,12 @@ const isRunning = (pid: number): boolean => {
   }
 };
 
+/** Field 6 of /proc/PID/stat (proc(5)). */
+const sessionOf = (pid: number): string | undefined =>
+  readFileSync(`/proc/${String(pid)}/stat`, 'utf8')
+    .split(') ')[1]
+    ?.split(' ')[3];
+
 /** A file into which a command writes its process id. */
 async function pidIn(file: string): Promise<number> {
   await until(() => existsSync(file) && readFileSync(file, 'utf8').endsWith('\n'));
@@ -437,6 +443,8 @@ describe('a ProxyCommand', () => {
     expect(await say(pool)).toBe('hello\n');
     const pid = await pidIn(file);
     expect(isRunning(pid)).toBe(true);
+    // Ctrl-C on the terminal is not for it.
+    expect(sessionOf(pid)).not.toBe(sessionOf(process.pid));
     await end(pool);
     await until(() => !isRunning(pid));
   });

@@ -23,6 +23,14 @@ describe('a hosts file', () => {
     ]);
   });
 
+  it('names the jump hosts of a node, or that it has none', () => {
+    const text = '- name: a\n  jump: ops@b1:2022,b2\n- name: b\n  jump: none\n';
+    expect(parseHostsFile(text, 'f')).toEqual([
+      { name: 'a', jump: [{ name: 'b1', user: 'ops', port: 2022 }, { name: 'b2' }] },
+      { name: 'b', jump: [] },
+    ]);
+  });
+
   it('may have its list under `hosts`', () => {
     expect(parseHostsFile('hosts:\n  - name: a\n', 'f')).toEqual([{ name: 'a' }]);
   });
@@ -35,6 +43,7 @@ describe('a hosts file', () => {
     ['- name: -oX\n', /line 1: name is no node name/],
     ['- name: a\n  address: -x y\n', /line 2: address is no host name/],
     ['- name: a\n  user: -l\n', /line 2: user/],
+    ['- name: a\n  jump: -oX\n', /line 2: jump is not user@host:port,second; an IPv6 address in brackets/],
     ['- name: a\n- name: b\n- name: a\n', /line 3: a is listed twice/],
     ['- name: [\n', /line \d/],
     ['', /a list of nodes is expected/],
