@@ -95,7 +95,9 @@ describe('kubeos with nodes behind a bastion', () => {
     const file = path.join(bed.folder, 'proxy-pid');
     const config = path.join(bed.folder, 'proxied');
     await writeFile(config, `Host *\n  ProxyCommand sh -c "trap '' HUP TERM INT; echo \\$\\$ > ${file}; sleep 600"\n`);
-    const status = bed.start(['status', '--ssh-config', config, '--nodes', 'worker-1']);
+    const status = bed.start(['status', '--ssh-config', config, '--nodes', 'worker-1'], {
+      env: { TMPDIR: bed.folder },
+    });
     await until(() => existsSync(file) && readFileSync(file, 'utf8').endsWith('\n'));
     const pid = Number(readFileSync(file, 'utf8'));
     expect(isRunning(pid)).toBe(true);
