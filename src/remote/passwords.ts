@@ -13,13 +13,13 @@ export class Passwords {
 
   /** The one for a host. A node's is never sent to a jump host, nor the other way round. */
   of({ node, shown, credentials }: Target): SharedPassword {
-    const key = node === undefined ? `jump host ${shown}` : `nodes ${credentials.user}`;
+    const key = node === undefined ? shown : `nodes ${credentials.user}`;
     const known = this.#known.get(key);
     if (known !== undefined) return known;
     const ask = credentials.rules.batch ? undefined : this.#settings.ask;
     const made =
       node === undefined
-        ? new SharedPassword({ missing: NO_JUMP_PASSWORD, given: undefined, ask: asking(ask, `${shown} (jump host)`) })
+        ? new SharedPassword({ missing: NO_JUMP_PASSWORD, given: undefined, ask: asking(ask, shown) })
         : new SharedPassword({
             missing: NO_PASSWORD,
             given: this.#settings.sshPassword,

@@ -355,7 +355,7 @@ describe('a jump host', () => {
     const { ask, questions } = person('wrong', undefined);
     const error = await failure(poolOf([one!], { ask, sshPassword: 'sesame', ...config(text) }).get(node()));
     expect(error.message).toContain('alice@127.0.0.1');
-    expect(questions[0]).toBe(`Password of alice@127.0.0.1:${String(jump.port)} (jump host): `);
+    expect(questions[0]).toBe(`Password of the jump host alice@127.0.0.1:${String(jump.port)}: `);
     expect(jump.asked.join()).not.toContain('sesame');
     expect((await failure(poolOf([one!], { sshPassword: 'sesame', ...config(text) }).get(node()))).reason).toContain(
       'KUBEOS_SSH_PASSWORD is for nodes',
