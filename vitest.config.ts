@@ -22,6 +22,7 @@ export default defineConfig({
       tier('scripts', 180_000),
       tier('sim', 120_000),
       tier('lab', 300_000),
+      tier('proof', 12 * 3_600_000),
     ],
     maxWorkers: 2,
     reporters: ['default'],

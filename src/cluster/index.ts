@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import type { ClusterNode, NodeRecord } from '../rollout/facts.ts';
+import type { ClusterNode, FoundMarks, NodeRecord } from '../rollout/facts.ts';
 import type { ClockOffset } from '../rollout/preflight-types.ts';
 import type {
   Cluster,
@@ -158,7 +158,7 @@ class ProxiedCluster implements KubectlCluster {
     );
   }
 
-  record(node: string, record: NodeRecord): Promise<void> {
+  record(node: string, record: NodeRecord): Promise<FoundMarks> {
     return this.marks.record(node, record);
   }
 

@@ -1,6 +1,6 @@
 import { KubeosError, LockLostError } from '../errors.ts';
 import { EXIT } from '../exit-codes.ts';
-import type { NodeRecord } from '../rollout/facts.ts';
+import type { FoundMarks, NodeRecord } from '../rollout/facts.ts';
 import type { Clock } from '../rollout/ports.ts';
 import type { Api } from './api.ts';
 import { isConflict, isNotFound } from './api-error.ts';
@@ -25,11 +25,16 @@ export class NodeMarks {
   }
 
   /** As `Cluster.record`. */
-  async record(node: string, record: NodeRecord): Promise<void> {
+  async record(node: string, record: NodeRecord): Promise<FoundMarks> {
+    let found: FoundMarks | undefined;
     await this.change(node, 'write the record', (seen) => {
-      requireOurTurn(node, seen, record.token);
+      const before = requireOurTurn(node, seen, record.token);
+      const cordoned = seen.spec.unschedulable === true;
+      found = { uid: seen.metadata.uid, cordoned, ...(before === undefined ? {} : { record: before }) };
       return { metadata: { annotations: { [RECORD_ANNOTATION]: writeRecord(record) } } };
     });
+    if (found === undefined) throw new Error('a record was written without a look at its node');
+    return found;
   }
 
   /** As `Cluster.cordon`. */

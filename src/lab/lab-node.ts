@@ -4,10 +4,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Slot } from '../rollout/facts.ts';
 import type { LabApi } from './api/index.ts';
 import { FaultBook, type FaultKind } from './faults.ts';
+import type { LabGate } from './gate.ts';
 import { writeInside } from './inside.ts';
 import { type KubeletTimings, NodeKubelet, type SystemInfo } from './kubelet.ts';
 import type { BootResult, Machine } from './machine.ts';
 import { NodeSsh } from './ssh-server.ts';
+import type { ShellGate } from './ssh-session.ts';
 import { poorer } from './tools.ts';
 
 /** Milliseconds. */
@@ -35,6 +37,8 @@ export interface LabNodeOptions {
   ca: string;
   /** A certificate that has expired, as PEM. */
   expiredCertificate: () => Promise<string>;
+  /** Where its commands stop. */
+  gate?: LabGate;
   /** Where a line about what happens to the node goes. */
   log: (line: string) => void;
 }
@@ -84,6 +88,7 @@ export class LabNode {
         cwd: machine.root,
         cutInstead: () => this.#longStepBegan() && this.faults.strike('ssh-cut'),
         ...(machine.identity === undefined ? {} : { identity: machine.identity }),
+        ...(options.gate === undefined ? {} : { gate: gateOf(name, options.gate) }),
       },
     });
   }
@@ -223,6 +228,11 @@ export class LabNode {
     return existsSync(path.join(this.machine.root, 'run/kubeos/job'));
   }
 }
+
+const gateOf = (node: string, gate: LabGate): ShellGate => ({
+  enter: (input) => gate.enter({ kind: 'command', node, input }),
+  leave: (input) => gate.leave({ kind: 'command', node, input }),
+});
 
 /** Commands of the node may have left its tree such that the lab writes nothing there. */
 function cannotBoot(error: unknown): BootResult {

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { type Deny, type LabApi, startApi } from './api/index.ts';
 import { nodeOfClient } from './client-node.ts';
 import type { FaultKind } from './faults.ts';
+import type { LabGate } from './gate.ts';
 import { assertReachable, nodeIdentity } from './identity.ts';
 import { type DownloadFault, type ImageServer, startImageServer } from './image-server.ts';
 import { writeInside } from './inside.ts';
@@ -34,6 +35,8 @@ export interface LabOptions {
   firmware?: MachineOptions['firmware'];
   /** Which rights the API refuses; none unless told. */
   deny?: Deny;
+  /** Where all commands and requests stop: for tests. */
+  gate?: LabGate;
   /** Where a line about what happens in the lab goes. */
   log?: (line: string) => void;
 }
@@ -112,6 +115,7 @@ async function assemble(options: LabOptions, undo: (() => Promise<void>)[]): Pro
     tokens: new Map([[token, 'kubernetes-admin']]),
     version: await serverVersion(),
     ...(options.deny === undefined ? {} : { deny: options.deny }),
+    ...(options.gate === undefined ? {} : { gate: options.gate }),
   });
   undo.push(() => api.stop());
   const workers = options.workers ?? 5;
@@ -225,6 +229,7 @@ async function startNode(setup: NodesSetup, name: string, index: number): Promis
       return (await pki.issue({ name: `expired-${name}`, purpose: 'client', expired: true })).cert;
     },
     log: options.log ?? (() => undefined),
+    ...(options.gate === undefined ? {} : { gate: options.gate }),
     ...(controlPlane ? { onPower: (up: boolean) => (up ? api.resume() : api.pause()) } : {}),
   });
   nodes.push(node);

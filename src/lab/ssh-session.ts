@@ -13,6 +13,14 @@ export interface NodeShell {
   identity?: { uid: number; gid: number };
   /** Asked when a command has ended, before its exit code is told: true cuts the connection instead. */
   cutInstead?: () => boolean;
+  /** Asked with all of a command's input before it runs, and again before its end is told. */
+  gate?: ShellGate;
+}
+
+/** A `LabGate` as one node's commands see it. */
+export interface ShellGate {
+  enter(input: string): Promise<boolean>;
+  leave(input: string): Promise<void>;
 }
 
 type Command = ChildProcessWithoutNullStreams;
@@ -35,15 +43,50 @@ export function serveSession(client: Connection, user: NodeUser, shell: NodeShel
     });
     session.on('exec', (acceptExec, _reject, info) => {
       const channel = acceptExec();
-      const child = startCommand(info.command, user, shell);
-      takeSignals(session, child);
-      connect(child, channel, client);
-      tellTheEnd(child, channel, () => {
+      const cutInstead = (): boolean => {
         if (shell.cutInstead?.() !== true) return false;
         cut();
         return true;
-      });
+      };
+      const start = (): Command => {
+        const child = startCommand(info.command, user, shell);
+        takeSignals(session, child);
+        return child;
+      };
+      if (shell.gate !== undefined) {
+        void throughGate(shell.gate, channel, start, cutInstead);
+        return;
+      }
+      const child = start();
+      connect(child, channel, client);
+      tellTheEnd(child, channel, cutInstead);
     });
+  });
+}
+
+/** A command that stops at the gate before it runs and before its end is told. What was let in runs without its client too. */
+async function throughGate(
+  gate: ShellGate,
+  channel: ServerChannel,
+  start: () => Command,
+  cutInstead: () => boolean,
+): Promise<void> {
+  channel.on('error', () => undefined);
+  const input = await readAll(channel);
+  if (input === undefined || !(await gate.enter(input.toString()))) return;
+  const child = start();
+  for (const stream of [child.stdin, child.stdout, child.stderr]) stream.on('error', () => undefined);
+  child.stdin.end(input);
+  tellTheEnd(child, channel, cutInstead, () => gate.leave(input.toString()));
+}
+
+/** All that the client sends; undefined where its connection breaks before. The channel stays open for the answer. */
+function readAll(channel: ServerChannel): Promise<Buffer | undefined> {
+  const chunks: Buffer[] = [];
+  return new Promise((resolve) => {
+    channel.on('data', (chunk: Buffer) => void chunks.push(chunk));
+    channel.once('end', () => resolve(Buffer.concat(chunks)));
+    channel.once('close', () => resolve(undefined));
   });
 }
 
@@ -74,7 +117,12 @@ function connect(child: Command, channel: ServerChannel, client: Connection): vo
 }
 
 /** Tells the client how the command ended, at once, and closes when nobody holds its outputs any more, as sshd does. */
-function tellTheEnd(child: Command, channel: ServerChannel, cutInstead: () => boolean): void {
+function tellTheEnd(
+  child: Command,
+  channel: ServerChannel,
+  cutInstead: () => boolean,
+  before: () => Promise<void> = () => Promise.resolve(),
+): void {
   // Outputs that are closed early have lost their client: there is nobody left to tell.
   const handedOver = forwardOutputs(child, channel).catch(() => undefined);
   child.once('error', (error) => {
@@ -84,9 +132,11 @@ function tellTheEnd(child: Command, channel: ServerChannel, cutInstead: () => bo
   });
   child.once('exit', (code, signal) => {
     if (cutInstead()) return;
-    if (code === null) channel.exit((signal ?? 'SIGKILL').slice('SIG'.length), false, '');
-    else channel.exit(code);
-    void handedOver.then(() => channel.end());
+    void before().then(() => {
+      if (code === null) channel.exit((signal ?? 'SIGKILL').slice('SIG'.length), false, '');
+      else channel.exit(code);
+      void handedOver.then(() => channel.end());
+    });
   });
 }
 

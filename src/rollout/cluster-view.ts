@@ -7,11 +7,13 @@ import type { Cluster } from './ports.ts';
 export class ClusterView {
   #nodes: ReadonlyMap<string, ClusterNode>;
   readonly #stop: () => void;
+  readonly #listeners = new Set<() => void>();
 
   private constructor(cluster: Cluster, first: readonly ClusterNode[]) {
     this.#nodes = new Map(first.map((node) => [node.name, node]));
     this.#stop = cluster.watchNodes((nodes) => {
       this.#nodes = nodes;
+      for (const tell of this.#listeners) tell();
     });
   }
 
@@ -36,6 +38,12 @@ export class ClusterView {
       node: name,
       next: 'if it was deleted on purpose, nothing is to be done; else see why its kubelet no longer registers',
     });
+  }
+
+  /** Calls back whenever any node has changed. Returns the way to stop it. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
   }
 
   close(): void {

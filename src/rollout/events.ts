@@ -23,6 +23,8 @@ export interface NodeResult {
   /** What to do next. */
   next?: string;
   logTail: readonly string[];
+  /** What hands other than the run's did to it meanwhile; missing where nothing was noticed. */
+  noticed?: readonly string[];
   /** Milliseconds from its start to its end; 0 where it was not started. */
   tookMs: number;
   /** Milliseconds between its cordon and its uncordon; missing where it never was unavailable by us. */
@@ -40,6 +42,8 @@ export interface RolloutResult {
   results: readonly NodeResult[];
   /** Why no further node was started; missing where all were. */
   stopped?: string;
+  /** Nodes that joined the cluster meanwhile, and that the run left alone; missing where none did. */
+  joined?: readonly string[];
   tookMs: number;
 }
 

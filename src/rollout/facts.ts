@@ -50,6 +50,14 @@ export interface NodeRecord {
   cordon: 'none' | 'ours' | 'found';
 }
 
+/** What stood on the node where our annotation was written: by it a hand other than ours is noticed. */
+export interface FoundMarks {
+  uid: string;
+  cordoned: boolean;
+  /** Our annotation before; missing where there was none. */
+  record?: NodeRecord;
+}
+
 export type Operation = 'upgrade' | 'rollback';
 
 /** A node as its own machine shows it, over SSH. */

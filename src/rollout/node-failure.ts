@@ -1,5 +1,6 @@
-import { ConnectError, ImageRefusedError } from '../errors.ts';
+import { ConnectError, ImageRefusedError, KubeosError, LockLostError } from '../errors.ts';
 import type { NodeResult } from './events.ts';
+import { ForeignHandError } from './foreign-hands.ts';
 import { DrainForecastError } from './node-prepare.ts';
 import {
   LEFT_CORDONED,
@@ -26,7 +27,7 @@ export async function endFailed(trip: Trip, error: unknown): Promise<NodeResult>
     if (!signals.hard.aborted) await lock.confirm().catch(() => undefined);
     if (lockIsLost(trip, error)) return await leave(trip, lostLock(trip));
     if (signals.hard.aborted) return await leave(trip, found);
-    if (!trip.stood) return await endUnseen(trip, found);
+    if (!trip.stood) return await endUnseen(trip, found, error instanceof ForeignHandError);
     // Nothing failed: it is known beforehand what would, so that it does not count as a failure either.
     if (error instanceof DrainForecastError) delete trip.step;
     if (error instanceof ImageRefusedError) trip.imageRefused = true;
@@ -77,12 +78,12 @@ function leave(trip: Trip, found: Trouble): Promise<NodeResult> {
  * It could not even be asked where it stands. Nothing was done to it; a cordon that an earlier run left there stays,
  * since that run may have left it armed or on trial.
  */
-async function endUnseen(trip: Trip, found: Trouble): Promise<NodeResult> {
+async function endUnseen(trip: Trip, found: Trouble, isForeign: boolean): Promise<NodeResult> {
   const isLeft = trip.record.cordon === 'ours';
   if (!isLeft) await release(trip, trip.context.late);
   const left = isLeft ? LEFT_CORDONED : undefined;
   const reason = [found.reason, left].filter((text) => text !== undefined).join('\n');
-  const untouched = found.unreachable === true || trip.context.signals.graceful.aborted;
+  const untouched = found.unreachable === true || isForeign || trip.context.signals.graceful.aborted;
   const outcome = untouched ? 'not started' : 'failed';
   const result = await trouble(trip, outcome, { ...found, ...(reason === '' ? {} : { reason }) });
   return { ...result, now: trip.entry.now };
@@ -95,11 +96,25 @@ async function endUnseen(trip: Trip, found: Trouble): Promise<NodeResult> {
 async function abort(trip: Trip, found: Trouble, outcome: 'not started' | 'failed' = 'failed'): Promise<NodeResult> {
   const { late } = trip.context;
   const unclosed = await tryClose(trip, found.what);
-  await release(trip, late);
-  const note = unclosed === undefined ? [] : [`its journal stays open until the next run: ${unclosed}`];
+  const marked = await release(trip, late).then(
+    () => undefined,
+    (problem: unknown) => notReleased(trip, problem),
+  );
+  const note = [
+    ...(unclosed === undefined ? [] : [`its journal stays open until the next run: ${unclosed}`]),
+    ...(marked === undefined ? [] : [marked]),
+  ];
   const reason = [found.reason, ...note].filter((text) => text !== undefined).join('\n');
   const result = await trouble(trip, outcome, { ...found, ...(reason === '' ? {} : { reason }) });
   return { ...result, now: trip.entry.now };
+}
+
+/** On a node that the run never cordoned nothing but its annotation is left; else the problem is thrown again. */
+function notReleased(trip: Trip, problem: unknown): string {
+  const serious =
+    !(problem instanceof KubeosError) || problem instanceof LockLostError || trip.record.cordon === 'ours';
+  if (serious) throw problem;
+  return `the run's annotation could not be taken off: ${problem.message}`;
 }
 
 /** The other slot may be armed: only a node that is known to be disarmed, in its old slot, goes back into service. */

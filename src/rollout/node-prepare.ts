@@ -2,6 +2,7 @@ import type { DrainProgress, StepProgress, Verified } from './ports.ts';
 import { KubeosError } from '../errors.ts';
 import { EXIT } from '../exit-codes.ts';
 import { certainFailures } from './certain-failures.ts';
+import { watchCordon } from './foreign-hands.ts';
 import { untilApiAnswers } from './patience.ts';
 import { STEPS, type Step } from './steps.ts';
 import type { Trip } from './trip.ts';
@@ -62,18 +63,20 @@ export async function drain(trip: Trip, signal: AbortSignal): Promise<void> {
     trip.cordonedAt ??= trip.now;
     const startedAt = trip.now;
     let told = '';
-    const { evicted } = await ports.cluster.drain(
-      trip.name,
-      plan.drain,
-      (progress) => {
-        const words = inWords(progress);
-        if (words !== told) trip.waiting(words);
-        told = words;
-      },
-      signal,
-    );
-    trip.drained = true;
-    return `${evicted} ${evicted === 1 ? 'pod' : 'pods'} gone in ${formatDuration(trip.now - startedAt)}`;
+    const onProgress = (progress: DrainProgress): void => {
+      const words = inWords(progress);
+      if (words !== told) trip.waiting(words);
+      told = words;
+    };
+    const hands = watchCordon(trip);
+    try {
+      const either = AbortSignal.any([signal, hands.signal]);
+      const { evicted } = await ports.cluster.drain(trip.name, plan.drain, onProgress, either);
+      trip.drained = true;
+      return `${evicted} ${evicted === 1 ? 'pod' : 'pods'} gone in ${formatDuration(trip.now - startedAt)}`;
+    } finally {
+      hands.stop();
+    }
   });
 }
 

@@ -3,6 +3,7 @@ import { EXIT } from '../exit-codes.ts';
 import type { RolloutContext } from './context.ts';
 import type { NodeResult } from './events.ts';
 import type { NodeObservation, NodeRecord } from './facts.ts';
+import { requireInCluster } from './foreign-hands.ts';
 import { endFailed } from './node-failure.ts';
 import type { Health } from './health.ts';
 import { endFellBack, endReturned, LEFT_CORDONED, leftCordoned, release, success, trouble } from './node-ends.ts';
@@ -48,7 +49,9 @@ async function travel(trip: Trip): Promise<NodeResult> {
   for (let round = 0; round <= MOST_PRELIMINARIES; round++) {
     early.throwIfAborted();
     // The plan may be an hour old: what the node says now decides.
+    requireInCluster(trip);
     const seen = await observe(trip);
+    trip.bootId ??= seen.bootId;
     const standing = deriveStanding(trip.node, seen, goal);
     trip.stood = true;
     if (standing.kind === 'done') return endDone(trip, seen);

@@ -2,6 +2,7 @@ import { ConnectError, KubeosError, LockLostError } from '../errors.ts';
 import { EXIT } from '../exit-codes.ts';
 import type { NodeResult } from './events.ts';
 import type { NodeObservation } from './facts.ts';
+import { annotate } from './foreign-hands.ts';
 import { waitHealthy, type Health } from './health.ts';
 import { endFellBack, leftCordoned, trouble } from './node-ends.ts';
 import { drain } from './node-prepare.ts';
@@ -27,18 +28,43 @@ export async function bootTrial(
   } else {
     await trip.do('arm', early, async () => {
       trip.phase = 'arming';
-      await ports.remote.arm(trip.node, trip.authority, assignment.target);
+      await arm(trip);
       trip.phase = 'armed';
       return `slot ${assignment.target} for one boot, slot ${assignment.from} stays permanent`;
     });
   }
-  const armedBootId = provenArmed(trip, await ports.remote.observe(trip.node, late));
+  const seen = await ports.remote.observe(trip.node, late);
+  if (rebootedSinceArmed(trip, seen)) {
+    trip.foreign('something else rebooted it once it was armed: that boot was its trial');
+    trip.phase = 'rebooting';
+    trip.skip('reboot', cameUp(trip, bootOf(seen)));
+    return { armedBootId: seen.journal?.armedBootId ?? '', report: bootOf(seen) };
+  }
+  if (trip.bootId !== seen.bootId) trip.foreign('something else rebooted it since its way began');
+  const armedBootId = provenArmed(trip, seen);
   let report: BootReport | undefined;
   await trip.do('reboot', late, async () => {
     report = await reboot(trip, 'trial', armedBootId);
     return cameUp(trip, report);
   });
   return { armedBootId, report };
+}
+
+/** Arms it; a node that a reset took to its trial in the middle of that refuses to be armed again, and is armed enough. */
+async function arm(trip: Trip): Promise<void> {
+  const { ports, late } = trip.context;
+  try {
+    await ports.remote.arm(trip.node, trip.authority, trip.assignment.target);
+  } catch (error) {
+    if (!(error instanceof KubeosError) || error instanceof LockLostError || error instanceof ConnectError) throw error;
+    if (!rebootedSinceArmed(trip, await ports.remote.observe(trip.node, late))) throw error;
+  }
+}
+
+/** It runs another boot than the one that it was armed in, so that its trial has begun, and maybe ended, already. */
+function rebootedSinceArmed({ assignment }: Trip, { journal, bootId }: NodeObservation): boolean {
+  if (journal?.target !== assignment.target || journal.armedBootId === '') return false;
+  return (journal.phase === 'armed' || journal.phase === 'verified') && journal.armedBootId !== bootId;
 }
 
 /** What arming did is read back before the reboot: it is the last moment at which nothing has happened. */
@@ -49,6 +75,7 @@ function provenArmed(trip: Trip, seen: NodeObservation): string {
     seen.journal?.armedBootId === seen.bootId ? 'armed on this boot' : 'armed on another boot',
     `next_entry means ${seen.bootEnv?.next ?? 'no slot'}`,
     `saved_entry means ${seen.bootEnv?.saved ?? 'A'}`,
+    ...(seen.bootEnv?.problem === undefined ? [] : [`the boot environment cannot be trusted: ${seen.bootEnv.problem}`]),
   ].join(', ');
   const wanted = `journal armed for slot ${target}, armed on this boot, next_entry means ${target}, saved_entry means ${from}`;
   if (found === wanted) return seen.bootId;
@@ -63,17 +90,25 @@ function provenArmed(trip: Trip, seen: NodeObservation): string {
  * @param report what it said of its boot; undefined where it never answered
  */
 export async function finishTrial(trip: Trip, armedBootId: string, report: BootReport | undefined): Promise<TrialEnd> {
-  const { assignment } = trip;
+  const { assignment, context } = trip;
   let seen = report;
+  let wasUp = false;
   for (let boots = 0; boots < MOST_BOOTS; boots++) {
     if (seen === undefined) return noAnswer(trip, `after the reboot into slot ${assignment.target}`);
     if (seen.active === assignment.from) {
-      return endFellBack(trip, seen, `slot ${assignment.target} was to boot, slot ${seen.active} came up`);
+      const why = wasUp
+        ? `slot ${assignment.target} was up on trial, until something reset the node: the system itself, its power or a hand`
+        : `slot ${assignment.target} was to boot, slot ${seen.active} came up`;
+      return endFellBack(trip, seen, why);
     }
+    wasUp = true;
     trip.phase = 'trial';
     const verdict = await tryCommit(trip, seen);
     if (verdict === 'committed') return verdict;
-    if ('unhealthy' in verdict) return sendBack(trip, seen, verdict.unhealthy);
+    if ('unhealthy' in verdict) {
+      if (context.view.find(trip.name) === undefined) return deletedOnTrial(trip, verdict.unhealthy);
+      return sendBack(trip, seen, verdict.unhealthy);
+    }
     seen = await bootAfter(trip, armedBootId);
   }
   return trouble(trip, 'needs hands', {
@@ -83,6 +118,18 @@ export async function finishTrial(trip: Trip, armedBootId: string, report: BootR
 }
 
 const MOST_BOOTS = 5;
+
+/** Who deleted it decided about it: it is left on its trial, which any reset ends. */
+function deletedOnTrial(trip: Trip, reason: string): Promise<NodeResult> {
+  const { from, target } = trip.assignment;
+  return trouble(trip, 'needs hands', {
+    what: `somebody deleted it from the cluster while slot ${target} was on trial`,
+    reason,
+    next:
+      `a reset brings it back to slot ${from}; to keep it in the cluster, restart its kubelet, which registers it ` +
+      'again, then give the same command again',
+  });
+}
 
 /** A trial's verdict: `again` where the connection or the boot changed under it, so that it is judged anew. */
 type Verdict = 'committed' | { unhealthy: string } | { again: true };
@@ -190,7 +237,7 @@ function cameUp({ shutOut }: Trip, report: BootReport | undefined): string {
 
 async function noAnswer(trip: Trip, when: string): Promise<NodeResult> {
   // Its boot was waited for: a later run need not wait for it once more before it does anything.
-  await trip.annotate('prove');
+  await annotate(trip, 'prove');
   const reset = `a reset brings it back to slot ${trip.assignment.from}; ${leftCordoned(trip)}`;
   const { shutOut } = trip;
   if (shutOut !== undefined) {

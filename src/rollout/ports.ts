@@ -6,7 +6,7 @@
  * reason as soon as it safely can and leaves nothing of its own running. Failures that are expected reject with a
  * KubeosError; anything else is a bug.
  */
-import type { Assignment, ClusterNode, NodeJournal, NodeObservation, NodeRecord, Slot } from './facts.ts';
+import type { Assignment, ClusterNode, FoundMarks, NodeJournal, NodeObservation, NodeRecord, Slot } from './facts.ts';
 import type { DrainForecast, DrainOptions, DrainProgress } from './drain-types.ts';
 import type { RolloutEvent } from './events.ts';
 import type { ClockOffset, ImageNotSeen, ImageSeen, PreflightRequest } from './preflight-types.ts';
@@ -129,9 +129,9 @@ export interface Cluster {
   // gone they change nothing, with a LockLostError.
   /**
    * Writes our annotation, conditional on the node's resourceVersion (retried while the conflict is not about us).
-   * A record of a newer token than `record.token` is left alone, with a LockLostError.
+   * A record of a newer token than `record.token` is left alone, with a LockLostError. Resolves to what it found.
    */
-  record(node: string, record: NodeRecord): Promise<void>;
+  record(node: string, record: NodeRecord): Promise<FoundMarks>;
   /**
    * Sets spec.unschedulable and our annotation in one conditional patch. A node that was cordoned before stays as it
    * is and gets `cordon: 'found'`; one that we cordoned in an earlier run keeps `ours`. Resolves to what was recorded.

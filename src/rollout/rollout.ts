@@ -12,8 +12,9 @@ import { LEFT_CORDONED, lockLostText, troubleOf } from './node-ends.ts';
 import { runNode } from './node-run.ts';
 import { unlessAborted, untilApiAnswers } from './patience.ts';
 import type { Plan, PlanEntry } from './plan-types.ts';
-import type { HeldLock } from './ports.ts';
+import type { Clock, HeldLock } from './ports.ts';
 import { FAILURES, exitForResults, notStarted, resultsOfPlan } from './result.ts';
+import { isKubeOS } from './selection.ts';
 
 /**
  * Does what the plan says, under a lock that is held already, and tells of it by events. Nothing that goes wrong on a
@@ -43,6 +44,7 @@ export async function runRollout(
         tell({ at: ports.clock.now(), type: 'budget-waiting', eatenBy, timeoutMs: options.budgetWaitMs });
       },
     });
+    const joined = watchJoining(view, tell, ports.clock);
     const context = {
       ports: fenced(ports, lock),
       plan,
@@ -68,6 +70,7 @@ export async function runRollout(
       }),
       results,
       ...(rollout.stopped === undefined ? {} : { stopped: rollout.stopped }),
+      ...(joined.length === 0 ? {} : { joined }),
       tookMs: ports.clock.now() - startedAt,
     };
     tell({ at: ports.clock.now(), type: 'rollout-done', result });
@@ -75,6 +78,22 @@ export async function runRollout(
   } finally {
     view.close();
   }
+}
+
+/** Tells of each KubeOS node that joins the cluster, and gathers their names. */
+function watchJoining(view: ClusterView, tell: (event: RolloutEvent) => void, clock: Clock): readonly string[] {
+  const known = new Set(view.nodes.keys());
+  const joined: string[] = [];
+  view.onChange(() => {
+    for (const [node, shown] of view.nodes) {
+      if (known.has(node) || !isKubeOS(shown)) continue;
+      known.add(node);
+      joined.push(node);
+      const message = 'joined the cluster since the run began: it is left as it is; the same command again takes it on';
+      tell({ at: clock.now(), type: 'notice', node, message });
+    }
+  });
+  return joined;
 }
 
 class Rollout {

@@ -3,7 +3,7 @@ import { findTrouble, isMine, refuseTarget, hasArtifact, type Layout } from './b
 import type { NodeGoal } from './goal.ts';
 import type { Finding, Preliminary } from './plan-types.ts';
 import type { Assignment } from './ports.ts';
-import type { Step } from './steps.ts';
+import { isAhead, type Step } from './steps.ts';
 
 /** Where a node stands, and so what it still needs. Derived from the node and the cluster alone. */
 export type Standing =
@@ -53,13 +53,7 @@ export function deriveStanding(node: ClusterNode, seen: NodeObservation, goal: N
 }
 
 /** The step after which a reboot is still ahead of a node, so that it must be drained. */
-export const rebootAhead = (firstStep: Step): boolean =>
-  firstStep === 'stage' ||
-  firstStep === 'write' ||
-  firstStep === 'verify' ||
-  firstStep === 'drain' ||
-  firstStep === 'arm' ||
-  firstStep === 'reboot';
+export const rebootAhead = isAhead;
 
 function layoutOf(node: ClusterNode, seen: NodeObservation, goal: NodeGoal): Layout | undefined {
   const { active, slots, bootEnv, journal } = seen;

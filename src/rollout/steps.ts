@@ -2,6 +2,9 @@
 export const STEPS = ['stage', 'write', 'verify', 'drain', 'arm', 'reboot', 'prove', 'commit', 'uncordon'] as const;
 export type Step = (typeof STEPS)[number];
 
+/** The step comes before the node's trial boot: its way can still end as if it had never begun. */
+export const isAhead = (step: Step): boolean => STEPS.indexOf(step) <= STEPS.indexOf('reboot');
+
 /** How a node's way ended. Each is distinct; none but the first three claims success. */
 export const OUTCOMES = [
   'upgraded',

@@ -1,7 +1,8 @@
-import { KubeosError, LockLostError, type ConnectError } from '../errors.ts';
+import type { ConnectError } from '../errors.ts';
 import type { RolloutContext } from './context.ts';
 import type { RolloutEvent } from './events.ts';
 import type { ClusterNode, NodeRecord } from './facts.ts';
+import { annotate } from './foreign-hands.ts';
 import type { PlanEntry } from './plan-types.ts';
 import type { Assignment, Authority } from './ports.ts';
 import type { Step } from './steps.ts';
@@ -40,6 +41,13 @@ export class Trip {
   drained = false;
   /** What our annotation says. */
   record: NodeRecord;
+  /** The Node object that it is on. */
+  uid: string | undefined;
+  /** The boot in which its way began. */
+  bootId: string | undefined;
+  /** What hands other than this run's did to it meanwhile. */
+  readonly noticed: string[] = [];
+  #lastSeen: ClusterNode | undefined;
   assignment: Assignment;
   cordonedAt: number | undefined;
   unavailableMs: number | undefined;
@@ -50,15 +58,18 @@ export class Trip {
     this.record = record;
     this.assignment = entry.assignment;
     this.startedAt = context.ports.clock.now();
+    this.#lastSeen = context.view.find(entry.node);
+    this.uid = this.#lastSeen?.uid;
   }
 
   get name(): string {
     return this.entry.node;
   }
 
-  /** The node as the cluster shows it now. */
+  /** The node as the cluster shows it now, or showed it last: it can be reached and tidied up though it was deleted. */
   get node(): ClusterNode {
-    return this.context.view.get(this.name);
+    this.#lastSeen = this.context.view.find(this.name) ?? this.#lastSeen;
+    return this.#lastSeen ?? this.context.view.get(this.name);
   }
 
   get authority(): Authority {
@@ -77,6 +88,13 @@ export class Trip {
     this.emit({ type: 'notice', node: this.name, message });
   }
 
+  /** Tells once of what a hand other than this run's did. */
+  foreign(message: string): void {
+    if (this.noticed.includes(message)) return;
+    this.noticed.push(message);
+    this.notice(message);
+  }
+
   waiting(because: string): void {
     if (this.step !== undefined) this.emit({ type: 'step-waiting', node: this.name, step: this.step, for: because });
   }
@@ -90,26 +108,14 @@ export class Trip {
     this.step = step;
     const startedAt = this.now;
     this.emit({ type: 'step-started', node: this.name, step, slot: this.assignment.target });
-    await this.annotate(step);
+    await annotate(this, step);
     signal.throwIfAborted();
     const detail = await work();
     this.emit({ type: 'step-done', node: this.name, step, detail, tookMs: this.now - startedAt, skipped: false });
   }
 
-  skip(step: Step): void {
-    const detail = 'done in an earlier run';
+  skip(step: Step, detail = 'done in an earlier run'): void {
     this.emit({ type: 'step-done', node: this.name, step, detail, tookMs: 0, skipped: true });
-  }
-
-  /** The annotation tells people and later runs; nothing but a lost lock makes it worth stopping for. */
-  async annotate(step: Step): Promise<void> {
-    const record = { ...this.record, token: this.context.lock.token, step };
-    try {
-      await this.context.ports.cluster.record(this.name, record);
-      this.record = record;
-    } catch (error) {
-      if (!(error instanceof KubeosError) || error instanceof LockLostError) throw error;
-    }
   }
 }
 

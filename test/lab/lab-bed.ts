@@ -33,6 +33,8 @@ export interface Running {
 export interface KubeosOptions {
   env?: Readonly<Record<string, string>>;
   input?: string;
+  /** A command that kubeos is run by, with its arguments. */
+  through?: readonly string[];
 }
 
 /** A lab in this process, and the built `kubeos` in it. */
@@ -80,7 +82,7 @@ export async function startBed(options: Partial<LabOptions> = {}): Promise<LabBe
   };
   const running = new Set<Running>();
   const start = (args: readonly string[], more: KubeosOptions = {}): Running => {
-    const one = startKubeos(args, { ...env, ...more.env }, more.input);
+    const one = startKubeos(args, { ...env, ...more.env }, more.input, more.through);
     running.add(one);
     void one.done.finally(() => running.delete(one));
     return one;
@@ -109,8 +111,10 @@ export function startKubeos(
   args: readonly string[],
   env: Readonly<Record<string, string>>,
   input: string | undefined,
+  through: readonly string[] = [],
 ): Running {
-  const child = spawn(process.execPath, [path.join(ROOT, 'bin/kubeos.js'), ...args], { env, stdio: 'pipe' });
+  const [program = '', ...rest] = [...through, process.execPath, path.join(ROOT, 'bin/kubeos.js'), ...args];
+  const child = spawn(program, rest, { env, stdio: 'pipe' });
   child.stdin.on('error', () => undefined);
   child.stdin.end(input);
   const text = { stdout: '', stderr: '' };

@@ -1,6 +1,6 @@
 import { ApiUnreachableError, KubeosError, LockLostError } from '../../src/errors.ts';
 import { EXIT } from '../../src/exit-codes.ts';
-import type { ClusterNode, NodeRecord } from '../../src/rollout/facts.ts';
+import type { ClusterNode, FoundMarks, NodeRecord } from '../../src/rollout/facts.ts';
 import type {
   Cluster,
   DrainForecast,
@@ -67,12 +67,18 @@ export class SimCluster implements Cluster {
     });
   }
 
-  async record(name: string, record: NodeRecord): Promise<void> {
-    await this.#ask(`record ${name} ${record.step}`, () => {
+  async record(name: string, record: NodeRecord): Promise<FoundMarks> {
+    return this.#ask(`record ${name} ${record.step}`, () => {
       const node = this.#mayChange(name);
       refuseOlder(node, record.token);
+      const found = {
+        uid: node.uid,
+        cordoned: node.cordoned,
+        ...(node.record === undefined ? {} : { record: node.record }),
+      };
       node.record = record;
       this.#world.changed();
+      return found;
     });
   }
 

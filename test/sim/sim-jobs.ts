@@ -11,6 +11,8 @@ const JOB_MS = { stage: 12_000, write: 15_000, verify: 9000 } as const;
 const POLL_MS = 4000;
 /** As long as the real adapter lets a node stay away that works for us. */
 const JOB_PATIENCE_MS = 60_000;
+/** As the real adapter starts a step again that a reset ended. */
+const MAX_STARTS = 3;
 
 /** What a detached step does, when it begins and when it ends. */
 export interface Work {
@@ -43,16 +45,29 @@ export class SimJobs {
     signal: AbortSignal,
     work: Work,
   ): Promise<void> {
-    signal.throwIfAborted();
-    const launched = await this.#calls.change(node, by, `launch ${step}`, (machine) => {
-      if (machine.job?.mark === `${step} ${mark}` && machine.job.state === 'running') return machine.job;
-      if (work.done(machine)) return undefined;
-      endJob(machine);
-      work.begin(machine);
-      machine.job = this.#launch(machine, { step, mark: `${step} ${mark}`, token: by.token }, work);
-      return machine.job;
-    });
-    if (launched === undefined) return;
+    for (let start = 1; start <= MAX_STARTS; start++) {
+      signal.throwIfAborted();
+      const launched = await this.#calls.change(node, by, `launch ${step}`, (machine) => {
+        if (machine.job?.mark === `${step} ${mark}` && machine.job.state === 'running') return machine.job;
+        if (work.done(machine)) return undefined;
+        endJob(machine);
+        work.begin(machine);
+        machine.job = this.#launch(machine, { step, mark: `${step} ${mark}`, token: by.token }, work);
+        return machine.job;
+      });
+      if (launched === undefined || (await this.#follow(node, by, launched, onProgress, signal))) return;
+    }
+    throw outOfOrder(`${step} vanished on the node ${MAX_STARTS} times`);
+  }
+
+  /** Resolves to whether it came to its end; false where it vanished. */
+  async #follow(
+    node: ClusterNode,
+    by: Authority,
+    launched: SimJob,
+    onProgress: (progress: StepProgress) => void,
+    signal: AbortSignal,
+  ): Promise<boolean> {
     let awaySince: number | undefined;
     for (;;) {
       if (signal.aborted) {
@@ -64,18 +79,18 @@ export class SimJobs {
         awaySince ??= this.#world.clock.now();
         if (this.#world.clock.now() - awaySince > JOB_PATIENCE_MS) throw this.#calls.away(node.name);
       } else awaySince = undefined;
-      if (job === 'done') return;
+      if (job === 'done' || job === 'gone') return job === 'done';
       const share = Math.min(1, (this.#world.clock.now() - launched.startedAt) / launched.ms);
       onProgress({ doneBytes: Math.floor(share * BYTES), totalBytes: BYTES });
       await this.#client.clock.sleep(POLL_MS, signal).catch(() => undefined);
     }
   }
 
-  async #poll(node: ClusterNode, by: Authority, launched: SimJob): Promise<SimJob['state'] | 'away'> {
+  async #poll(node: ClusterNode, by: Authority, launched: SimJob): Promise<SimJob['state'] | 'away' | 'gone'> {
     try {
       return await this.#calls.call(node, `poll ${launched.step}`, (machine) => {
         if (machine.token > by.token) throw takenOver(node.name);
-        if (machine.job !== launched) throw outOfOrder(`${launched.step} vanished on the node`);
+        if (machine.job !== launched) return 'gone';
         if (launched.state === 'failed') throw launched.error!;
         return launched.state;
       });

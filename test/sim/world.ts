@@ -13,6 +13,7 @@ export interface SimPod {
 }
 
 export interface SimNode {
+  uid: string;
   machine: SimMachine;
   labels: Record<string, string>;
   controlPlane: boolean;
@@ -87,6 +88,8 @@ const NOT_READY_AFTER_MS = 40_000;
 export class SimWorld {
   readonly clock = new VirtualClock();
   readonly nodes = new Map<string, SimNode>();
+  /** Every machine that there is, whether the cluster has its node or not. */
+  readonly machines = new Map<string, SimMachine>();
   readonly faults = new Map<string, SimFaults>();
   readonly watchers = new Set<() => void>();
   /** What the image server serves, by digest. */
@@ -94,6 +97,7 @@ export class SimWorld {
   /** An image that behaves otherwise on one node than on the rest. */
   readonly behaviour = new Map<string, Partial<SimSystem>>();
   readonly broken: string[] = [];
+  #registered = 0;
   readonly logs: { node: string; message: string }[] = [];
   /** Downloads that stand still, by address, until their promise is over. */
   readonly stands = new Map<string, Promise<void>>();
@@ -114,7 +118,22 @@ export class SimWorld {
 
   addNode(name: string, running: SimSystem): SimNode {
     const machine = new SimMachine(name, this.clock, running);
+    this.machines.set(name, machine);
+    this.faults.set(name, {});
+    return this.#register(machine, running);
+  }
+
+  /** As `kubectl delete node`: the machine goes on, and its kubelet registers it again when it starts. */
+  deleteNode(name: string): void {
+    this.nodes.delete(name);
+    this.changed();
+  }
+
+  /** What its kubelet registers: a Node that bears no marks. */
+  #register(machine: SimMachine, running: SimSystem): SimNode {
+    const { name } = machine;
     const node: SimNode = {
+      uid: `uid-${name}-${++this.#registered}`,
       machine,
       labels: {},
       controlPlane: false,
@@ -135,9 +154,8 @@ export class SimWorld {
       },
       pods: [{ name: `shop/${name}-a` }, { name: `shop/${name}-b` }],
     };
-    machine.onKubelet = (event) => this.#onKubelet(node, event);
+    machine.onKubelet = (event) => this.#onKubelet(machine, event);
     this.nodes.set(name, node);
-    this.faults.set(name, {});
     return node;
   }
 
@@ -152,7 +170,9 @@ export class SimWorld {
   }
 
   machine(name: string): SimMachine {
-    return this.node(name).machine;
+    const machine = this.machines.get(name);
+    if (machine === undefined) throw new Error(`no machine ${name}`);
+    return machine;
   }
 
   fault(name: string): SimFaults {
@@ -163,11 +183,11 @@ export class SimWorld {
 
   /** What the cluster's API shows. */
   shown(name: string): ClusterNode {
-    const { labels, controlPlane, ready, cordoned, osImage, bootId, record, addresses, ...node } = this.node(name);
+    const { uid, labels, controlPlane, ready, cordoned, osImage, bootId, record, addresses, ...node } = this.node(name);
     const unreadable = record === undefined && ANNOTATION in node.annotations;
     return {
       name,
-      uid: `uid-${name}`,
+      uid,
       addresses,
       labels,
       controlPlane: controlPlane || CONTROL_PLANE.some((label) => label in labels),
@@ -287,8 +307,8 @@ export class SimWorld {
 
   /** A run reboots a node: invariant 5. */
   rebootByRun(machine: SimMachine): void {
-    const node = this.node(machine.name);
-    if (!node.cordoned || node.pods.length > 0) {
+    const node = this.nodes.get(machine.name);
+    if (node !== undefined && (!node.cordoned || node.pods.length > 0)) {
       this.#violated(`5: ${machine.name} is rebooted with ${node.pods.length} pods, cordoned: ${node.cordoned}`);
     }
     machine.reset(1000);
@@ -299,17 +319,18 @@ export class SimWorld {
     if (token < this.machine(name).token) this.#violated(`8: a run with token ${token} changed ${name}`);
   }
 
-  #onKubelet(node: SimNode, event: 'gone' | 'registered'): void {
-    const { machine } = node;
-    const { boots } = machine;
+  #onKubelet(machine: SimMachine, event: 'gone' | 'registered'): void {
+    const { boots, name } = machine;
     if (event === 'gone') {
       this.clock.after(NOT_READY_AFTER_MS, () => {
-        if (machine.boots !== boots || machine.kubelet.registered) return;
-        node.ready = false;
+        const gone = this.nodes.get(name);
+        if (gone === undefined || machine.boots !== boots || machine.kubelet.registered) return;
+        gone.ready = false;
         this.changed();
       });
       return;
     }
+    const node = this.nodes.get(name) ?? this.#register(machine, machine.running);
     node.osImage = machine.running.version;
     node.bootId = machine.bootId;
     node.ready = machine.running.kubelet === 'ready';

@@ -1,3 +1,4 @@
+import type { LabGate } from '../gate.ts';
 import { systemClock, type ApiClock } from './clock.ts';
 import { Controllers } from './controllers.ts';
 import { makeCore, type Core, type Deny } from './core.ts';
@@ -36,6 +37,8 @@ export interface ApiOptions {
   clock?: ApiClock;
   /** Who may not do what; everybody may do everything by default. */
   deny?: Deny;
+  /** Where every request stops, watches excepted on their way out. */
+  gate?: LabGate;
   /** False: a bare API server, without controllers, scheduler and kubelets. */
   controllers?: boolean;
   /** False: a cluster that does not know KubeOS's kind OS. */
@@ -96,8 +99,8 @@ export async function startApi(options: ApiOptions): Promise<LabApi> {
     deny: options.deny ?? (() => false),
   });
   const watches = new Watches(core, options.bookmarkMs ?? 30_000);
-  const { host, port = 0, tls, tokens } = options;
-  const server = new ApiServer(core, watches, { host, port, tls, tokens });
+  const { host, port = 0, tls, tokens, gate } = options;
+  const server = new ApiServer(core, watches, { host, port, tls, tokens, ...(gate === undefined ? {} : { gate }) });
   for (const name of NAMESPACES) ensureNamespace(core, name);
   const unfollow = followDefinitions(core);
   if (options.osResources !== false) defineOs(core);

@@ -2,8 +2,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { timingSafeEqual } from 'node:crypto';
+import type { LabGate, Passing } from '../gate.ts';
 import type { Core } from './core.ts';
-import { readRequest } from './requests.ts';
+import { type Request, readRequest } from './requests.ts';
 import { route, type Reply } from './router.ts';
 import { ApiError, PageNotFound, unauthorized } from './status-errors.ts';
 import type { Watches } from './watches.ts';
@@ -15,6 +16,8 @@ export interface Listening {
   tls: { key: string; cert: string };
   /** Bearer token to user. */
   tokens: ReadonlyMap<string, string>;
+  /** Where every request stops. */
+  gate?: LabGate;
 }
 
 /** The HTTPS side of the lab's API: who asks, and how an answer or a refusal is written. */
@@ -72,13 +75,24 @@ export class ApiServer {
   async #answer(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     try {
       const user = this.#userOf(incoming.headers.authorization);
-      const reply = route(this.#core, this.#watches, await readRequest(incoming, user), response);
-      if (reply !== undefined) send(response, reply);
+      const request = await readRequest(incoming, user);
+      if (!(await this.#enters(request))) {
+        response.destroy();
+        return;
+      }
+      const reply = route(this.#core, this.#watches, request, response);
+      if (reply === undefined) return;
+      await this.#options.gate?.leave(passing(request));
+      send(response, reply);
     } catch (error) {
       incoming.resume();
       if (!response.headersSent) send(response, refusal(error));
       else response.destroy();
     }
+  }
+
+  async #enters(request: Request): Promise<boolean> {
+    return this.#options.gate === undefined || (await this.#options.gate.enter(passing(request)));
   }
 
   #userOf(authorization: string | undefined): string {
@@ -88,6 +102,11 @@ export class ApiServer {
     throw unauthorized();
   }
 }
+
+const passing = ({ method, path, body }: Request): Passing => ({
+  kind: 'request',
+  ...{ method, path, body: body.toString() },
+});
 
 function isSame(known: string, given: string): boolean {
   const [a, b] = [Buffer.from(known), Buffer.from(given)];
