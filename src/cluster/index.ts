@@ -166,7 +166,7 @@ class ProxiedCluster implements KubectlCluster {
     return this.marks.cordon(node, record);
   }
 
-  release(node: string, token: number): Promise<void> {
+  release(node: string, token: number): Promise<boolean> {
     return this.marks.release(node, token);
   }
 

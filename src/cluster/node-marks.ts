@@ -53,10 +53,15 @@ export class NodeMarks {
   }
 
   /** As `Cluster.release`. */
-  async release(node: string, token: number): Promise<void> {
+  async release(node: string, token: number): Promise<boolean> {
+    let found = true;
+    let sent = false;
     await this.change(node, 'take the marks off', (seen) => {
       const record = requireOurTurn(node, seen, token);
+      // Gone after a patch of ours, whose answer was lost: by that patch.
+      found = record !== undefined || sent;
       if (record === undefined) return undefined;
+      sent = true;
       const uncordon = record.cordon === 'ours' && seen.spec.unschedulable === true;
       return {
         metadata: { annotations: { [RECORD_ANNOTATION]: null } },
@@ -66,6 +71,7 @@ export class NodeMarks {
       // A node that was deleted bears no mark of ours.
       if (!isNotFound(error)) throw error;
     });
+    return found;
   }
 
   /**

@@ -37,10 +37,13 @@ async function write(trip: Trip, last: NodeRecord, step: Step): Promise<FoundMar
   return found;
 }
 
+/** Without our annotation nobody could tell whose the cordon is. */
+export const UNMARKED = "somebody removed this run's annotation: it was written anew";
+
 /** @returns our record as it must be, where what was found makes it another */
 function notice(trip: Trip, found: FoundMarks, step: Step): NodeRecord | undefined {
   const { record } = trip;
-  if (found.record === undefined) trip.foreign("somebody removed this run's annotation: it was written anew");
+  if (found.record === undefined) trip.foreign(UNMARKED);
   else if (found.record.run !== record.run || found.record.cordon !== record.cordon) {
     trip.foreign(`somebody changed this run's annotation (run ${found.record.run}): it was written anew`);
   }
@@ -68,6 +71,14 @@ async function explain(trip: Trip, error: KubeosError): Promise<KubeosError> {
     reason,
     next: next ?? DELETED.next,
   });
+}
+
+/** What went wrong on a node that somebody deleted meanwhile went wrong for that. */
+export function deletedMeanwhile(trip: Trip, error: unknown): ForeignHandError | undefined {
+  if (!(error instanceof KubeosError) || error instanceof LockLostError || error instanceof ForeignHandError) return;
+  const isAway = trip.context.view.find(trip.name) === undefined;
+  if (!isAway || !['before', 'arming', 'armed'].includes(trip.phase)) return;
+  return hand(trip, { ...DELETED, reason: error.message });
 }
 
 /** @throws ForeignHandError where the cluster no longer has the node */

@@ -4,6 +4,7 @@ import type { BootReport, HeldLock } from './ports.ts';
 import { despiteCuts, untilApiAnswers } from './patience.ts';
 import type { Outcome } from './steps.ts';
 import type { Trip } from './trip.ts';
+import { UNMARKED } from './foreign-hands.ts';
 import { waitHealthy } from './health.ts';
 
 /** What a failure's report says, beside where it happened. */
@@ -58,7 +59,18 @@ function ending(trip: Trip, outcome: Outcome): NodeResult {
 /** Takes our annotation off the node and, where the cordon is ours, the cordon. */
 export async function release(trip: Trip, signal: AbortSignal): Promise<void> {
   const { ports, lock } = trip.context;
-  await untilApiAnswers(ports.clock, signal, () => ports.cluster.release(trip.name, lock.token));
+  const { cluster, clock } = ports;
+  let tries = 0;
+  const isMarked = await untilApiAnswers(clock, signal, () => {
+    tries++;
+    return cluster.release(trip.name, lock.token);
+  });
+  if (!isMarked && trip.record.cordon === 'ours') {
+    // An earlier try may have done it, its answer lost.
+    if (tries === 1) trip.foreign(UNMARKED);
+    await untilApiAnswers(clock, signal, () => cluster.record(trip.name, { ...trip.record, token: lock.token }));
+    await untilApiAnswers(clock, signal, () => cluster.release(trip.name, lock.token));
+  }
   if (trip.cordonedAt !== undefined) trip.unavailableMs = trip.now - trip.cordonedAt;
 }
 

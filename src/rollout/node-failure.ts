@@ -1,6 +1,6 @@
 import { ConnectError, ImageRefusedError, KubeosError, LockLostError } from '../errors.ts';
 import type { NodeResult } from './events.ts';
-import { ForeignHandError } from './foreign-hands.ts';
+import { deletedMeanwhile, ForeignHandError } from './foreign-hands.ts';
 import { DrainForecastError } from './node-prepare.ts';
 import {
   LEFT_CORDONED,
@@ -19,7 +19,8 @@ import type { Trip, TripPhase } from './trip.ts';
  * Ends a node's way after an error: undone as far as it is safe to undo, and told as it is.
  * @returns never rejects
  */
-export async function endFailed(trip: Trip, error: unknown): Promise<NodeResult> {
+export async function endFailed(trip: Trip, problem: unknown): Promise<NodeResult> {
+  const error = deletedMeanwhile(trip, problem) ?? problem;
   const found = describe(trip, error);
   const { lock, signals } = trip.context;
   try {
@@ -34,9 +35,9 @@ export async function endFailed(trip: Trip, error: unknown): Promise<NodeResult>
     if (trip.phase === 'before') return await abort(trip, found, outcomeOf(error));
     if (trip.phase === 'arming' || trip.phase === 'armed') return await disarm(trip, found);
     return await needsHands(trip, found, SITUATION[trip.phase]);
-  } catch (problem) {
+  } catch (second) {
     // What went wrong first is what the report is about.
-    return failedWithin(trip, found, problem);
+    return failedWithin(trip, found, second);
   }
 }
 

@@ -60,6 +60,7 @@ export async function drain(trip: Trip, signal: AbortSignal): Promise<void> {
     const { run, operation, version } = trip.record;
     const record = { run, token: lock.token, operation, version, step: 'drain' as const };
     trip.record = await untilApiAnswers(ports.clock, signal, () => ports.cluster.cordon(trip.name, record));
+    if (trip.record.cordon === 'found' && !trip.wasCordoned) trip.foreign('cordoned by somebody else: it stays so');
     trip.cordonedAt ??= trip.now;
     const startedAt = trip.now;
     let told = '';

@@ -208,6 +208,8 @@ export function judgeHealth(
 async function sendBack(trip: Trip, trial: BootReport, reason: string): Promise<NodeResult> {
   const { late } = trip.context;
   trip.notice(`${reason}: it is sent back to slot ${trip.assignment.from}`);
+  // It may have been uncordoned since, so that pods are back on it.
+  await annotate(trip, 'prove');
   if (!trip.drained) await drain(trip, late);
   let report: BootReport | undefined;
   await trip.do('reboot', late, async () => {

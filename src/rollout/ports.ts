@@ -140,9 +140,10 @@ export interface Cluster {
   cordon(node: string, record: Omit<NodeRecord, 'cordon'>): Promise<NodeRecord>;
   /**
    * Removes our annotation and, where it says `ours`, the cordon, in one conditional patch. Does nothing to a node
-   * without our annotation. A record of a newer token than `token` is left alone, with a LockLostError.
+   * without our annotation: then it resolves to false. A record of a newer token than `token` is left alone, with a
+   * LockLostError.
    */
-  release(node: string, token: number): Promise<void>;
+  release(node: string, token: number): Promise<boolean>;
   /**
    * Evicts the node's pods. Resolves once none is left; rejects with a KubeosError (step `drain`) that names what it
    * waited for last, when the time is up or the drain cannot succeed. Never cordons or uncordons by itself.

@@ -43,6 +43,8 @@ export class Trip {
   record: NodeRecord;
   /** The Node object that it is on. */
   uid: string | undefined;
+  /** It was cordoned when its way began. */
+  readonly wasCordoned: boolean;
   /** The boot in which its way began. */
   bootId: string | undefined;
   /** What hands other than this run's did to it meanwhile. */
@@ -60,6 +62,7 @@ export class Trip {
     this.startedAt = context.ports.clock.now();
     this.#lastSeen = context.view.find(entry.node);
     this.uid = this.#lastSeen?.uid;
+    this.wasCordoned = this.#lastSeen?.cordoned ?? false;
   }
 
   get name(): string {

@@ -41,6 +41,10 @@ export function needOpen({ journal }: SimMachine): void {
   if (journal === undefined || !isOpen(journal)) throw outOfOrder('begin comes first');
 }
 
+export function needEnv({ env }: SimMachine): void {
+  if (env.problem !== undefined) throw new Refusal('the boot environment of GRUB is not usable', env.problem);
+}
+
 export function endJob(machine: SimMachine): void {
   machine.job?.cancel();
   machine.job = undefined;

@@ -6,10 +6,15 @@ import type { SimMachine } from './machine.ts';
 import { endJob, explain, takenOver } from './refusals.ts';
 import type { SimWorld } from './world.ts';
 
+const RETRY_MS = 1000;
+/** As long as the real adapter tries again to reach a node that answered this run before. */
+const CALL_PATIENCE_MS = 120_000;
+
 /** The way to a node and back; a run may die, and a connection break, on either. */
 export class SimCalls {
   readonly #client: SimClient;
   readonly #world: SimWorld;
+  readonly #reached = new Set<string>();
 
   constructor(client: SimClient) {
     this.#client = client;
@@ -21,9 +26,29 @@ export class SimCalls {
     return machine.answersSsh && refusesSsh !== true && strangeHostKey !== true;
   }
 
-  async call<T>(node: ClusterNode, doing: string, act: (machine: SimMachine) => T): Promise<T> {
+  /** @param patienceMs how long a node that answered before may stay away; then every script may be repeated */
+  async call<T>(
+    node: ClusterNode,
+    doing: string,
+    act: (machine: SimMachine) => T,
+    patienceMs = CALL_PATIENCE_MS,
+  ): Promise<T> {
+    const end = this.#world.clock.now() + patienceMs;
+    for (;;) {
+      try {
+        return await this.#attempt(node, doing, act);
+      } catch (error) {
+        const isOver = this.#world.clock.now() >= end;
+        if (!(error instanceof ConnectError) || !this.#reached.has(node.name) || isOver) throw error;
+      }
+      await this.#client.clock.sleep(RETRY_MS);
+    }
+  }
+
+  async #attempt<T>(node: ClusterNode, doing: string, act: (machine: SimMachine) => T): Promise<T> {
     await this.#client.breathe(`${doing} ${node.name}`);
     const machine = this.#connect(node.name);
+    this.#reached.add(node.name);
     try {
       const answer = act(machine);
       await this.#client.breathe(`${doing} ${node.name}, answered`);
@@ -35,8 +60,8 @@ export class SimCalls {
   }
 
   #connect(name: string): SimMachine {
-    const machine = this.#world.nodes.get(name)?.machine;
-    if (machine !== undefined && this.reachable(machine)) return machine;
+    const machine = this.#world.machine(name);
+    if (this.reachable(machine)) return machine;
     throw this.away(name);
   }
 
@@ -48,8 +73,14 @@ export class SimCalls {
     return new ConnectError('the node does not answer', 'unreachable', { node: name, next: 'see whether it is up' });
   }
 
-  async change<T>(node: ClusterNode, by: Authority, doing: string, act: (machine: SimMachine) => T): Promise<T> {
-    return this.call(node, doing, (machine) => {
+  async change<T>(
+    node: ClusterNode,
+    by: Authority,
+    doing: string,
+    act: (machine: SimMachine) => T,
+    patienceMs = CALL_PATIENCE_MS,
+  ): Promise<T> {
+    const changing = (machine: SimMachine): T => {
       if (by.token < machine.token) throw takenOver(node.name);
       machine.token = by.token;
       if (machine.job !== undefined && machine.job.token < by.token && doing === 'claim') endJob(machine);
@@ -57,6 +88,7 @@ export class SimCalls {
       const answer = act(machine);
       if (doing !== 'end-job') this.#world.logs.push({ node: node.name, message: doing });
       return answer;
-    });
+    };
+    return this.call(node, doing, changing, patienceMs);
   }
 }

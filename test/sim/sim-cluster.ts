@@ -95,16 +95,17 @@ export class SimCluster implements Cluster {
     });
   }
 
-  async release(name: string, token: number): Promise<void> {
-    await this.#ask(`release ${name}`, () => {
-      if (!this.#world.nodes.has(name)) return;
+  async release(name: string, token: number): Promise<boolean> {
+    return this.#ask(`release ${name}`, () => {
+      if (!this.#world.nodes.has(name)) return true;
       const node = this.#mayChange(name);
-      if (!(ANNOTATION in node.annotations)) return;
+      if (!(ANNOTATION in node.annotations)) return false;
       refuseOlder(node, token);
       const ours = node.record?.cordon === 'ours';
       node.record = undefined;
       if (ours && node.cordoned) this.#world.uncordonByRun(name);
       else this.#world.changed();
+      return true;
     });
   }
 

@@ -88,12 +88,13 @@ export class SimJobs {
 
   async #poll(node: ClusterNode, by: Authority, launched: SimJob): Promise<SimJob['state'] | 'away' | 'gone'> {
     try {
-      return await this.#calls.call(node, `poll ${launched.step}`, (machine) => {
+      const look = (machine: SimMachine): SimJob['state'] | 'gone' => {
         if (machine.token > by.token) throw takenOver(node.name);
         if (machine.job !== launched) return 'gone';
         if (launched.state === 'failed') throw launched.error!;
         return launched.state;
-      });
+      };
+      return await this.#calls.call(node, `poll ${launched.step}`, look, 0);
     } catch (error) {
       if (error instanceof ConnectError) return 'away';
       throw error;

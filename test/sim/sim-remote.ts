@@ -10,8 +10,8 @@ import type {
 } from '../../src/rollout/ports.ts';
 import type { ImageNotSeen, ImageSeen, PreflightRequest } from '../../src/rollout/preflight-types.ts';
 import type { SimClient } from './client.ts';
-import { BYTES } from './machine.ts';
-import { badContent, endJob, isOpen, needOpen, notProven, outOfOrder, Refusal } from './refusals.ts';
+import { BYTES, type SimMachine } from './machine.ts';
+import { badContent, endJob, isOpen, needEnv, needOpen, notProven, outOfOrder, Refusal } from './refusals.ts';
 import { SimCalls } from './sim-calls.ts';
 import { SimJobs } from './sim-jobs.ts';
 import type { SimWorld } from './world.ts';
@@ -107,6 +107,7 @@ export class SimRemote implements Remote {
       done: () => false,
       begin: (machine) => {
         needOpen(machine);
+        needEnv(machine);
         if (machine.artifact?.sha256 !== machine.journal?.sha256) throw outOfOrder('nothing is staged');
         if (machine.permanent !== machine.active || machine.active === target)
           throw outOfOrder(`slot ${target} is unsafe`);
@@ -155,6 +156,7 @@ export class SimRemote implements Remote {
 
   async arm(node: ClusterNode, by: Authority, target: Slot): Promise<void> {
     await this.#calls.change(node, by, 'arm', (machine) => {
+      needEnv(machine);
       const { journal } = machine;
       if (journal?.target !== target || (journal.phase !== 'verified' && journal.phase !== 'armed')) {
         throw outOfOrder('verify comes first');
@@ -167,12 +169,15 @@ export class SimRemote implements Remote {
   }
 
   async reboot(node: ClusterNode, by: Authority, purpose: 'trial' | 'send-back'): Promise<void> {
-    await this.#calls.change(node, by, `reboot ${purpose}`, (machine) => {
+    const order = (machine: SimMachine): void => {
+      needEnv(machine);
       const { journal } = machine;
       if (purpose === 'trial') {
         const { next } = machine.env;
         const armed = journal?.phase === 'armed' && journal.armedBootId === machine.bootId && next === journal.target;
-        if (!armed || machine.permanent !== machine.active) throw outOfOrder('arm comes first');
+        if (!armed || machine.permanent !== machine.active) {
+          throw outOfOrder(`the boot environment does not lead to slot ${journal?.target ?? '?'}: arm comes first`);
+        }
       } else {
         const trial = journal !== undefined && isOpen(journal) && journal.armedBootId !== '';
         if (!trial || journal.armedBootId === machine.bootId || journal.target !== machine.active) {
@@ -180,7 +185,8 @@ export class SimRemote implements Remote {
         }
       }
       this.#world.rebootByRun(machine);
-    });
+    };
+    await this.#calls.change(node, by, `reboot ${purpose}`, order, 0);
   }
 
   async awaitBoot(
@@ -230,6 +236,7 @@ export class SimRemote implements Remote {
       if (journal?.phase !== 'proven' || journal.target !== slot || journal.provenBoot !== machine.bootId) {
         throw outOfOrder('prove comes first');
       }
+      needEnv(machine);
       if (this.#world.fault(machine.name).commitFails === true) {
         throw new Refusal('the boot environment of GRUB is not usable', 'it did not keep what was written');
       }
@@ -253,6 +260,7 @@ export class SimRemote implements Remote {
         if (machine.active === journal.target) throw outOfOrder('it has not fallen back');
         if (journal.sha256 !== '') machine.failed.add(journal.sha256);
       }
+      needEnv(machine);
       this.#world.setEnv(machine, machine.permanent, undefined);
       machine.journal = { ...journal, phase: outcome, reason: reason.replaceAll('\n', '; ') };
       return machine.journal;
@@ -260,13 +268,18 @@ export class SimRemote implements Remote {
   }
 
   async log(node: ClusterNode, message: string): Promise<void> {
-    await this.#calls.call(node, 'log', () => void this.#world.logs.push({ node: node.name, message }));
+    await this.#calls.call(node, 'log', () => void this.#world.logs.push({ node: node.name, message }), 0);
   }
 
   async logTail(node: ClusterNode, lines: number): Promise<readonly string[]> {
-    return this.#calls.call(node, 'logs', ({ name }) => {
-      const own = this.#world.logs.filter((line) => line.node === name).map(({ message }) => `kubeos: ${message}`);
-      return own.slice(-lines);
-    });
+    return this.#calls.call(
+      node,
+      'logs',
+      ({ name }) => {
+        const own = this.#world.logs.filter((line) => line.node === name).map(({ message }) => `kubeos: ${message}`);
+        return own.slice(-lines);
+      },
+      0,
+    );
   }
 }

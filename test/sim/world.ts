@@ -21,6 +21,8 @@ export interface SimNode {
   cordoned: boolean;
   /** Who cordoned it. */
   cordonedBy?: 'a user' | 'a run';
+  /** When a hand last uncordoned it. */
+  uncordonedAt?: number;
   notReadyBecause: string;
   addresses: NodeAddress[];
   osImage: string;
@@ -83,6 +85,7 @@ function readRecord(text: string | undefined): NodeRecord | undefined {
 }
 
 const NOT_READY_AFTER_MS = 40_000;
+const ORDER_MS = 200;
 
 /** A cluster of simulated machines. Whoever changes it does so here, and every change is held against what always holds. */
 export class SimWorld {
@@ -126,6 +129,12 @@ export class SimWorld {
   /** As `kubectl delete node`: the machine goes on, and its kubelet registers it again when it starts. */
   deleteNode(name: string): void {
     this.nodes.delete(name);
+    this.changed();
+  }
+
+  /** The name of a deleted node is taken again, by its own machine or by another. */
+  registerAgain(name: string): void {
+    this.#register(this.machine(name), this.machine(name).running);
     this.changed();
   }
 
@@ -247,6 +256,7 @@ export class SimWorld {
   uncordonByHand(name: string): void {
     const node = this.node(name);
     node.cordoned = false;
+    node.uncordonedAt = this.clock.now();
     delete node.cordonedBy;
     this.schedulePods();
   }
@@ -287,13 +297,15 @@ export class SimWorld {
         );
       }
     }
+    const changed = saved !== machine.permanent;
     machine.env = next === undefined ? { saved } : { saved, next };
-    this.checkBootable(machine);
+    if (changed) this.checkBootable(machine);
   }
 
   /** Success needs health: invariant 6. */
   #checkHealthy({ name, bootId, running }: SimMachine): void {
-    const node = this.node(name);
+    const node = this.nodes.get(name);
+    if (node === undefined) return;
     if (!node.ready || node.bootId !== bootId || node.osImage !== running.version) {
       this.#violated(`6: ${name} is committed, though its kubelet is not Ready on this boot`);
     }
@@ -308,7 +320,9 @@ export class SimWorld {
   /** A run reboots a node: invariant 5. */
   rebootByRun(machine: SimMachine): void {
     const node = this.nodes.get(machine.name);
-    if (node !== undefined && (!node.cordoned || node.pods.length > 0)) {
+    // Nobody sees what a hand does while the order is on its way.
+    const justNow = node?.uncordonedAt !== undefined && this.clock.now() - node.uncordonedAt < ORDER_MS;
+    if (node !== undefined && !justNow && (!node.cordoned || node.pods.length > 0)) {
       this.#violated(`5: ${machine.name} is rebooted with ${node.pods.length} pods, cordoned: ${node.cordoned}`);
     }
     machine.reset(1000);

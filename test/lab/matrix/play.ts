@@ -202,7 +202,8 @@ async function elsewhere({ folder, env }: CliBed): Promise<KubeosOptions> {
 /** What a finished run must not leave, and what it must have brought about. */
 async function whatIsLeft(bed: MatrixBed, { foreign }: Case): Promise<readonly string[]> {
   const wrong: string[] = [];
-  const { nodes } = await bed.json(['status']);
+  const status = await bed.json(['status']);
+  const { nodes } = status;
   for (const name of workers(bed)) {
     const { osVersion, active, nextBoot, state, cordoned, ready } = nodes.find(({ node }) => node === name) ?? {};
     const found = { osVersion, active, nextBoot, state, cordoned, ready, record: bed.stepOf(name) };
@@ -220,7 +221,7 @@ async function whatIsLeft(bed: MatrixBed, { foreign }: Case): Promise<readonly s
       wrong.push(`${name}: a process is left`),
     );
   }
-  const holder = bed.lab.api.get('leases', 'kube-system', 'kubeos')?.spec?.['holderIdentity'] ?? '';
-  if (holder !== '') wrong.push('the lock is left held');
+  const { lastRun } = status;
+  if (lastRun?.running === true) wrong.push(`the lock is left held by ${lastRun.holder}`);
   return wrong;
 }
