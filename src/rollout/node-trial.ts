@@ -68,21 +68,25 @@ function rebootedSinceArmed({ assignment }: Trip, { journal, bootId }: NodeObser
 }
 
 /** What arming did is read back before the reboot: it is the last moment at which nothing has happened. */
-function provenArmed(trip: Trip, seen: NodeObservation): string {
-  const { from, target } = trip.assignment;
-  const found = [
-    `journal ${seen.journal?.phase ?? 'none'} for slot ${seen.journal?.target ?? '?'}`,
-    seen.journal?.armedBootId === seen.bootId ? 'armed on this boot' : 'armed on another boot',
-    `next_entry means ${seen.bootEnv?.next ?? 'no slot'}`,
-    `saved_entry means ${seen.bootEnv?.saved ?? 'A'}`,
-    ...(seen.bootEnv?.problem === undefined ? [] : [`the boot environment cannot be trusted: ${seen.bootEnv.problem}`]),
-  ].join(', ');
+function provenArmed({ assignment }: Trip, seen: NodeObservation): string {
+  const { from, target } = assignment;
+  const found = armingOf(seen);
   const wanted = `journal armed for slot ${target}, armed on this boot, next_entry means ${target}, saved_entry means ${from}`;
   if (found === wanted) return seen.bootId;
   throw new KubeosError(`slot ${target} is not armed as it was ordered`, EXIT.incomplete, {
     reason: found,
     next: 'see who else changes the boot environment or reboots the node, then give the same command again',
   });
+}
+
+function armingOf({ bootEnv, bootId, journal }: NodeObservation): string {
+  if (bootEnv?.problem !== undefined) return `the boot environment cannot be trusted: ${bootEnv.problem}`;
+  return [
+    `journal ${journal?.phase ?? 'none'} for slot ${journal?.target ?? '?'}`,
+    journal?.armedBootId === bootId ? 'armed on this boot' : 'armed on another boot',
+    `next_entry means ${bootEnv?.next ?? 'no slot'}`,
+    `saved_entry means ${bootEnv?.saved ?? 'A'}`,
+  ].join(', ');
 }
 
 /**

@@ -99,8 +99,8 @@ export async function startApi(options: ApiOptions): Promise<LabApi> {
     deny: options.deny ?? (() => false),
   });
   const watches = new Watches(core, options.bookmarkMs ?? 30_000);
-  const { host, port = 0, tls, tokens, gate } = options;
-  const server = new ApiServer(core, watches, { host, port, tls, tokens, ...(gate === undefined ? {} : { gate }) });
+  const { host, port = 0, tls, tokens } = options;
+  const server = new ApiServer(core, watches, { host, port, tls, tokens, gate: options.gate });
   for (const name of NAMESPACES) ensureNamespace(core, name);
   const unfollow = followDefinitions(core);
   if (options.osResources !== false) defineOs(core);

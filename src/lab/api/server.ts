@@ -17,7 +17,7 @@ export interface Listening {
   /** Bearer token to user. */
   tokens: ReadonlyMap<string, string>;
   /** Where every request stops. */
-  gate?: LabGate;
+  gate: LabGate | undefined;
 }
 
 /** The HTTPS side of the lab's API: who asks, and how an answer or a refusal is written. */

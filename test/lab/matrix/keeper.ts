@@ -18,9 +18,14 @@ export class Keeper implements LabGate {
   #wanted: { node: string; mark: Mark; held: (held: Held) => void } | undefined;
   readonly #bootBefore = new Map<string, string>();
 
+  /** Forgets which boots were ordered before. */
+  forget(): void {
+    this.#wanted = undefined;
+    this.#bootBefore.clear();
+  }
+
   /** Resolves to the first such call of this node; it stays held until it is let go. */
   hold(node: string, mark: Mark): Promise<Held> {
-    this.#bootBefore.clear();
     return new Promise((resolve) => {
       this.#wanted = { node, mark, held: resolve };
     });

@@ -1,13 +1,13 @@
-import { mkdir } from 'node:fs/promises';
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { catalogOf } from '../../../src/lab/api/kinds.ts';
 import { type CliBed, type Doc, startCliBed } from '../cli-bed.ts';
 import { type KubeosOptions, type Running, until } from '../lab-bed.ts';
 import { type Disturbance, DISTURBANCES } from './disturbances.ts';
 import { digestOfSlot, Watch, workers } from './invariants.ts';
 import { Keeper } from './keeper.ts';
-import { type LongStep, LONG_STEPS, type Mark, type Place } from './places.ts';
+import { type LongStep, LONG_STEPS, type Place } from './places.ts';
 
 /** A lab with somebody at its gate. */
 export interface MatrixBed extends CliBed {
@@ -22,6 +22,8 @@ export interface Case {
   node: string;
   /** A worker that somebody has cordoned before, and that stays so. */
   foreign?: string;
+  /** The dead run's Lease says this duration, as if it had been told so; else the default of a minute is waited for. */
+  leaseSeconds?: number;
 }
 
 /** How a case ended. `done`: by the run itself; `again`: by the same command; `retry`: it needed --retry-failed-image. */
@@ -69,18 +71,16 @@ export async function measureSpans(bed: MatrixBed): Promise<Spans> {
     await prepare(bed, { node: 'worker-1', slow: true });
     const running = bed.start([...command(bed), '--nodes', 'worker-1']);
     const [from, to] = LONG_STEPS[step];
-    const first = await passed(bed, running, from);
-    spans.set(step, (await passed(bed, running, to)) - first);
+    const begun = await Promise.race([bed.keeper.hold('worker-1', from), endedBefore(running, step)]);
+    const end = bed.keeper.hold('worker-1', to);
+    const startedAt = performance.now();
+    begun.letGo(true);
+    const ended = await Promise.race([end, endedBefore(running, step)]);
+    spans.set(step, performance.now() - startedAt);
+    ended.letGo(true);
     await running.done;
   }
   return Object.fromEntries(spans) as Spans;
-}
-
-async function passed({ keeper }: MatrixBed, running: Running, mark: Mark): Promise<number> {
-  const held = await Promise.race([keeper.hold('worker-1', mark), endedBefore(running, mark.what)]);
-  const at = performance.now();
-  held.letGo(true);
-  return at;
 }
 
 /** Plays one case on a lab that has been made as new. */
@@ -114,7 +114,10 @@ export async function play(bed: MatrixBed, it: Case, spans: Spans | undefined): 
 }
 
 async function prepare(bed: MatrixBed, it: { node: string; foreign?: string; slow: boolean }): Promise<void> {
+  bed.keeper.forget();
   await bed.fresh(...workers(bed));
+  // What was evicted before comes back where it was.
+  for (const { metadata } of bed.lab.api.list('pods', 'shop')) bed.lab.api.removeNow('pods', 'shop', metadata.name);
   if (it.foreign !== undefined) bed.cordon(it.foreign, true);
   await bed.lab.api.settled();
   if (it.slow) for (const kind of ['slow-download', 'slow-write'] as const) await bed.lab.setFault(it.node, kind);
@@ -148,11 +151,12 @@ const endedBefore = (running: Running, where: string): Promise<never> =>
 /** Gives the same command until it ends well; with the flag that a fall-back asks for where one is told of. */
 async function carryOn(
   bed: MatrixBed,
-  { disturbance }: Case,
+  { disturbance, leaseSeconds }: Case,
   codes: (number | null)[],
   said: string[],
 ): Promise<Verdict | undefined> {
   const options = disturbance === 'kill -9, another machine' ? await elsewhere(bed) : {};
+  if (leaseSeconds !== undefined) shortenLease(bed, leaseSeconds);
   let retry = false;
   for (let times = 0; times < 3; times++) {
     const { code, stderr, stdout } = await bed.kubeos(
@@ -165,6 +169,13 @@ async function carryOn(
     retry = stdout.includes('--retry-failed-image') && (JSON.parse(stdout) as Doc).exitCode === 4;
   }
   return undefined;
+}
+
+const LEASES = catalogOf('v1.34.4').byName('leases');
+
+function shortenLease({ lab }: CliBed, leaseDurationSeconds: number): void {
+  const lease = lab.api.get('leases', 'kube-system', 'kubeos');
+  if (lease !== undefined) lab.api.store.replace(LEASES, { ...lease, spec: { ...lease.spec, leaseDurationSeconds } });
 }
 
 let machines = 0;
