@@ -6,6 +6,7 @@ import type { NodeGoal, RolloutRequest } from './goal.ts';
 import { noteOnServer, type Look } from './look.ts';
 import type { Finding, Plan, PlanEntry } from './plan-types.ts';
 import type { DrainForecast, MissingRight, OsResource } from './ports.ts';
+import { leftOvers } from './left-overs.ts';
 import { preflightNode } from './preflight-node.ts';
 import { judgeClock, noteClocks, noteControlPlanes } from './preflight-run.ts';
 import type { ClockOffset } from './preflight-types.ts';
@@ -191,10 +192,11 @@ function sortAsked(input: PlanInput, node: ClusterNode, seen: NodeObservation, g
     return;
   }
   const entry = entryOf(standing, node, seen, forecast);
+  const left = standing.kind === 'way' ? leftOvers(node, seen, goal, standing) : [];
   const warnings = [...preflight.warnings, ...judgeClock(seen, input.apiClock)];
   to.entries.push({
     ...entry,
-    notes: [...entry.notes, ...preflight.notes],
+    notes: [...entry.notes, ...left, ...preflight.notes],
     ...(warnings.length === 0 ? {} : { warnings }),
   });
 }

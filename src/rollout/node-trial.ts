@@ -82,7 +82,7 @@ function provenArmed({ assignment }: Trip, seen: NodeObservation): string {
 function armingOf({ bootEnv, bootId, journal }: NodeObservation): string {
   if (bootEnv?.problem !== undefined) return `the boot environment cannot be trusted: ${bootEnv.problem}`;
   return [
-    `journal ${journal?.phase ?? 'none'} for slot ${journal?.target ?? '?'}`,
+    journal === undefined ? 'no journal' : `journal ${journal.phase} for slot ${journal.target}`,
     journal?.armedBootId === bootId ? 'armed on this boot' : 'armed on another boot',
     `next_entry means ${bootEnv?.next ?? 'no slot'}`,
     `saved_entry means ${bootEnv?.saved ?? 'A'}`,
