@@ -33,6 +33,7 @@ export interface ResultJson extends Exit {
   operation: RolloutResult['operation'];
   version: string;
   stopped?: string;
+  joined?: readonly string[];
   tookMs: number;
   counts: Record<Outcome, number>;
   nodes: readonly NodeResult[];
@@ -51,7 +52,7 @@ export function resultToJson(result: RolloutResult, logDir?: string): ResultJson
     operation: result.operation,
     version: result.version,
     ...exit(result.exitCode),
-    ...defined({ stopped: result.stopped }),
+    ...defined({ stopped: result.stopped, joined: result.joined }),
     tookMs: result.tookMs,
     counts,
     nodes: result.results,

@@ -203,9 +203,20 @@ export function describeMarks({ bed, connect }: ClusterSetup): void {
       expect((await bed().readNode('w-1')).unschedulable).toBe(true);
     });
 
-    test('a node without our record is left as it is', async () => {
+    test('what a step is recorded over is told, so that another hand is noticed', async () => {
+      await bed().addNode({ name: 'w-1' });
+      const cluster = await connect();
+      const first = await cluster.record('w-1', RECORD);
+      expect(first).toMatchObject({ cordoned: false });
+      expect(first).not.toHaveProperty('record');
+      await bed().changeNode('w-1', { unschedulable: true });
+      const again = await cluster.record('w-1', { ...RECORD, step: 'reboot' });
+      expect(again).toEqual({ uid: first.uid, cordoned: true, record: RECORD });
+    });
+
+    test('a node without our record is left as it is, and that is told', async () => {
       await bed().addNode({ name: 'w-1', unschedulable: true });
-      await (await connect()).release('w-1', RECORD.token);
+      expect(await (await connect()).release('w-1', RECORD.token)).toBe(false);
       expect((await bed().readNode('w-1')).unschedulable).toBe(true);
     });
 
@@ -247,7 +258,7 @@ export function describeMarks({ bed, connect }: ClusterSetup): void {
     test('a node that does not exist is an error to mark, and nothing to release', async () => {
       const cluster = await connect();
       await expect(cluster.cordon('gone', noCordon(RECORD))).rejects.toThrow(KubeosError);
-      await cluster.release('gone', RECORD.token);
+      expect(await cluster.release('gone', RECORD.token)).toBe(true);
     });
 
     test('a name that is no name reaches neither a path nor an argument', async () => {

@@ -54,6 +54,7 @@ export interface NodeDoc {
   reason?: string;
   next?: string;
   logTail: string[];
+  noticed?: string[];
   problems: { what: string }[];
 }
 

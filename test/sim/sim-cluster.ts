@@ -13,6 +13,7 @@ import type {
   OsResource,
 } from '../../src/rollout/ports.ts';
 import type { ClockOffset } from '../../src/rollout/preflight-types.ts';
+import { untilApiAnswers } from '../../src/rollout/patience.ts';
 import type { SimClient } from './client.ts';
 import { acquireLock, freeLock, type SimLock, stateOf } from './sim-lock.ts';
 import { ANNOTATION, type SimNode, type SimPod, type SimWorld } from './world.ts';
@@ -115,7 +116,10 @@ export class SimCluster implements Cluster {
     onProgress: (progress: DrainProgress) => void,
     signal: AbortSignal,
   ): Promise<{ evicted: number }> {
-    const atStart = await this.#ask(`drain ${name}`, () => this.#found(name).pods.length);
+    // As the real adapter, it waits for an API server that is away.
+    const atStart = await untilApiAnswers(this.#client.clock, signal, () =>
+      this.#ask(`drain ${name}`, () => this.#found(name).pods.length),
+    );
     const end = options.timeoutMs === 0 ? Infinity : this.#world.clock.now() + options.timeoutMs;
     for (;;) {
       signal.throwIfAborted();
