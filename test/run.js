@@ -47,6 +47,7 @@ const TIERS = {
     script: 'bsdutils',
     unshare: 'util-linux',
     ssh: 'openssh-client',
+    unshare: 'util-linux',
   },
 };
 

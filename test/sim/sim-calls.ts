@@ -39,7 +39,8 @@ export class SimCalls {
         return await this.#attempt(node, doing, act);
       } catch (error) {
         const isOver = this.#world.clock.now() >= end;
-        if (!(error instanceof ConnectError) || !this.#reached.has(node.name) || isOver) throw error;
+        const passes = error instanceof ConnectError && error.failure === 'unreachable';
+        if (!passes || !this.#reached.has(node.name) || isOver) throw error;
       }
       await this.#client.clock.sleep(RETRY_MS);
     }

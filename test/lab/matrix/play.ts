@@ -3,7 +3,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { catalogOf } from '../../../src/lab/api/kinds.ts';
 import { type CliBed, type Doc, startCliBed } from '../cli-bed.ts';
-import { type KubeosOptions, type Running, until } from '../lab-bed.ts';
+import { type Finished, type KubeosOptions, type Running, until } from '../lab-bed.ts';
 import { type Disturbance, DISTURBANCES } from './disturbances.ts';
 import { digestOfSlot, Watch, workers } from './invariants.ts';
 import { Keeper } from './keeper.ts';
@@ -173,7 +173,10 @@ async function carryOn(
   if (leaseSeconds !== undefined) shortenLease(bed, leaseSeconds);
   let retry = false;
   for (let times = 0; times < 3; times++) {
-    const { code, stderr, stdout } = await give(command(bed, ...(retry ? ['--retry-failed-image'] : [])), options).done;
+    const { code, stderr, stdout }: Finished = await give(
+      command(bed, ...(retry ? ['--retry-failed-image'] : [])),
+      options,
+    ).done;
     said.push(stderr);
     codes.push(code);
     if (code === 0) return retry ? 'retry' : 'again';
