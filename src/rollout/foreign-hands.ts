@@ -49,6 +49,7 @@ function notice(trip: Trip, found: FoundMarks, step: Step): NodeRecord | undefin
   }
   if (found.uid !== trip.uid) {
     trip.uid = found.uid;
+    trip.drained = trip.drained && found.cordoned;
     throw hand(trip, REPLACED);
   }
   if (found.cordoned || record.cordon === 'none') return undefined;
@@ -56,7 +57,8 @@ function notice(trip: Trip, found: FoundMarks, step: Step): NodeRecord | undefin
   trip.drained = false;
   trip.record = { ...record, cordon: 'none' };
   if (drainedHere && isAhead(step)) throw hand(trip, UNCORDONED);
-  trip.foreign(drainedHere ? UNCORDONED.what : 'somebody uncordoned it since an earlier run had cordoned it');
+  if (drainedHere) trip.foreign(UNCORDONED.what);
+  else if (record.cordon === 'ours') trip.foreign('somebody uncordoned it since an earlier run had cordoned it');
   return trip.record;
 }
 

@@ -10,19 +10,17 @@ export interface Call {
   kind: Passing['kind'];
 }
 
-/** Undefined for what belongs to no node's way: reads, the lock, evictions. Throws where a command is no script of ours. */
+/** Undefined for what belongs to no node's way: reads of the API, the lock, evictions, a command that was cut off. */
 export const callOf = (passing: Passing): Call | undefined =>
   passing.kind === 'command' ? commandCall(passing) : requestCall(passing);
 
-function commandCall({ node, input }: Extract<Passing, { kind: 'command' }>): Call {
+function commandCall({ node, input }: Extract<Passing, { kind: 'command' }>): Call | undefined {
   const rest = input.slice(LIBRARY.length).trimStart();
   const script = (Object.keys(STEP_SCRIPTS) as StepScript[]).find((name) => rest.startsWith(STEP_SCRIPTS[name].trim()));
-  if (!input.startsWith(LIBRARY) || script === undefined)
-    throw new Error(`not one of our scripts: ${rest.slice(0, 200)}`);
+  if (!input.startsWith(LIBRARY) || script === undefined) return undefined;
   if (script !== 'launch') return { node, what: script, kind: 'command' };
   const step = /'step=(stage|write|verify)' 'payload=/.exec(rest)?.[1] as 'stage' | 'write' | 'verify' | undefined;
-  if (step === undefined) throw new Error('a launch without a step');
-  return { node, what: `launch ${step}`, kind: 'command' };
+  return step === undefined ? undefined : { node, what: `launch ${step}`, kind: 'command' };
 }
 
 function requestCall({ method, path, body }: Extract<Passing, { kind: 'request' }>): Call | undefined {
