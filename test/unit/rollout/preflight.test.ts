@@ -277,6 +277,7 @@ describe('the whole run', () => {
       node: { record: record({ run: 'other', version: 'KubeOS 9.0.0', step: 'drain' }) },
     };
     expect(plan({ a: left }).entries[0]?.notes).toEqual([
+      'run other had cordoned it, and somebody uncordoned it since',
       'run other left it at drain (upgrade to KubeOS 9.0.0): it is taken over',
       'a stage of an earlier run still runs there, detached: it is gone on with, or ended',
       'another image lies in /persist/KubeOS-Update (1.0 GiB): it is replaced',
