@@ -87,5 +87,5 @@ KUBEOS_PROOF_SEED=7 KUBEOS_PROOF_LABS=4 npm run proof
 The first plays this very table; the second other instants, in four labs side by side. It needs what \`npm test\` needs.
 \`npm test\` plays a part of the table, the boundaries around the arming, the reboot and the commit among it
 (test/lab/killed-places.test.ts); the simulation kills, cuts and resets at every single call, in virtual time
-(test/sim/killed.test.ts).
+(test/sim/killed.test.ts, test/sim/disturbed.test.ts).
 `;
