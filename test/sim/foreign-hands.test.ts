@@ -303,7 +303,7 @@ describe("somebody edits this run's annotation", () => {
       if (record !== undefined) world.node('worker-2').record = { ...record, run: 'newer', token: 99 };
     });
     expect(outcomes(ran)).toMatchObject({ 'worker-2': 'failed', 'worker-3': 'not started' });
-    expect(resultOf(ran).what).toMatch(/another run took the lock over/);
+    expect(resultOf(ran).what).toMatch(/lost its lock/);
     await expectCarriedOn(world);
   });
 });
