@@ -45,7 +45,6 @@ const TIERS = {
     curl: 'curl',
     openssl: 'openssl',
     script: 'bsdutils',
-    unshare: 'util-linux',
     ssh: 'openssh-client',
     unshare: 'util-linux',
   },

@@ -125,6 +125,12 @@ export class Api {
     this.clockOffset = { atLeastMs: dateMs - this.options.clock.now(), atMostMs: dateMs + 1000 - askedAt };
   }
 
+  /** The proxy's own answers (502) tell this machine's time, and of an API server that is away. */
+  private hear({ status, dateMs }: HttpAnswer, askedAt: number): void {
+    if (status < 500) this.compareClocks(dateMs, askedAt);
+    this.options.absence?.heard(status < 500);
+  }
+
   private async attempt(request: Request<unknown>): Promise<Attempt> {
     const query = new URLSearchParams(request.query).toString();
     const askedAt = this.options.clock.now();
@@ -137,9 +143,7 @@ export class Api {
         ...(request.contentType === undefined ? {} : { contentType: request.contentType }),
         ...(request.signal === undefined ? {} : { signal: request.signal }),
       });
-      // The proxy's own answers (502) tell this machine's time.
-      if (answer.status < 500) this.compareClocks(answer.dateMs, askedAt);
-      this.options.absence?.heard(answer.status < 500);
+      this.hear(answer, askedAt);
       if (answer.status >= 200 && answer.status < 300) return { answer };
       return {
         failure: failureOf(request.doing, answer),

@@ -21,7 +21,8 @@ export async function rollout({ nodes = NODES, say }: BenchOptions): Promise<Sec
     const flags = ['--canary', '0', '--maxunavailable', String(BUDGET), '-y', '-o', 'json'];
     const done = await bed.kubeos(['upgrade', '-f', `${bed.lab.dir}/upgrade-disk.yaml`, ...flags]);
     const result = JSON.parse(done.stdout) as Result;
-    if (result.exitCode !== 0) throw new Error(`the upgrade ended with ${result.exitCode}:\n${done.stderr.slice(-4000)}`);
+    if (result.exitCode !== 0)
+      throw new Error(`the upgrade ended with ${result.exitCode}:\n${done.stderr.slice(-4000)}`);
     const own = result.nodes.filter(({ outcome }) => outcome === 'upgraded').map(({ tookMs }) => tookMs);
     return section(result.tookMs, own);
   } finally {

@@ -16,7 +16,7 @@ export interface BareJob {
 const job = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8')) as BareJob;
 const key = ssh2.utils.parseKey(readFileSync(job.key));
 if (key instanceof Error) throw key;
-const [first] = Array.isArray(key) ? key : [key];
+const first: unknown = Array.isArray(key) ? key[0] : key;
 if (first === undefined) throw new Error('no key');
 
 const limit = pLimit(32);
@@ -46,7 +46,8 @@ function connect({ address, port }: Host): Promise<Client> {
       keepaliveCountMax: 3,
       algorithms: { kex: ['curve25519-sha256'], cipher: ['aes128-gcm@openssh.com'] },
       hostVerifier: (shown: Buffer) => shown.equals(expected),
-      authHandler: [{ type: 'publickey', username: job.user, key: first } as unknown as 'publickey'],
+      // The types know no parsed key here, which is how ssh2 is spared parsing it for each connection.
+      authHandler: [{ type: 'publickey', username: job.user, key: first } as unknown as 'none'],
     });
   });
 }

@@ -38,6 +38,6 @@ async function connectAndRunTrue({ nodes, settings }: KubeosJob): Promise<void> 
       if (code !== 0) throw new Error(`${node.name}: ${String(code)}`);
     }),
   );
-    tellUse();
+  tellUse();
   await pool.close();
 }
