@@ -5,6 +5,7 @@ import {
   DEFAULT_SSH_PORT,
   fingerprint,
   keyTypeOf,
+  KnownHosts,
   knownHostLine,
   parseKnownHosts,
   speaksOf,
@@ -45,7 +46,7 @@ type Group = readonly (KnownHost & { portless: boolean })[];
 
 /** Judges host keys by known_hosts files, and adds to them where first keys are to be trusted. Safe in parallel. */
 export class HostKeys {
-  readonly #cache = new Map<string, { mark: string; entries: readonly KnownHost[] }>();
+  readonly #cache = new Map<string, { mark: string; hosts: KnownHosts }>();
   readonly #notice: (message: string) => void;
   /** The key by which each host was trusted last in this run. */
   readonly #trusted = new Map<string, Buffer>();
@@ -103,27 +104,31 @@ export class HostKeys {
   }
 
   async #groupsOf(subject: HostKeySubject): Promise<Group[]> {
-    const all = (await Promise.all(subject.files.map((file) => this.#read(file)))).flat();
+    const files = await Promise.all(subject.files.map((file) => this.#read(file)));
     // A key that is known for the name without its port is good for any port, but another one there proves nothing:
     // several servers may share an address (sshd(8) and ssh behave so).
     return subject.names.map((name, index) =>
-      all.flatMap((entry): Group => {
-        if (speaksOf(entry, name)) return [{ ...entry, portless: false }];
+      files.flatMap((file): Group => {
+        const own = file.about(name);
         const portless = subject.portlessNames[index];
-        return portless !== undefined && speaksOf(entry, portless) ? [{ ...entry, portless: true }] : [];
+        const others = portless === undefined ? [] : file.about(portless).filter((entry) => !own.includes(entry));
+        return [
+          ...own.map((entry) => ({ ...entry, portless: false })),
+          ...others.map((entry) => ({ ...entry, portless: true })),
+        ];
       }),
     );
   }
 
-  async #read(file: string): Promise<readonly KnownHost[]> {
+  async #read(file: string): Promise<KnownHosts> {
     const info = await stat(file).catch(() => undefined);
-    if (!info?.isFile()) return [];
+    if (!info?.isFile()) return new KnownHosts([]);
     const mark = `${String(info.ino)} ${String(info.mtimeMs)} ${String(info.size)}`;
     const cached = this.#cache.get(file);
-    if (cached?.mark === mark) return cached.entries;
-    const entries = parseKnownHosts(await readFile(file, 'utf8'), file);
-    this.#cache.set(file, { mark, entries });
-    return entries;
+    if (cached?.mark === mark) return cached.hosts;
+    const hosts = new KnownHosts(parseKnownHosts(await readFile(file, 'utf8'), file));
+    this.#cache.set(file, { mark, hosts });
+    return hosts;
   }
 }
 

@@ -31,6 +31,35 @@ export function parseKnownHosts(text: string, file: string): KnownHost[] {
   return entries;
 }
 
+/**
+ * Finds the lines that speak of a host. Nearly all name hosts plainly: those are looked up, not searched, since a fleet
+ * asks for each of its hosts.
+ */
+export class KnownHosts {
+  readonly #plain = new Map<string, KnownHost[]>();
+  /** Hashed names, and patterns. */
+  readonly #others: KnownHost[] = [];
+
+  constructor(entries: readonly KnownHost[]) {
+    for (const entry of entries) {
+      if (/[|*?!]/.test(entry.names)) this.#others.push(entry);
+      else for (const name of new Set(entry.names.toLowerCase().split(','))) this.#add(name, entry);
+    }
+  }
+
+  /** In the order of the file; `name` is as `hostKeyName` gives it. */
+  about(name: string): KnownHost[] {
+    const found = [...(this.#plain.get(name) ?? []), ...this.#others.filter((entry) => speaksOf(entry, name))];
+    return found.sort((one, other) => one.line - other.line);
+  }
+
+  #add(name: string, entry: KnownHost): void {
+    const before = this.#plain.get(name);
+    if (before === undefined) this.#plain.set(name, [entry]);
+    else before.push(entry);
+  }
+}
+
 /** Does this line speak of the host? `name` is as `hostKeyName` gives it. */
 export function speaksOf(entry: KnownHost, name: string): boolean {
   if (entry.names.startsWith('|')) return matchesHash(entry.names, name);
@@ -85,6 +114,12 @@ function matchesHash(names: string, name: string): boolean {
   const expected = Buffer.from(hash, 'base64');
   const actual = createHmac('sha1', Buffer.from(salt, 'base64')).update(name).digest();
   return expected.length === actual.length && timingSafeEqual(expected, actual);
+}
+
+/** Whether a list of patterns speaks of a text: one that is denied and met outweighs every other (ssh_config(5), PATTERNS). */
+export function matchesAny(patterns: readonly string[], text: string): boolean {
+  const denied = patterns.some((pattern) => pattern.startsWith('!') && matchesPattern(pattern.slice(1), text));
+  return !denied && patterns.some((pattern) => !pattern.startsWith('!') && matchesPattern(pattern, text));
 }
 
 /** `*` and `?` are the only wildcards; brackets are ordinary characters here (ssh_config(5), PATTERNS). */

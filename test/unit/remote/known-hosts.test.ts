@@ -4,7 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { HostKeys, type HostKeySubject } from '../../../src/remote/host-keys.ts';
-import { fingerprint, hostKeyName, knownHostLine, parseKnownHosts, speaksOf } from '../../../src/remote/known-hosts.ts';
+import {
+  fingerprint,
+  hostKeyName,
+  knownHostLine,
+  KnownHosts,
+  parseKnownHosts,
+  speaksOf,
+} from '../../../src/remote/known-hosts.ts';
 
 // The matchers, without their `any`.
 const containing = (text: string): unknown => expect.stringContaining(text);
@@ -266,5 +273,20 @@ describe('--accept-new-host-keys', () => {
       failure: 'host-key-unknown',
       next: containing('--known-hosts'),
     });
+  });
+});
+
+describe('looking a host up', () => {
+  it('finds the lines that speak of it, and no other, in their order', () => {
+    const { line, blob } = key('one');
+    const hashed = knownHostLine('b', blob, true).split(' ')[0] ?? '';
+    const names = ['a', 'b,a', '*', 'A', '!a,*', hashed, '[a]:2222', 'a,a', '?'];
+    const text = names.map((name) => `${name} ${line}\n`).join('');
+    const entries = parseKnownHosts(text, 'known_hosts');
+    const hosts = new KnownHosts(entries);
+    for (const name of ['a', 'b', '[a]:2222', 'c.example']) {
+      expect(hosts.about(name)).toEqual(entries.filter((entry) => speaksOf(entry, name)));
+    }
+    expect(hosts.about('a').map((entry) => entry.line)).toEqual([1, 2, 3, 4, 8, 9]);
   });
 });
