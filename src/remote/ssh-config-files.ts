@@ -1,5 +1,5 @@
 import { userInfo } from 'node:os';
-import { matchesPattern } from './known-hosts.ts';
+import { matchesAny } from './known-hosts.ts';
 import type { ConfigValues, HostKind, HostQuestion } from './ssh-config.ts';
 import { ConfigTree, type Criterion, type Item } from './ssh-config-tree.ts';
 
@@ -163,12 +163,6 @@ class HostReading {
 }
 
 const lowerCase = (texts: readonly string[]): string[] => texts.map((text) => text.toLowerCase());
-
-// A pattern that is denied and met outweighs every other (ssh_config(5), PATTERNS).
-function matchesAny(patterns: readonly string[], text: string): boolean {
-  const denied = patterns.some((pattern) => pattern.startsWith('!') && matchesPattern(pattern.slice(1), text));
-  return !denied && patterns.some((pattern) => !pattern.startsWith('!') && matchesPattern(pattern, text));
-}
 
 const SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 };
 

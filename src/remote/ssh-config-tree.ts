@@ -68,13 +68,22 @@ export class ConfigTree {
           items: await this.#itemsOf(line.config, from),
         });
       } else if (key === 'include') {
-        for (const name of words) items.push({ kind: 'block', criteria: [], items: await this.#included(name, from) });
+        for (const name of words) items.push(await this.#includedBlock(name, from));
       } else {
         const value = valueOf(key, line.value, line.quoted === true, from);
         if (value !== '') items.push({ kind: 'set', key, value });
       }
     }
     return items;
+  }
+
+  async #includedBlock(name: string, from: Source): Promise<Item> {
+    // Tokens, variables and brackets are for OpenSSH alone to expand (ssh_config(5), Include).
+    if (/[[\]{}%$]/.test(name)) {
+      const shown = `Include ${name} in ${from.file}`;
+      return { kind: 'block', criteria: [{ keyword: 'include', argument: [name], negated: false, shown }], items: [] };
+    }
+    return { kind: 'block', criteria: [], items: await this.#included(name, from) };
   }
 
   async #included(name: string, { depth }: Source): Promise<Item[]> {

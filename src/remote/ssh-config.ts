@@ -7,6 +7,8 @@ import { makeTemporaryFolder } from '../temporary-folder.ts';
 import { cleanText } from './clean-text.ts';
 import { readSignInRules, type SignInRules } from './sign-in-rules.ts';
 import { runSsh, type SshAnswer } from './ssh-client.ts';
+import { kinOf } from './ssh-config-kin.ts';
+import { ConfigTree, type Item } from './ssh-config-tree.ts';
 
 /** What ssh_config says of one host, as far as kubeos follows it; what it leaves to OpenSSH's defaults is missing. */
 export interface HostConfig {
@@ -75,6 +77,8 @@ export class SshConfig {
   readonly #options: SshConfigOptions;
   #folder: Promise<string> | undefined;
   #reader: Promise<Reader> | undefined;
+  #trees: Promise<readonly (readonly Item[])[] | undefined> | undefined;
+  readonly #answers = new Map<string, Promise<ConfigValues>>();
   readonly #closing = new AbortController();
 
   constructor(options: SshConfigOptions) {
@@ -102,11 +106,39 @@ export class SshConfig {
     const files = this.#files().filter(isReadable);
     const { environment, note } = this.#options;
     const working = files.length === 0 ? undefined : await this.#run(['-G', '-F', 'none', '--', 'localhost']);
-    if (working?.code === 0) return (kind, question) => this.#askSsh(kind, question);
+    if (working?.code === 0) return (kind, question) => this.#askOncePerKin(kind, question);
     const { SshConfigFiles } = await import('./ssh-config-files.ts');
     const own = new SshConfigFiles(files, { environment, note, isUsers: (file) => file !== SYSTEM_FILE });
     if (working !== undefined) own.tellLimits(cleanText(working.stderr).trim());
     return (kind, question) => own.ask(kind, question);
+  }
+
+  async #askOncePerKin(kind: HostKind, question: HostQuestion): Promise<ConfigValues> {
+    const { name, user = '', port = '', wayIsSettled = false } = question;
+    this.#trees ??= this.#readTrees();
+    const trees = await this.#trees;
+    const kin = trees === undefined ? undefined : kinOf(name, trees);
+    if (kin === undefined) return this.#askSsh(kind, question);
+    const key = `${kind} ${user} ${String(port)} ${String(wayIsSettled)} ${kin}`;
+    const known = this.#answers.get(key);
+    if (known === undefined) {
+      const asking = this.#askSsh(kind, question);
+      this.#answers.set(key, asking);
+      return asking;
+    }
+    // What went wrong is told of the host itself.
+    const values = await known.catch(() => undefined);
+    if (values === undefined) return this.#askSsh(kind, question);
+    // No HostName line applies, so that ssh would print the name itself.
+    return new Map([...values, ['hostname', [name]]]);
+  }
+
+  // Files that cannot be read here are for ssh to judge, host by host.
+  #readTrees(): Promise<readonly (readonly Item[])[] | undefined> {
+    const home = this.#options.environment['HOME'] ?? userInfo().homedir;
+    const files = this.#files().filter(isReadable);
+    const reading = files.map((file) => new ConfigTree(home, file !== SYSTEM_FILE).load(file));
+    return Promise.all(reading).catch(() => undefined);
   }
 
   async #askSsh(kind: HostKind, question: HostQuestion): Promise<ConfigValues> {
