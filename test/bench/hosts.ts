@@ -1,7 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Machine } from '../../src/lab/machine.ts';
-import { quote } from '../../src/remote/quote.ts';
+import { ANSWER_MARK } from '../../src/remote/compose.ts';
 import { LOGIN_USER, makeKey, Sshd } from '../contract/remote-sshd.ts';
 import { makeBin, makeImage, makeNode, makeYard } from '../scripts/node-bed.ts';
 
@@ -11,7 +10,7 @@ export interface Host {
   port: number;
 }
 
-/** Real OpenSSH servers on loopback with a node behind each address. */
+/** Real OpenSSH servers on loopback, whose hosts answer what a node answered once. */
 export interface Hosts {
   readonly dir: string;
   readonly hosts: readonly Host[];
@@ -28,30 +27,22 @@ const SOCKETS_PER_SSHD = 15;
 const PORT = 2222;
 
 /**
- * @param addresses how many addresses, each with a node of its own behind it
+ * @param addresses how many addresses
  * @param perAddress how many names lead to each address
  */
 export async function startHosts(addresses: number, perAddress = 1): Promise<Hosts> {
   const yard = await makeYard();
   const key = join(yard.dir, 'key');
   const publicKey = makeKey(key);
-  const bin = await makeBin(join(yard.dir, 'bin'), 'dash');
-  const image = await makeImage(yard.dir, 'KubeOS 1.0.0');
-  const machines: Machine[] = [];
   const sshds: Sshd[] = [];
   const hosts: Host[] = [];
   const close = async (): Promise<void> => {
     await Promise.all(sshds.map((sshd) => sshd.close()));
-    await Promise.all(machines.map((machine) => machine.killAll()));
     await yard.remove();
   };
   try {
     const all = Array.from({ length: addresses }, (_, index) => addressOf(index));
-    for (const address of all) {
-      const { machine } = await makeNode(yard.dir, bin, image);
-      machines.push(machine);
-      await writeWrapper(join(yard.dir, `on-${address}`), machine, bin);
-    }
+    const player = await recordAnswers(yard.dir);
     for (let from = 0; from < all.length; from += SOCKETS_PER_SSHD) {
       const served = all.slice(from, from + SOCKETS_PER_SSHD);
       const sshd = await Sshd.start({
@@ -60,8 +51,7 @@ export async function startHosts(addresses: number, perAddress = 1): Promise<Hos
         config: [
           ...served.map((address) => `ListenAddress ${address}:${PORT}`),
           'MaxStartups 4096:1:4096',
-          // SSH_CONNECTION names the address that was called.
-          `ForceCommand set -- $SSH_CONNECTION; exec ${yard.dir}/on-$3`,
+          `ForceCommand exec ${player}`,
         ],
       });
       sshds.push(sshd);
@@ -84,17 +74,32 @@ export async function startHosts(addresses: number, perAddress = 1): Promise<Hos
 
 const addressOf = (index: number): string => `127.78.${Math.floor(index / 250)}.${(index % 250) + 1}`;
 
-// Whatever is sent runs with the node's environment and nothing else, and never as root.
-async function writeWrapper(file: string, machine: Machine, bin: string): Promise<void> {
-  const drop =
-    machine.identity === undefined
-      ? ''
-      : `setpriv --reuid=${machine.identity.uid} --regid=${machine.identity.gid} --clear-groups -- `;
-  const environment = Object.entries(machine.env(bin, LOGIN_USER === 'root' ? 'root' : 'ops'))
-    .map(([name, value]) => quote(`${name}=${value}`))
-    .join(' ');
-  const run = `exec ${drop}env -i ${environment} /bin/sh -c "$SSH_ORIGINAL_COMMAND"`;
-  await writeFile(file, `#!/bin/sh\ncd ${quote(machine.root)} || exit 97\n${run}\n`, { mode: 0o755 });
+/**
+ * A real node has cores of its own; here its work would be done by those of the client, and hide what the client costs.
+ * So a node of the lab is asked once, and every host plays its answers.
+ */
+async function recordAnswers(dir: string): Promise<string> {
+  const bin = await makeBin(join(dir, 'bin'), 'dash');
+  const node = await makeNode(dir, bin, await makeImage(dir, 'KubeOS 1.0.0'));
+  const claimed = await node.must('claim');
+  const observed = await node.ask('observe');
+  await node.machine.killAll();
+  await writeFile(join(dir, 'claimed'), `${ANSWER_MARK}\n${claimed.stdout}`);
+  await writeFile(join(dir, 'observed'), `${ANSWER_MARK}\n${observed.stdout}`);
+  const player = join(dir, 'player');
+  const text = `#!/bin/sh
+case $SSH_ORIGINAL_COMMAND in
+true) exit 0 ;;
+*'/bin/sh -s') script=$(cat) ;;
+*) script=$SSH_ORIGINAL_COMMAND ;;
+esac
+case $script in
+*answer_layout*) exec cat ${dir}/observed ;;
+*) exec cat ${dir}/claimed ;;
+esac
+`;
+  await writeFile(player, text, { mode: 0o755 });
+  return player;
 }
 
 function knownLines(hosts: readonly Host[], sshds: readonly Sshd[]): string {
