@@ -1,14 +1,14 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ClusterNode } from '../../src/rollout/facts.ts';
+import { clusterNode } from '../contract/remote-kit.ts';
 import type { KubeosJob } from './clients/kubeos.ts';
-import type { Host, Hosts } from './hosts.ts';
+import type { Hosts } from './hosts.ts';
 
 /** Writes what the kubeos client is to do, and resolves to the file. */
 export async function kubeosJob(hosts: Hosts, task: KubeosJob['task']): Promise<string> {
   const job: KubeosJob = {
     task,
-    nodes: hosts.hosts.map(clusterNode),
+    nodes: hosts.hosts.map(({ name, address }) => clusterNode(name, address)),
     settings: {
       sshConfig: hosts.sshConfig,
       acceptNewHostKeys: false,
@@ -19,18 +19,3 @@ export async function kubeosJob(hosts: Hosts, task: KubeosJob['task']): Promise<
   await writeFile(file, JSON.stringify(job));
   return file;
 }
-
-const clusterNode = ({ name, address }: Host): ClusterNode => ({
-  name,
-  uid: name,
-  addresses: [{ type: 'InternalIP', address }],
-  labels: {},
-  controlPlane: false,
-  ready: true,
-  cordoned: false,
-  osImage: 'KubeOS 1.0.0',
-  kernelVersion: '',
-  architecture: 'amd64',
-  bootId: '',
-  operatorUpgrading: false,
-});

@@ -12,6 +12,7 @@ import type { ClusterNode } from '../../src/rollout/facts.ts';
 import type { Clock, DiskArtifact } from '../../src/rollout/ports.ts';
 import { file, serve, type Answering } from '../scripts/image-server.ts';
 import { makeBin, makeImage, makeNode, makeYard } from '../scripts/node-bed.ts';
+import { clusterNode } from './remote-kit.ts';
 import { LOGIN_USER, makeKey, Sshd, tcpServer, until } from './remote-sshd.ts';
 import type { ServerBed, ServerNode } from './remote-core-suite.ts';
 import type { BedNode } from './remote-suite.ts';
@@ -214,20 +215,3 @@ const clock: Clock = {
       signal?.throwIfAborted(),
     ),
 };
-
-function clusterNode(name: string): ClusterNode {
-  return {
-    name,
-    uid: name,
-    addresses: [{ type: 'InternalIP', address: '127.0.0.1' }],
-    labels: {},
-    controlPlane: false,
-    ready: true,
-    cordoned: false,
-    osImage: 'KubeOS 1.0.0',
-    kernelVersion: '',
-    architecture: 'amd64',
-    bootId: '',
-    operatorUpgrading: false,
-  };
-}

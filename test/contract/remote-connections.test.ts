@@ -13,12 +13,12 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { ConnectError } from '../../src/errors.ts';
 import { makeKeyPair, NodeSsh } from '../../src/lab/ssh-server.ts';
 import { nodeIdentity } from '../../src/lab/identity.ts';
 import { createRemote, type RemoteSettings } from '../../src/remote/index.ts';
 import { ConnectionPool } from '../../src/remote/pool.ts';
 import type { ClusterNode } from '../../src/rollout/facts.ts';
+import { failure } from './remote-kit.ts';
 import { freezableProxy, LOGIN_USER, makeFolder, makeKey, Sshd, tcpServer, until } from './remote-sshd.ts';
 
 // The matchers, without their `any`.
@@ -96,15 +96,6 @@ const node = (name = 'worker-1') =>
 async function run(pool: ConnectionPool, input: string, options: { timeoutMs?: number; signal?: AbortSignal } = {}) {
   const connection = await pool.get(node());
   return connection.run('exec /bin/sh -s', input, { timeoutMs: 20_000, ...options });
-}
-
-async function failure(work: Promise<unknown>): Promise<ConnectError> {
-  const error: unknown = await work.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  expect(error).toBeInstanceOf(ConnectError);
-  return error as ConnectError;
 }
 
 /** A machine without IPv6 counts this test as skipped in the run's last line. */

@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ConnectError } from '../../src/errors.ts';
 import { makeKeyPair } from '../../src/lab/ssh-server.ts';
 import { ConnectionPool } from '../../src/remote/pool.ts';
-import type { ClusterNode } from '../../src/rollout/facts.ts';
+import { clusterNode, failure } from './remote-kit.ts';
 import { knownHostLine, LOGIN_USER, makeFolder, makeKey, Sshd, tcpServer } from './remote-sshd.ts';
 
 // Servers that break the protocol. Whatever they send, the process lives on (vitest fails on an uncaught error), the
@@ -25,7 +25,7 @@ afterEach(async () => {
 
 afterAll(() => folder.remove());
 
-const node = { name: 'worker-1', addresses: [{ type: 'InternalIP', address: '127.0.0.1' }] } as unknown as ClusterNode;
+const node = clusterNode('worker-1');
 
 function poolFor(port: number, knownHosts = join(folder.dir, `known-${String(port)}`)): ConnectionPool {
   const pool = new ConnectionPool(
@@ -44,15 +44,6 @@ function poolFor(port: number, knownHosts = join(folder.dir, `known-${String(por
   );
   cleanUps.push(() => pool.close());
   return pool;
-}
-
-async function failure(work: Promise<unknown>): Promise<ConnectError> {
-  const error: unknown = await work.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  expect(error).toBeInstanceOf(ConnectError);
-  return error as ConnectError;
 }
 
 const VERSION = 'SSH-2.0-OpenSSH_9.2\r\n';

@@ -1,12 +1,12 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
-import { ConnectError } from '../../src/errors.ts';
 import { nodeIdentity } from '../../src/lab/identity.ts';
 import { createRemote, type RemoteSettings } from '../../src/remote/index.ts';
 import { ConnectionPool } from '../../src/remote/pool.ts';
 import type { ClusterNode } from '../../src/rollout/facts.ts';
 import { Accounts, canHaveAccounts } from './remote-accounts.ts';
+import { failure } from './remote-kit.ts';
 import { LOGIN_USER, makeFolder, makeKey, Sshd, tcpServer, type SshdOptions } from './remote-sshd.ts';
 
 // Servers that kubeos cannot work with, or only with patience: what it then says, or does. OpenSSH's own server each.
@@ -57,15 +57,6 @@ function poolFor(sshd: Pick<Sshd, 'port' | 'dir'>, change: Partial<RemoteSetting
 
 const node = (name = 'worker-1') =>
   ({ name, addresses: [{ type: 'InternalIP', address: '127.0.0.1' }] }) as unknown as ClusterNode;
-
-async function failure(work: Promise<unknown>): Promise<ConnectError> {
-  const error: unknown = await work.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  expect(error).toBeInstanceOf(ConnectError);
-  return error as ConnectError;
-}
 
 describe('a server that offers only what kubeos does not speak is told, with what it offers', () => {
   it.each<[string, Partial<SshdOptions>, string, string]>([

@@ -1,14 +1,13 @@
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { ConnectError } from '../../src/errors.ts';
 import { composeCall } from '../../src/remote/compose.ts';
 import { ConnectionPool } from '../../src/remote/pool.ts';
 import { RootShell } from '../../src/remote/root-shell.ts';
 import { LIBRARY } from '../../src/remote/scripts/index.ts';
 import type { RemoteSettings } from '../../src/remote/settings.ts';
-import type { ClusterNode } from '../../src/rollout/facts.ts';
 import { PrivateSshd, whyNoPrivateEtc, type Account } from './private-etc.ts';
+import { clusterNode, failure } from './remote-kit.ts';
 import { makeFolder, makeKey, until } from './remote-sshd.ts';
 
 // The matchers, without their `any`.
@@ -70,16 +69,7 @@ function poolOf({ port }: PrivateSshd, change: Partial<RemoteSettings> = {}): Co
   return pool;
 }
 
-const node = { name: 'worker-1', addresses: [{ type: 'InternalIP', address: '127.0.0.1' }] } as unknown as ClusterNode;
-
-async function failure(work: Promise<unknown>): Promise<ConnectError> {
-  const error: unknown = await work.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  expect(error).toBeInstanceOf(ConnectError);
-  return error as ConnectError;
-}
+const node = clusterNode('worker-1');
 
 describe.skipIf(missing !== undefined)('OpenSSH’s server with PAM', () => {
   it.each([

@@ -3,11 +3,11 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { ConnectError } from '../../src/errors.ts';
 import { parseJump } from '../../src/remote/jump-hosts.ts';
 import { ConnectionPool } from '../../src/remote/pool.ts';
 import type { HostEntry, RemoteSettings } from '../../src/remote/settings.ts';
 import type { ClusterNode } from '../../src/rollout/facts.ts';
+import { failure } from './remote-kit.ts';
 import { freezableProxy, LOGIN_USER, makeFolder, makeKey, Sshd, tcpServer, until } from './remote-sshd.ts';
 
 // The matchers, without their `any`.
@@ -100,15 +100,6 @@ const node = (name = 'worker-1', address = '127.0.0.1') =>
 async function say(pool: ConnectionPool, name = 'worker-1', input = 'echo hello\n'): Promise<string> {
   const connection = await pool.get(node(name));
   return (await connection.run('exec /bin/sh -s', input, { timeoutMs: 20_000 })).stdout;
-}
-
-async function failure(work: Promise<unknown>): Promise<ConnectError> {
-  const error: unknown = await work.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  expect(error).toBeInstanceOf(ConnectError);
-  return error as ConnectError;
 }
 
 const isRunning = (pid: number): boolean => {

@@ -1,10 +1,11 @@
 import { appendFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
-import { ConnectError, InterruptedError } from '../../src/errors.ts';
+import { InterruptedError } from '../../src/errors.ts';
 import { ConnectionPool } from '../../src/remote/pool.ts';
 import type { RemoteSettings } from '../../src/remote/settings.ts';
 import type { ClusterNode } from '../../src/rollout/facts.ts';
+import { failure } from './remote-kit.ts';
 import { makeFolder, makeKey } from './remote-sshd.ts';
 import { byPassword, byQuestions, startSignInServer, type Policy, type SignInServer } from './sign-in-server.ts';
 
@@ -55,15 +56,6 @@ function poolOf(nodes: readonly SignInServer[], change: Partial<RemoteSettings> 
 
 const nameOf = (index: number): string => `worker-${String(index + 1)}`;
 const node = (index = 0) => ({ name: nameOf(index), addresses: [] }) as unknown as ClusterNode;
-
-async function failure(work: Promise<unknown>): Promise<ConnectError> {
-  const error: unknown = await work.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  expect(error).toBeInstanceOf(ConnectError);
-  return error as ConnectError;
-}
 
 /** Someone at a terminal who gives these answers, one a question. */
 function person(...answers: (string | undefined)[]) {

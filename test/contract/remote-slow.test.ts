@@ -6,7 +6,7 @@ import { ConnectionPool } from '../../src/remote/pool.ts';
 import { composeCall } from '../../src/remote/compose.ts';
 import { LIBRARY, STEP_SCRIPTS } from '../../src/remote/scripts/index.ts';
 import type { RemoteSettings } from '../../src/remote/settings.ts';
-import type { ClusterNode } from '../../src/rollout/facts.ts';
+import { clusterNode } from './remote-kit.ts';
 import { LOGIN_USER, makeFolder, makeKey, Sshd, tcpServer, type SshdOptions } from './remote-sshd.ts';
 
 // Connections that take their time. They run at the same time, since they mostly wait.
@@ -16,7 +16,7 @@ const key = join(folder.dir, 'key');
 const publicLine = makeKey(key);
 const cleanUps: (() => unknown)[] = [];
 const clock = { now: () => Date.now(), sleep: () => Promise.resolve() };
-const node = { name: 'worker-1', addresses: [{ type: 'InternalIP', address: '127.0.0.1' }] } as unknown as ClusterNode;
+const node = clusterNode('worker-1');
 let count = 0;
 
 afterAll(async () => {
