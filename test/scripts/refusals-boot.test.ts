@@ -147,6 +147,18 @@ describe('the way back', () => {
     expect(await readFile(rooted('persist/kubeos/failed'), 'utf8')).toBe(`${image.sha256} ${VERSION}\n`);
   });
 
+  it('is forgotten as a failure once the same image has proven itself', async () => {
+    await nodeAt('proven');
+    const other = `${'a'.repeat(64)} KubeOS 1.0.9\n`;
+    await put('persist/kubeos/failed', `${image.sha256} ${VERSION}\n${other}`);
+    await node.must('commit', { target: 'B' });
+    expect(await readFile(rooted('persist/kubeos/failed'), 'utf8')).toBe(other);
+    expect(await node.observe()).toMatchObject({ active: 'B', 'B.failed_trial': 'no' });
+    await put('persist/kubeos/failed', `${image.sha256} ${VERSION}\n`);
+    await node.must('commit', { target: 'B' });
+    expect(await readFile(rooted('persist/kubeos/failed'), 'utf8')).toBe('');
+  });
+
   it('from a trial that GRUB could not clear, and from a commit that was cut short', async () => {
     await nodeAt('proven');
     await node.machine.setGrubVariables({ saved_entry: 'B', next_entry: 'B' });

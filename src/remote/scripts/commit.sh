@@ -19,8 +19,17 @@ main() {
 		write_journal committed
 		log "committed: slot $TARGET ($J_VERSION) is permanent"
 	fi
+	forget_failure
 	remove_file "$STATE/artifact"
 	remove_file "$STATE/part"
 	remove_file "$IMAGE.part"
 	remove_file "$IMAGE"
+}
+
+# What failed its trial here once has proven itself since.
+forget_failure() {
+	if ! failed_before "$J_SHA256"; then return 0; fi
+	others=$(grep -v "^$J_SHA256 " "$STATE/failed") || :
+	put_file "$STATE/failed" "${others:+$others
+}"
 }
