@@ -193,6 +193,7 @@ class ProxiedCluster implements KubectlCluster {
 
   async lockState(): Promise<LockState | undefined> {
     const lease = await this.store.read();
+    if (lease === undefined) await this.store.requireNamespace();
     if (lease === undefined) return undefined;
     const state = lockState(lease, this.store.now());
     return state.held && fateOf(processOf(lease)) === 'dead' ? { ...state, dead: true } : state;

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { PreflightError } from '../errors.ts';
 import type { LockRequest, LockState } from '../rollout/ports.ts';
 import type { Api } from './api.ts';
 import { isNotFound } from './api-error.ts';
@@ -178,6 +179,20 @@ export class LeaseStore {
   }
 
   /**
+   * A Lease that is not there may be free, or looked for in the wrong place.
+   * @throws PreflightError where the namespace does not exist; a login that may not look at namespaces is not told
+   */
+  async requireNamespace(): Promise<void> {
+    const path = `/api/v1/namespaces/${encodeURIComponent(this.namespace)}`;
+    try {
+      await this.api.send({ doing: "look for the lock's namespace", path, answer: z.looseObject({}) });
+    } catch (error) {
+      if (isNotFound(error)) throw noNamespace(this.namespace, error);
+      if (!(error instanceof PreflightError)) throw error;
+    }
+  }
+
+  /**
    * Makes the Lease where it has no resourceVersion yet, else replaces that very version of it. The Lease's uid goes
    * along with all that was read: without it a PUT makes a deleted Lease anew (seen with 1.20 and 1.34), with it the
    * answer is 409.
@@ -194,3 +209,10 @@ export class LeaseStore {
     });
   }
 }
+
+/** What the API server says of a Lease whose namespace is missing, in words that help. */
+export const noNamespace = (namespace: string, cause: unknown): PreflightError =>
+  new PreflightError(`the namespace of the lock does not exist: ${namespace}`, {
+    next: `name another (--lock-namespace), or make it:\nkubectl create namespace ${namespace}`,
+    cause,
+  });

@@ -1,4 +1,4 @@
-import { LockHeldError, PreflightError } from '../errors.ts';
+import { LockHeldError } from '../errors.ts';
 import type { Clock, HeldLock, LockRequest, LockState } from '../rollout/ports.ts';
 import { isConflict, isNotFound } from './api-error.ts';
 import { RenewedLock } from './held-lock.ts';
@@ -9,6 +9,7 @@ import {
   isFree,
   isOwnedBy,
   lockState,
+  noNamespace,
   processOf,
   tokenOf,
   type Lease,
@@ -127,12 +128,6 @@ export async function freeLock(store: LeaseStore, seen: LockState, by: string, w
     }
   }
 }
-
-const noNamespace = (namespace: string, cause: unknown): PreflightError =>
-  new PreflightError(`the namespace of the lock does not exist: ${namespace}`, {
-    next: `name another (--lock-namespace), or make it: kubectl create namespace ${namespace}`,
-    cause,
-  });
 
 function heldError(store: LeaseStore, lease: Lease, waitedMs: number | undefined): LockHeldError {
   const state = lockState(lease, store.now());

@@ -49,7 +49,7 @@ export async function lockRelease(deps: Deps, flags: LockReleaseFlags): Promise<
 const aliveError = (lock: LockState): LockHeldError =>
   new LockHeldError('the run that holds the lock is alive', {
     reason: describeLock(lock),
-    next: 'stop it where it runs (Ctrl-C: it tidies up), or wait for it: kubeos upgrade --lock-wait 30m\nto take the lock from it all the same: --force; its nodes are then left where they stand',
+    next: 'stop it where it runs (Ctrl-C: it tidies up), or give your command with --lock-wait 30m\nto take the lock from it all the same: --force; its nodes are then left where they stand',
   });
 
 /** @throws UsageError where nobody can be asked: what is torn from a run is torn on somebody's word */

@@ -80,7 +80,7 @@ function sinceText({ acquiredAt, renewedAt, silentMs }: LockState): string | und
 
 const NEXT: Readonly<Record<LockStanding, string | undefined>> = {
   free: undefined,
-  held: 'wait for it: kubeos upgrade --lock-wait 30m',
+  held: 'to wait for it, give your command with --lock-wait 30m',
   dead: 'the next run takes it over by itself; to free it at once:\nkubeos lock release',
 };
 

@@ -67,6 +67,8 @@ function headline(plan: Plan, pen: Pen): string[] {
     const title = `${VERBS[plan.direction]} ${entries.length} of ${plural(entries.length + chosen + leftOut.length, 'node')}: `;
     return hanging(title, versions, pen).map(pen.bold);
   }
+  if (notStarted.length > 0 && version === '')
+    return hanging('', `No node can be started: none of ${chosen} could be asked what to go back to.`, pen);
   if (notStarted.length > 0)
     return hanging('', `No node can be started: ${notStarted.length} of ${chosen} should become ${version}.`, pen);
   if (already.length === 0) return plan.refusals.length > 0 ? [] : ['Nothing to do: no node is selected.'];

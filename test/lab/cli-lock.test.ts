@@ -107,6 +107,15 @@ describe('--lock-duration', () => {
 });
 
 describe('kubeos lock', () => {
+  it('is not called free where it is looked for in a namespace that does not exist', async () => {
+    for (const command of [['lock', 'status'], ['lock', 'release', '--yes'], ['plan', '-f', bed.lab.paths.spec]]) {
+      const refused = await bed.kubeos([...command, '--lock-namespace', 'nope']);
+      expect(refused.code, command.join(' ')).toBe(4);
+      expect(refused.stderr).toContain('the namespace of the lock does not exist: nope');
+      expect(refused.stdout).toBe('');
+    }
+  });
+
   it('status tells who holds it, or held it last; release frees it from a dead run alone, and says so', async () => {
     const first = await atWrite();
     const held = await bed.json(['lock', 'status']);

@@ -149,6 +149,12 @@ describe('the plan', () => {
     expect(lines.slice(-2)).toEqual(['Nothing was changed. To do it:', `  ${command}`]);
   });
 
+  it('asks for no version where nobody could be asked what to go back to', () => {
+    const lost = { node: 'a', now: 'KubeOS 1.0.0', unreachable: true, findings: [{ what: 'a:22 does not answer' }] };
+    const [first] = renderPlan(plan({ version: '', entries: [], notStarted: [lost] }), DISPLAY, { dryRun: false });
+    expect(first).toBe('No node can be started: none of 1 could be asked what to go back to.');
+  });
+
   it('ends with the exit code where no node can be started', () => {
     const lost = { node: 'a', now: 'KubeOS 1.0.0', unreachable: true, findings: [{ what: 'a:22 does not answer' }] };
     for (const dryRun of [true, false]) {
