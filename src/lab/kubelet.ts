@@ -1,4 +1,4 @@
-import type { LabApi } from './api/index.ts';
+import type { LabApi, NodeChange } from './api/index.ts';
 
 /** What a kubelet says of the system that it runs on. */
 export interface SystemInfo {
@@ -20,11 +20,11 @@ export interface KubeletTimings {
 /** One node's kubelet, and the node controller's view of it while it is away. */
 export class NodeKubelet {
   readonly #name: string;
-  readonly #api: Pick<LabApi, 'setNode' | 'heartbeat'>;
+  readonly #api: Pick<LabApi, 'get' | 'setNode' | 'heartbeat'>;
   readonly #timings: KubeletTimings;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(name: string, api: Pick<LabApi, 'setNode' | 'heartbeat'>, timings: KubeletTimings) {
+  constructor(name: string, api: Pick<LabApi, 'get' | 'setNode' | 'heartbeat'>, timings: KubeletTimings) {
     this.#name = name;
     this.#api = api;
     this.#timings = timings;
@@ -33,20 +33,25 @@ export class NodeKubelet {
   /** The system runs: after a moment the kubelet reports it, and goes on with its heartbeat. */
   start(info: SystemInfo, ready: boolean): void {
     this.#after(this.#timings.startMs, () => {
-      this.#api.setNode(this.#name, { ...(ready ? { ready } : UNREADY), ...info });
+      this.#report({ ...(ready ? { ready } : UNREADY), ...info });
       this.#beat();
     });
   }
 
   /** The system is down: nobody renews the Lease, and after a while the cluster notices. */
   lose(): void {
-    this.#after(this.#timings.graceMs, () => this.#api.setNode(this.#name, { ready: false }));
+    this.#after(this.#timings.graceMs, () => this.#report({ ready: false }));
   }
 
   /** Ends its timer; nothing more is reported. */
   stop(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+  }
+
+  // A node that somebody deleted is not there to be told of.
+  #report(change: NodeChange): void {
+    if (this.#api.get('nodes', '', this.#name) !== undefined) this.#api.setNode(this.#name, change);
   }
 
   #beat(): void {

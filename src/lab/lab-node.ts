@@ -29,7 +29,7 @@ export interface LabNodeOptions {
   address: string;
   hostKey: string;
   authorizedKeys: readonly string[];
-  api: Pick<LabApi, 'setNode' | 'heartbeat'>;
+  api: Pick<LabApi, 'get' | 'setNode' | 'heartbeat'>;
   /** Told of every time the machine goes down or has come up. */
   onPower?: (up: boolean) => Promise<void>;
   timings: NodeTimings;

@@ -67,7 +67,8 @@ describe('--lock-wait', () => {
   });
 
   it('shows on a terminal who holds the lock and how far that run is; Ctrl-C ends the wait', async () => {
-    const first = await atWrite();
+    // Told with a renewal: those come every 4 s then.
+    const first = await atWrite('--lock-duration', '15s');
     const terminal = inTerminal(bed, upgrade('--nodes', 'worker-2', '--lock-wait', '10m'));
     await until(() => /waits for the lock, at most 10m/.test(terminal.shown()), terminal.shown);
     await until(() => /what\s+upgrade to KubeOS 1\.1\.0, 0 of 1 nodes done/.test(terminal.shown()), terminal.shown);
@@ -108,7 +109,11 @@ describe('--lock-duration', () => {
 
 describe('kubeos lock', () => {
   it('is not called free where it is looked for in a namespace that does not exist', async () => {
-    for (const command of [['lock', 'status'], ['lock', 'release', '--yes'], ['plan', '-f', bed.lab.paths.spec]]) {
+    for (const command of [
+      ['lock', 'status'],
+      ['lock', 'release', '--yes'],
+      ['plan', '-f', bed.lab.paths.spec],
+    ]) {
       const refused = await bed.kubeos([...command, '--lock-namespace', 'nope']);
       expect(refused.code, command.join(' ')).toBe(4);
       expect(refused.stderr).toContain('the namespace of the lock does not exist: nope');

@@ -29,7 +29,7 @@ const traces = (world: SimWorld): unknown =>
 
 /** Calls of a run that has no lock yet, finds nothing to do any more, or has given the lock back. */
 const BEFORE_THE_LOCK =
-  /^(missingRights|nodes|osResources|lockState|forecast|acquire lock|lock acquired|release the lock|release worker-3, answered)|^observe/;
+  /^(missingRights|nodes|osResources|lockState|forecast|acquire lock|lock acquired|release the lock|release worker-3, answered)|^(observe|look)/;
 
 /** Calls that change a node; tokens are left on all at once, and a detached step of its own may be ended. */
 const CHANGE = /^(begin|launch|arm|reboot|prove|commit|close) /;

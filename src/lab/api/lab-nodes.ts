@@ -111,7 +111,8 @@ export function heartbeat(core: Core, name: string): void {
     return;
   }
   const node = core.store.get(core.catalog.byName('nodes'), '', name);
-  if (node === undefined) throw new Error(`the lab has no node ${name}`);
+  // Deleted by somebody: its kubelet goes on, unheard.
+  if (node === undefined) return;
   const owner = { apiVersion: 'v1', kind: 'Node', name, uid: node.metadata.uid };
   createObject(core, { kind: leases, namespace: LEASES }, { metadata: { name, ownerReferences: [owner] }, spec });
 }
