@@ -18,9 +18,12 @@ export class ForeignHandError extends KubeosError {
 export async function annotate(trip: Trip, step: Step): Promise<void> {
   const stopsAt = trip.phase === 'before' || trip.phase === 'armed';
   try {
-    const changed = notice(trip, await write(trip, trip.record, step), step);
-    // What follows must not take a later cordon of somebody's for the one that is gone.
-    if (changed !== undefined) await write(trip, changed, step);
+    const found = await write(trip, trip.record, step);
+    const before = trip.record;
+    const ends = notice(trip, found, step);
+    // What follows must not take somebody's cordon for the one that is gone.
+    if (trip.record !== before) await write(trip, trip.record, step);
+    if (ends !== undefined) throw ends;
   } catch (error) {
     if (!(error instanceof KubeosError) || error instanceof LockLostError) throw error;
     if (error instanceof ApiUnreachableError) return;
@@ -40,8 +43,11 @@ async function write(trip: Trip, last: NodeRecord, step: Step): Promise<FoundMar
 /** Without our annotation nobody could tell whose the cordon is. */
 export const UNMARKED = "somebody removed this run's annotation: it was written anew";
 
-/** @returns our record as it must be, where what was found makes it another */
-function notice(trip: Trip, found: FoundMarks, step: Step): NodeRecord | undefined {
+/**
+ * Sets our record as it must be, where what was found makes it another.
+ * @returns why the way must not go on, where it must not
+ */
+function notice(trip: Trip, found: FoundMarks, step: Step): ForeignHandError | undefined {
   const { record } = trip;
   if (found.record === undefined) trip.foreign(UNMARKED);
   else if (found.record.run !== record.run || found.record.cordon !== record.cordon) {
@@ -50,16 +56,23 @@ function notice(trip: Trip, found: FoundMarks, step: Step): NodeRecord | undefin
   if (found.uid !== trip.uid) {
     trip.uid = found.uid;
     trip.drained = trip.drained && found.cordoned;
-    throw hand(trip, REPLACED);
+    trip.record = { ...record, cordon: cordonOfReplaced(record, found) };
+    return hand(trip, REPLACED);
   }
   if (found.cordoned || record.cordon === 'none') return undefined;
   const drainedHere = trip.cordonedAt !== undefined;
   trip.drained = false;
   trip.record = { ...record, cordon: 'none' };
-  if (drainedHere && isAhead(step)) throw hand(trip, UNCORDONED);
+  if (drainedHere && isAhead(step)) return hand(trip, UNCORDONED);
   if (drainedHere) trip.foreign(UNCORDONED.what);
   else if (record.cordon === 'ours') trip.foreign('somebody uncordoned it since an earlier run had cordoned it');
-  return trip.record;
+  return undefined;
+}
+
+/** The cordon of the node's new object is ours only where this run set it there, which stands in its annotation. */
+function cordonOfReplaced({ run }: NodeRecord, { cordoned, record }: FoundMarks): NodeRecord['cordon'] {
+  if (!cordoned) return 'none';
+  return record?.run === run && record.cordon === 'ours' ? 'ours' : 'found';
 }
 
 /** Why our annotation cannot be written, though the API answers. */

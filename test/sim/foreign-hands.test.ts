@@ -183,6 +183,26 @@ describe('somebody deletes a node from the cluster', () => {
     expect(world.machine('worker-2').boots).toBe(1);
     await expectCarriedOn(world);
   });
+
+  test.each([
+    'record worker-2 verify',
+    'record worker-2 arm',
+    'boot-report worker-2',
+    'record worker-2 prove',
+    'record worker-2 commit',
+  ])('and cordons its new object, at %s: that cordon stays', async (call) => {
+    const world = new SimWorld();
+    await meddle(world, call, () => {
+      world.deleteNode('worker-2');
+      if (!world.nodes.has('worker-2')) world.registerAgain('worker-2');
+      world.cordonByUser('worker-2');
+    });
+    expect(world.node('worker-2')).toMatchObject({ cordoned: true, cordonedBy: 'a user' });
+    const again = await give(world, { ...QUICK, request: { maxUnavailable: { kind: 'count', count: 2 } } });
+    expect(again.error).toBeUndefined();
+    expectAllAt(world, NEW);
+    expect(world.node('worker-2')).toMatchObject({ cordoned: true, cordonedBy: 'a user' });
+  });
 });
 
 test('a node that joins is named, left alone, and taken on by the same command', async () => {
