@@ -1,7 +1,8 @@
-import { LockLostError } from '../errors.ts';
+import { KubeosError, LockLostError } from '../errors.ts';
 import type { Clock, HeldLock, LockRequest, LockState } from '../rollout/ports.ts';
 import { isConflict, isNotFound } from './api-error.ts';
 import { isOwnedBy, lockState, released, renewed, tokenOf, type Lease, type LeaseStore } from './lease.ts';
+import { shortTime } from './short-time.ts';
 
 /** How long giving the lock back may take; after that it runs out by itself. */
 const RELEASE_FOR_MS = 10_000;
@@ -9,6 +10,8 @@ const RELEASE_FOR_MS = 10_000;
 const FRESH_MS = 1_000;
 /** How long a change waits for the API server to say whose the lock is. */
 const LOOK_FOR_MS = 5_000;
+/** The pause between two looks, while new work waits for one that is answered. */
+const LOOK_EVERY_MS = 1_000;
 
 export interface RenewedLockOptions {
   store: LeaseStore;
@@ -17,6 +20,10 @@ export interface RenewedLockOptions {
   request: LockRequest;
   /** The Lease as our acquisition left it. */
   lease: Lease;
+  /** By `clock`: when it was about to be taken, or was asked for and found to be ours. */
+  provenAt: number;
+  /** Told once where renewals have failed for the lock's duration, and once where one succeeds again. */
+  notice?: (message: string) => void;
   /** The dead holder that it was taken from. */
   tookOverFrom: LockState | undefined;
 }
@@ -38,6 +45,10 @@ export class RenewedLock implements HeldLock {
   private what: string;
   /** When the Lease was last seen to be ours, by the clock before it was asked. */
   private seenAt: number;
+  /** When a read or a write of the Lease last proved it to be ours, by the clock before it was asked. */
+  private provenAt: number;
+  private renewedAt: number;
+  private told = false;
   private looking: Promise<void> | undefined;
   /** Writes come one after the other, since each needs the version that the one before left. */
   private queue: Promise<unknown> = Promise.resolve();
@@ -52,6 +63,8 @@ export class RenewedLock implements HeldLock {
     this.tokens = [this.held];
     this.what = options.request.what;
     this.seenAt = Number.NEGATIVE_INFINITY;
+    this.provenAt = options.provenAt;
+    this.renewedAt = options.provenAt;
     void this.keep();
   }
 
@@ -71,6 +84,15 @@ export class RenewedLock implements HeldLock {
     if (age >= 0 && age < FRESH_MS) return;
     this.looking ??= this.look().finally(() => (this.looking = undefined));
     await this.looking;
+  }
+
+  async confirmStart(signal: AbortSignal): Promise<void> {
+    const either = AbortSignal.any([signal, this.lost]);
+    for (;;) {
+      await this.confirm();
+      if (this.giving !== undefined || this.isWithinDuration(this.provenAt)) return;
+      await this.options.clock.sleep(LOOK_EVERY_MS, either);
+    }
   }
 
   describe(what: string): void {
@@ -108,10 +130,34 @@ export class RenewedLock implements HeldLock {
       );
       if (stopped) return;
       // A failed renewal is tried again at the next turn; a lost lock has stopped this loop.
-      await this.inTurn(() =>
-        this.write((lease) => renewed(lease, { ...this.change(), token: this.held }), this.renewEveryMs),
-      ).catch(() => undefined);
+      await this.inTurn(() => this.renew()).catch((error: unknown) => this.tellSilence(error));
     }
+  }
+
+  private async renew(): Promise<void> {
+    const askedAt = this.options.clock.now();
+    await this.write((lease) => renewed(lease, { ...this.change(), token: this.held }), this.renewEveryMs);
+    this.renewedAt = askedAt;
+    if (this.told) this.options.notice?.('the lock is renewed again');
+    this.told = false;
+  }
+
+  /** Others may take a lock that was not renewed for its duration: the user should know. */
+  private tellSilence(error: unknown): void {
+    if (this.told || this.stopper.signal.aborted || this.isWithinDuration(this.renewedAt)) return;
+    this.told = true;
+    const { message, reason } = error instanceof KubeosError ? error : { message: String(error), reason: undefined };
+    const why = reason === undefined ? message : `${message} (${reason})`;
+    const silence = shortTime(Math.max(0, this.options.clock.now() - this.renewedAt));
+    this.options.notice?.(
+      `the lock could not be renewed for ${silence}: ${why}; nothing new is started while it cannot be read either`,
+    );
+  }
+
+  /** A clock that was set back says nothing. */
+  private isWithinDuration(since: number): boolean {
+    const age = this.options.clock.now() - since;
+    return age >= 0 && age <= this.options.seconds * 1000;
   }
 
   private change(): { nowMs: number; what: string } {
@@ -137,6 +183,7 @@ export class RenewedLock implements HeldLock {
     this.lost.throwIfAborted();
     if (!this.isOurs(now)) throw this.lose(now);
     this.seenAt = askedAt;
+    this.provenAt = askedAt;
   }
 
   private isOurs(now: Lease | undefined): now is Lease {
@@ -150,11 +197,13 @@ export class RenewedLock implements HeldLock {
    */
   private async write(make: (lease: Lease) => Lease, retryForMs?: number): Promise<void> {
     const options = retryForMs === undefined ? {} : { retryForMs };
-    const { store } = this.options;
+    const { store, clock } = this.options;
     for (;;) {
       this.lost.throwIfAborted();
+      const askedAt = clock.now();
       try {
         this.lease = await store.write(make(this.lease), options);
+        this.provenAt = askedAt;
         return;
       } catch (error) {
         if (isNotFound(error)) throw this.lose(undefined);

@@ -19,7 +19,7 @@ import { drainNode, type DrainTools } from './drain.ts';
 import { forecastDrain, ownerKey } from './forecast.ts';
 import { Kubectl } from './kubectl.ts';
 import { LeaseStore, leaseSchema, lockState, processOf } from './lease.ts';
-import { acquireLock, freeLock } from './lock.ts';
+import { acquireLock, freeLock, type LockOptions } from './lock.ts';
 import { greet, introduce, type Versions } from './login.ts';
 import { leasePath, nodeName } from './names.ts';
 import { nodeSchema, toClusterNode } from './node-facts.ts';
@@ -88,7 +88,7 @@ class ProxiedCluster implements KubectlCluster {
   private readonly watch: NodeWatch;
   private readonly proxy: KubectlProxy;
   private readonly store: LeaseStore;
-  private readonly lockSeconds: number;
+  private readonly lockOptions: LockOptions;
   /** The one that was taken through this connection last. */
   private lock: HeldLock | undefined;
 
@@ -110,7 +110,8 @@ class ProxiedCluster implements KubectlCluster {
     const lockFlags = namespace === DEFAULT_LOCK_NAMESPACE ? [] : [`--lock-namespace=${namespace}`];
     const flags = [...tools.kubectl.globalFlags(), ...lockFlags];
     this.store = new LeaseStore(tools.api, namespace, flags.map((flag) => ` ${flag}`).join(''));
-    this.lockSeconds = settings.lockSeconds ?? DEFAULT_LOCK_SECONDS;
+    const { lockSeconds: seconds = DEFAULT_LOCK_SECONDS, notice } = settings;
+    this.lockOptions = { store: this.store, clock: tools.clock, seconds, ...(notice === undefined ? {} : { notice }) };
   }
 
   missingRights(
@@ -200,8 +201,7 @@ class ProxiedCluster implements KubectlCluster {
   }
 
   async acquireLock(request: LockRequest, signal: AbortSignal): Promise<HeldLock> {
-    const options = { store: this.store, clock: this.tools.clock, seconds: this.lockSeconds };
-    this.lock = await acquireLock(options, request, signal);
+    this.lock = await acquireLock(this.lockOptions, request, signal);
     return this.lock;
   }
 

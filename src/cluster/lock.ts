@@ -25,6 +25,8 @@ export interface LockOptions {
   clock: Clock;
   /** How long this run may be silent before it counts as dead. */
   seconds: number;
+  /** Something the user should know that is no failure. */
+  notice?: (message: string) => void;
 }
 
 /** As `Cluster.acquireLock`. */
@@ -34,10 +36,11 @@ export async function acquireLock(options: LockOptions, request: LockRequest, si
   let wanted: Lease | undefined;
   let tookOverFrom: LockState | undefined;
   for (;;) {
+    const readAt = clock.now();
     const found = await store.read({ signal });
     // Our own write, whose answer was lost on the way.
     if (found !== undefined && wanted !== undefined && isOwnedBy(found, { request, token: tokenOf(wanted) })) {
-      return new RenewedLock({ ...options, request, lease: found, tookOverFrom });
+      return new RenewedLock({ ...options, request, lease: found, provenAt: readAt, tookOverFrom });
     }
     const before = isHeld(found) ? await outlive(options, found, patience) : found;
     tookOverFrom = isHeld(before) ? lockState(before, store.now()) : undefined;
@@ -46,8 +49,9 @@ export async function acquireLock(options: LockOptions, request: LockRequest, si
       seconds: options.seconds,
       process: markOfThisProcess(),
     });
+    const provenAt = clock.now();
     const lease = await tryWrite(store, wanted, signal);
-    if (lease !== undefined) return new RenewedLock({ ...options, request, lease, tookOverFrom });
+    if (lease !== undefined) return new RenewedLock({ ...options, request, lease, provenAt, tookOverFrom });
   }
 }
 

@@ -59,7 +59,10 @@ export async function drain(trip: Trip, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const { run, operation, version } = trip.record;
     const record = { run, token: lock.token, operation, version, step: 'drain' as const };
-    trip.record = await untilApiAnswers(ports.clock, signal, () => ports.cluster.cordon(trip.name, record));
+    trip.record = await untilApiAnswers(ports.clock, signal, async () => {
+      await trip.mayStart();
+      return ports.cluster.cordon(trip.name, record);
+    });
     if (trip.record.cordon === 'found' && !trip.wasCordoned) trip.foreign('cordoned by somebody else: it stays so');
     trip.cordonedAt ??= trip.now;
     const startedAt = trip.now;
@@ -72,6 +75,7 @@ export async function drain(trip: Trip, signal: AbortSignal): Promise<void> {
     const hands = watchCordon(trip);
     try {
       const either = AbortSignal.any([signal, hands.signal]);
+      await trip.mayStart();
       const { evicted } = await ports.cluster.drain(trip.name, plan.drain, onProgress, either);
       trip.drained = true;
       return `${evicted} ${evicted === 1 ? 'pod' : 'pods'} gone in ${formatDuration(trip.now - startedAt)}`;

@@ -80,6 +80,7 @@ async function walk(trip: Trip, way: Way, seen: NodeObservation): Promise<NodeRe
   } else {
     // Known before the first call that may fail: what is armed or on trial is never uncordoned for a lost connection.
     trip.phase = phaseAt(way.firstStep);
+    await trip.mayStart();
     await ports.remote.begin(trip.node, trip.authority, way.assignment);
     trip.begun = true;
     const end = await goOn(trip, way, seen);

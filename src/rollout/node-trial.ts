@@ -44,6 +44,7 @@ export async function bootTrial(
   const armedBootId = provenArmed(trip, seen);
   let report: BootReport | undefined;
   await trip.do('reboot', late, async () => {
+    await trip.mayStart();
     report = await reboot(trip, 'trial', armedBootId);
     return cameUp(trip, report);
   });

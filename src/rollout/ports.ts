@@ -49,6 +49,12 @@ export interface HeldLock {
    * answer is no reason to wait, since nobody could have taken the lock there.
    */
   confirm(): Promise<void>;
+  /**
+   * As `confirm`, before what need not be begun. Where nothing has proved the lock to be ours for its duration, it waits
+   * until the Lease can be read again: a refused login or right proves nothing. Rejects with the signal's reason where it
+   * is aborted while it waits.
+   */
+  confirmStart(signal: AbortSignal): Promise<void>;
   /** Tells others how far the run is; best effort. */
   describe(what: string): void;
   /** Raises the token above `floor` (a node has seen that one); rejects with LockLostError where the lock is gone. */

@@ -46,7 +46,7 @@ export async function runRollout(
     });
     const joined = watchJoining(view, tell, ports.clock);
     const context = {
-      ports: fenced(ports, lock),
+      ports: fenced(ports, lock, early),
       plan,
       goal: goalOf(plan),
       options,

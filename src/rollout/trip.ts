@@ -117,6 +117,15 @@ export class Trip {
     this.emit({ type: 'step-done', node: this.name, step, detail, tookMs: this.now - startedAt, skipped: false });
   }
 
+  /**
+   * To be awaited before what need not be begun on this node; what brings a trial to its end goes on without.
+   * @throws LockLostError, or whatever stops the run
+   */
+  async mayStart(): Promise<void> {
+    const { lock, early } = this.context;
+    if (this.phase !== 'trial') await lock.confirmStart(early);
+  }
+
   skip(step: Step, detail = 'done in an earlier run'): void {
     this.emit({ type: 'step-done', node: this.name, step, detail, tookMs: 0, skipped: true });
   }

@@ -195,6 +195,74 @@ describe('nodes that cannot be started', () => {
   });
 });
 
+describe('the Lease alone cannot be read or renewed', () => {
+  /** @param forMs 0: for good */
+  function refuse(world: SimWorld, forMs: number): void {
+    world.leaseRefused = true;
+    if (forMs > 0) world.clock.after(forMs, () => void (world.leaseRefused = false));
+  }
+
+  test.each(['launch stage worker-2', 'launch verify worker-2', 'drain worker-2, answered', 'arm worker-2, answered'])(
+    'for ten minutes, at %s: what is to be begun waits, and goes on',
+    async (call) => {
+      const world = new SimWorld();
+      let refusedAt = Infinity;
+      const begun: [string, number][] = [];
+      const ran = await give(world, {
+        onBreath: (client, _count, doing) => {
+          if (doing === call && refusedAt === Infinity) {
+            refusedAt = world.clock.now();
+            refuse(world, 600_000);
+            client.freeze();
+            world.clock.after(61_000, () => client.thaw());
+          }
+          if (STARTS.test(doing)) begun.push([doing, world.clock.now() - refusedAt]);
+        },
+      });
+      expect(ran.error).toBeUndefined();
+      expectAllAt(world, 'KubeOS 2.0.0');
+      expect(begun.filter(([, after]) => after > 61_000 && after < 600_000)).toEqual([]);
+    },
+  );
+
+  test('a trial that fails meanwhile is drained and sent back', async () => {
+    const world = new SimWorld();
+    world.behaviour.set('worker-2', { kubelet: 'not-ready' });
+    const ran = await give(world, {
+      ...QUICK,
+      onBreath: (_client, _count, doing) => {
+        if (doing === 'reboot trial worker-2') refuse(world, 0);
+        if (doing === 'heartbeat worker-2' && world.node('worker-2').cordoned) world.uncordonByHand('worker-2');
+      },
+    });
+    expect(outcomes(ran)['worker-2']).toBe('fell back');
+    expectAt(world, 'worker-2', 'KubeOS 1.0.0');
+  });
+
+  test.each(['launch verify worker-2', 'arm worker-2, answered'])(
+    'for good, at %s: a signal ends the wait, and the node is put back into service',
+    async (call) => {
+      const world = new SimWorld();
+      const ran = await give(world, {
+        onBreath: (client, _count, doing, stop) => {
+          if (doing !== call || world.leaseRefused) return;
+          refuse(world, 0);
+          // Longer than the lock holds without a proof.
+          client.freeze();
+          world.clock.after(61_000, () => client.thaw());
+          world.clock.after(900_000, () => stop.graceful.abort(new Error('interrupted')));
+        },
+      });
+      expect(ran.error).toBeUndefined();
+      expect(ran.result?.exitCode).toBe(130);
+      expectAt(world, 'worker-2', 'KubeOS 1.0.0');
+      expect(world.machine('worker-2').boots).toBe(1);
+    },
+  );
+});
+
+const STARTS = /^(claim|begin|launch|arm|cordon|drain|reboot trial) [a-z0-9-]+$/;
+
 describe('what breaks in the middle', () => {
   test('the API server is away for four minutes in the middle: it is waited for', async () => {
     const world = new SimWorld();

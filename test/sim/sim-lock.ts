@@ -97,6 +97,8 @@ export class SimLock implements HeldLock {
   readonly #holder: string;
   readonly #run: string;
   readonly #renewMs: number;
+  readonly #lockMs: number;
+  #provenAt: number;
   #over = false;
   #released = false;
 
@@ -107,6 +109,8 @@ export class SimLock implements HeldLock {
     this.#holder = client.world.lease.holder;
     this.#run = client.world.lease.run;
     this.#renewMs = lockMs / 4;
+    this.#lockMs = lockMs;
+    this.#provenAt = client.clock.now();
     this.#renew();
   }
 
@@ -115,8 +119,19 @@ export class SimLock implements HeldLock {
   }
 
   confirm(): Promise<void> {
-    if (this.#client.world.apiAway || !this.isGone()) return Promise.resolve();
+    const { apiAway, leaseRefused } = this.#client.world;
+    if (apiAway || leaseRefused || !this.isGone()) return Promise.resolve();
     return Promise.reject(this.#lost.signal.reason as Error);
+  }
+
+  async confirmStart(signal: AbortSignal): Promise<void> {
+    const { world, clock } = this.#client;
+    for (;;) {
+      await this.confirm();
+      if (!world.apiAway && !world.leaseRefused) this.#provenAt = clock.now();
+      if (this.#released || clock.now() - this.#provenAt <= this.#lockMs) return;
+      await clock.sleep(WATCH_MS, AbortSignal.any([signal, this.lost]));
+    }
   }
 
   /** What asking for the Lease tells at this very moment. */
@@ -146,8 +161,11 @@ export class SimLock implements HeldLock {
   #renew(): void {
     this.#client.world.clock.after(this.#renewMs, () => {
       if (this.#over || this.#client.dead) return;
-      if (!this.#client.frozen && this.#stillOurs())
-        this.#client.world.lease.renewedAt = this.#client.world.clock.now();
+      const { world } = this.#client;
+      if (!this.#client.frozen && !world.leaseRefused && this.#stillOurs()) {
+        world.lease.renewedAt = world.clock.now();
+        if (!world.apiAway) this.#provenAt = world.clock.now();
+      }
       this.#renew();
     });
   }

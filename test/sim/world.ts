@@ -111,6 +111,8 @@ export class SimWorld {
   osResources: OsResource[] = [];
   lease: SimLease = { ...NO_LEASE };
   apiAway = false;
+  /** The API server answers for all but the Lease: its reads and renewals are refused. */
+  leaseRefused = false;
   /** Set by a scenario: the budget that every cordon is held against. */
   budget = { maxUnavailable: Infinity, addressed: (): readonly string[] => [...this.nodes.keys()] };
 

@@ -293,6 +293,78 @@ describe('a lock that is held', () => {
     expect(lock.lost.aborted).toBe(false);
   });
 
+  test.each<[string, Answer]>([
+    ['refuses the login', refusal(401, 'Unauthorized', 'Unauthorized')],
+    ['forbids it', refusal(403, 'Forbidden', 'forbidden')],
+    ['fails', refusal(500, 'InternalError', 'etcd')],
+    ['is overloaded', refusal(429, 'TooManyRequests', 'later')],
+    ['does not answer', hangUp],
+  ])(
+    'starts nothing new beyond its duration where the API server %s, and brings to an end what was begun',
+    async (_what, answer) => {
+      const looks = Array.from({ length: 5 }, () => answer);
+      const { lock, clock, seen } = await heldBeyond(60_001, ...looks, json(200, ours));
+      await lock.confirm();
+      const before = clock.now();
+      await lock.confirmStart(never);
+      expect(clock.now() - before).toBeGreaterThanOrEqual(4_000);
+      expect(seen).toHaveLength(8);
+    },
+  );
+
+  test('starts new work within its duration without an answer', async () => {
+    const { lock, clock } = await heldBeyond(59_000, hangUp);
+    await lock.confirmStart(never);
+    expect(clock.slept).toEqual([59_000]);
+  });
+
+  test('that turns out to be gone while new work waits stops the run', async () => {
+    const { lock } = await heldBeyond(60_001, hangUp, hangUp, json(200, others));
+    await expect(lock.confirmStart(never)).rejects.toThrow(LockLostError);
+  });
+
+  test('is waited for no longer than the run goes on', async () => {
+    const { lock, clock } = await heldBeyond(60_001, hangUp);
+    const stop = new AbortController();
+    const reason = new Error('interrupted');
+    const waiting = lock.confirmStart(stop.signal);
+    setTimeout(() => stop.abort(reason));
+    await expect(waiting).rejects.toThrow();
+    expect(clock.slept.length).toBeGreaterThan(0);
+    expect(lock.lost.aborted).toBe(false);
+  });
+
+  /** Held, not renewed, and silent for so long. */
+  async function heldBeyond(ms: number, ...answers: Answer[]) {
+    server = await FakeServer.start([notThere, echo, ...answers]);
+    const clock = quickClock();
+    const frozen = {
+      now: () => clock.now(),
+      sleep: (pause: number, signal?: AbortSignal) => (pause === 15_000 ? asleep(signal) : clock.sleep(pause, signal)),
+    };
+    const store = new LeaseStore(new Api({ address: server.address, clock, retryForMs: 0 }), 'kube-system');
+    const lock = await acquireLock({ store, clock: frozen, seconds: 60 }, REQUEST, never);
+    await clock.sleep(ms);
+    return { lock, clock, seen: server.seen };
+  }
+
+  test('that cannot be renewed for its duration is told once, and once more when it can', async () => {
+    const forbidden = refusal(403, 'Forbidden', 'no update of leases');
+    const refused = Array.from({ length: 12 }, () => forbidden);
+    server = await FakeServer.start([notThere, echo, ...refused, echo]);
+    const clock = quickClock();
+    const notice = vi.fn();
+    const store = new LeaseStore(new Api({ address: server.address, clock, retryForMs: 0 }), 'kube-system');
+    const lock = await acquireLock({ store, clock, seconds: 60, notice }, REQUEST, never);
+    await vi.waitFor(() => expect(notice).toHaveBeenCalledTimes(2));
+    await lock.release();
+    const [[first], [second]] = notice.mock.calls as [[string], [string]];
+    expect(first).toMatch(
+      /^the lock could not be renewed for 75s: not allowed to write the lock \(no update of leases\)/,
+    );
+    expect(second).toBe('the lock is renewed again');
+  });
+
   test('is ours while its token is being raised', async () => {
     const raised = renewed(ours, { nowMs: BY.nowMs, what: 'x', token: 8 });
     let answerRaise = (): void => undefined;
