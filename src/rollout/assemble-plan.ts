@@ -12,6 +12,7 @@ import { judgeClock, noteClocks, noteControlPlanes } from './preflight-run.ts';
 import type { ClockOffset } from './preflight-types.ts';
 import { otherSlotVersion, previousVersion, type ObservedNode, type Previous } from './previous.ts';
 import { findRefusals } from './refusals.ts';
+import { sameMachines } from './same-machine.ts';
 import { selectNodes, type Selection } from './selection.ts';
 import { deriveStanding, rebootAhead, type Standing } from './standing.ts';
 import type { Step } from './steps.ts';
@@ -154,9 +155,13 @@ interface Sorted {
 
 function sortNodes(input: PlanInput, selection: Selection, goal: NodeGoal | undefined): Sorted {
   const sorted: Sorted = { entries: [], already: [], notStarted: [] };
+  const same = sameMachines(input.observed);
   for (const node of selection.selected) {
     const seen = input.observed.get(node.name);
-    if (seen === undefined || seen instanceof Error) sortUnasked(node, seen, goal, sorted);
+    const unclear = same.get(node.name);
+    if (unclear !== undefined) {
+      sorted.notStarted.push({ node: node.name, now: node.osImage, findings: [unclear], unreachable: false });
+    } else if (seen === undefined || seen instanceof Error) sortUnasked(node, seen, goal, sorted);
     else if (goal !== undefined) sortAsked(input, node, seen, goal, sorted);
   }
   return sorted;

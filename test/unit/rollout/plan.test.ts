@@ -17,7 +17,10 @@ function inputOf(
 ): PlanInput {
   const nodes = Object.entries(facts).map(([name, [node]]) => clusterNode({ name, ...node }));
   const observed = new Map(
-    Object.entries(facts).map(([name, [, own]]) => [name, own instanceof Error ? own : seen(own ?? {})] as const),
+    Object.entries(facts).map(([name, [, own]], index) => {
+      const bootId = index === 0 ? {} : { bootId: `boot-1 of ${name}` };
+      return [name, own instanceof Error ? own : seen({ ...bootId, ...own })] as const;
+    }),
   );
   return {
     request: request(change),
@@ -130,6 +133,24 @@ describe('what cannot be started', () => {
     message: 'bare pod',
     remedy: '--force',
   };
+
+  test('nodes for which SSH reaches the same machine, each naming the others; those beside them go on', () => {
+    const made = plan({ a: [{}, { bootId: 'x' }], b: [{}, { bootId: 'x' }], c: [{}], d: [{}, { bootId: '' }] });
+    const next = expect.stringContaining('--hosts') as string;
+    expect(made.notStarted).toMatchObject([
+      { node: 'a', findings: [{ what: 'SSH reaches the same machine for it as for b', next }] },
+      { node: 'b', findings: [{ what: 'SSH reaches the same machine for it as for a', next }] },
+    ]);
+    expect(made.entries.map(({ node }) => node)).toEqual(['c', 'd']);
+  });
+
+  test('a node whose version runs, but on a machine that another shares', () => {
+    const [spec, seenAtV2] = atV2;
+    const made = plan({ a: [spec, { ...seenAtV2, bootId: 'x' }], b: [spec, { ...seenAtV2, bootId: 'x' }] });
+    expect(made.already).toEqual([]);
+    expect(made.notStarted.map(({ node }) => node)).toEqual(['a', 'b']);
+    expect(exitForPlan(made, false)).not.toBe(0);
+  });
 
   test('a drain that is certain to fail; one that only waits is no obstacle', () => {
     const forecasts = new Map([
