@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import type { ClusterNode, NodeRecord } from '../rollout/facts.ts';
 import { STEPS } from '../rollout/steps.ts';
+import { HIGHEST_TOKEN } from '../rollout/tokens.ts';
 
 /** Our annotation: what a run is doing on the node, as JSON. */
 export const RECORD_ANNOTATION = 'kubeos.openeuler.org/rollout';
@@ -50,7 +51,7 @@ export type ApiNode = z.infer<typeof nodeSchema>;
 
 const recordSchema = z.object({
   run: z.string().min(1),
-  token: z.int().min(0),
+  token: z.int().min(0).max(HIGHEST_TOKEN),
   operation: z.enum(['upgrade', 'rollback']),
   version: z.string(),
   step: z.enum(STEPS),

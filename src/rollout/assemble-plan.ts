@@ -16,6 +16,7 @@ import { sameMachines } from './same-machine.ts';
 import { selectNodes, type Selection } from './selection.ts';
 import { deriveStanding, rebootAhead, type Standing } from './standing.ts';
 import type { Step } from './steps.ts';
+import { HIGHEST_TOKEN } from './tokens.ts';
 import { relationOf } from './versions.ts';
 
 /** Everything that a plan is made of, read beforehand. */
@@ -289,9 +290,9 @@ function imageOf({ request: { goal, image }, look }: PlanInput): Pick<Plan, 'ima
 function highestToken({ observed }: PlanInput, { selected }: Selection): number {
   const tokens = selected.map((node) => {
     const seen = observed.get(node.name);
-    return Math.max(node.record?.token ?? 0, seen === undefined || seen instanceof Error ? 0 : seen.token);
+    return [node.record?.token ?? 0, seen === undefined || seen instanceof Error ? 0 : seen.token];
   });
-  return Math.max(0, ...tokens);
+  return Math.max(0, ...tokens.flat().filter((token) => token <= HIGHEST_TOKEN));
 }
 
 function notesOn(

@@ -1,6 +1,7 @@
 import type { ClusterNode, NodeJournal, NodeObservation, Slot } from './facts.ts';
 import type { NodeGoal } from './goal.ts';
 import type { Finding } from './plan-types.ts';
+import { HIGHEST_TOKEN } from './tokens.ts';
 
 /** The facts of a node whose layout can be worked on. */
 export interface Layout {
@@ -36,6 +37,12 @@ export function findTrouble(seen: NodeObservation, node: ClusterNode): readonly 
     findings.push({
       what: `its journal cannot be read: ${seen.journalProblem}`,
       next: 'look at /persist/kubeos/journal on the node and remove it, then give the same command again',
+    });
+  }
+  if (seen.token > HIGHEST_TOKEN) {
+    findings.push({
+      what: `it says that it has seen the lock token ${seen.token}, which no run can have had`,
+      next: 'find out who wrote that, then remove /persist/kubeos/token on the node',
     });
   }
   if (node.recordProblem !== undefined) {

@@ -1,8 +1,10 @@
 import pLimit from 'p-limit';
 import { ConnectError, KubeosError, LockLostError } from '../errors.ts';
+import { EXIT } from '../exit-codes.ts';
 import type { RolloutContext } from './context.ts';
 import { despiteItsReboot, observeAll } from './gather.ts';
 import type { Plan } from './plan-types.ts';
+import { isBelievable } from './tokens.ts';
 
 const CLAIMED_AT_ONCE = 64;
 const MOST_ROUNDS = 3;
@@ -14,14 +16,19 @@ const MOST_ROUNDS = 3;
  * @throws LockLostError where the lock is gone
  */
 export async function claimNodes(context: RolloutContext): Promise<ReadonlyMap<string, KubeosError>> {
-  const { plan, lock } = context;
-  if ((plan.highestToken ?? 0) > lock.token) await lock.raiseAbove(plan.highestToken ?? 0);
+  const { plan, lock, view } = context;
+  const base = lock.token;
   const failures = new Map<string, KubeosError>();
-  let names = reachable(plan);
+  const marked = reachable(plan).map((name) => ({ name, token: view.find(name)?.record?.token ?? 0 }));
+  const believed = believe(marked, base, failures, BY_ANNOTATION);
+  const planned = plan.highestToken ?? 0;
+  const highest = Math.max(isBelievable(planned, base) ? planned : 0, ...believed.map(({ token }) => token));
+  if (highest > lock.token) await lock.raiseAbove(highest);
+  let names: readonly string[] = believed.map(({ name }) => name);
   for (let round = 1; names.length > 0 && round <= MOST_ROUNDS; round++) {
     const refused = await claimEach(context, names, failures);
-    if (refused.length > 0 && round < MOST_ROUNDS) await raiseAboveWhatTheySaw(context, refused);
-    names = refused;
+    const last = round === MOST_ROUNDS;
+    names = refused.length === 0 || last ? refused : await raiseAboveWhatTheySaw(context, refused, base, failures);
   }
   if (names.length > 0) {
     throw new LockLostError('nodes keep seeing a newer lock than ours: another run is at work', {
@@ -66,17 +73,58 @@ async function claimEach(
   return refused;
 }
 
-async function raiseAboveWhatTheySaw(context: RolloutContext, names: readonly string[]): Promise<void> {
+/** Resolves to the nodes that can be claimed now. */
+async function raiseAboveWhatTheySaw(
+  context: RolloutContext,
+  names: readonly string[],
+  base: number,
+  failures: Map<string, KubeosError>,
+): Promise<readonly string[]> {
   const { ports, view, early, lock } = context;
   const seen = await observeAll(
     ports.remote,
     names.map((name) => view.get(name)),
     early,
   );
-  const tokens = [...seen.values()].map((facts) => (facts instanceof Error ? 0 : facts.token));
-  const highest = Math.max(0, ...tokens);
+  const tokens = [...seen].map(([name, facts]) => ({ name, token: facts instanceof Error ? 0 : facts.token }));
+  const believed = believe(tokens, base, failures, BY_NODE);
+  const highest = Math.max(0, ...believed.map(({ token }) => token));
   if (highest > lock.token) await lock.raiseAbove(highest);
+  return believed.map(({ name }) => name);
 }
+
+interface Seen {
+  name: string;
+  token: number;
+}
+
+/** @returns those whose token a run can have left there; what is wrong with the others is added to the failures */
+function believe(
+  seen: readonly Seen[],
+  held: number,
+  failures: Map<string, KubeosError>,
+  errorOf: (seen: Seen, held: number) => KubeosError,
+): readonly Seen[] {
+  for (const one of seen) if (!isBelievable(one.token, held)) failures.set(one.name, errorOf(one, held));
+  return seen.filter(({ name }) => !failures.has(name));
+}
+
+const BY_NODE = ({ name, token }: Seen, held: number): KubeosError =>
+  new KubeosError(`it says that it has seen the lock token ${token}, which no run can have had`, EXIT.incomplete, {
+    node: name,
+    reason: `the lock's is ${held}; the node's stands in ${TOKEN_FILE}`,
+    next: `find out who wrote that, then remove ${TOKEN_FILE} on the node and give the same command again`,
+  });
+
+const BY_ANNOTATION = ({ name, token }: Seen, held: number): KubeosError =>
+  new KubeosError(`its annotation has the lock token ${token}, which no run can have had`, EXIT.incomplete, {
+    node: name,
+    reason: `the lock's is ${held}`,
+    next: `find out who wrote that, then remove it: kubectl annotate node ${name} ${RECORD_ANNOTATION}-`,
+  });
+
+const TOKEN_FILE = '/persist/kubeos/token';
+const RECORD_ANNOTATION = 'kubeos.openeuler.org/rollout';
 
 /** The node could not be reached or signed in to. */
 export const isUnreachable = (error: unknown): boolean => error instanceof ConnectError;

@@ -111,6 +111,7 @@ describe('the plan', () => {
 
   test('the highest token seen on nodes and in annotations is kept', () => {
     expect(plan({ a: [{}, { token: 7 }], b: [{ record: record({ token: 12 }) }] }).highestToken).toBe(12);
+    expect(plan({ a: [{}, { token: 7 }], b: [{}, { token: 2 ** 31 - 1 }] }).highestToken).toBe(7);
   });
 
   test('the budget is a share of all addressed nodes, and what eats it is noted', () => {
@@ -144,9 +145,16 @@ describe('what cannot be started', () => {
     expect(made.entries.map(({ node }) => node)).toEqual(['c', 'd']);
   });
 
+  test('a node that says a lock token which would use up all there are', () => {
+    const made = plan({ a: [{}, { token: 2 ** 31 - 1 }], b: [{}] });
+    const next = expect.stringContaining('/persist/kubeos/token') as string;
+    expect(made.notStarted).toMatchObject([{ node: 'a', findings: [{ next }] }]);
+    expect(made.entries.map(({ node }) => node)).toEqual(['b']);
+  });
+
   test('a node whose version runs, but on a machine that another shares', () => {
-    const [spec, seenAtV2] = atV2;
-    const made = plan({ a: [spec, { ...seenAtV2, bootId: 'x' }], b: [spec, { ...seenAtV2, bootId: 'x' }] });
+    const own = { osVersion: V2, slots: { A: holding(V2, SHA2), B: slot() }, bootId: 'x' };
+    const made = plan({ a: [{ osImage: V2 }, own], b: [{ osImage: V2 }, own] });
     expect(made.already).toEqual([]);
     expect(made.notStarted.map(({ node }) => node)).toEqual(['a', 'b']);
     expect(exitForPlan(made, false)).not.toBe(0);
