@@ -13,7 +13,7 @@ export class ForeignHandError extends KubeosError {
  * Writes the step into our annotation, and notices what a hand other than this run's did to the node since the last
  * time: each is told once, and stands in the node's result.
  * @throws ForeignHandError before the reboot, where the node was deleted, replaced or uncordoned, or its annotation
- *   made unreadable; LockLostError where a newer run has the node
+ *   made unreadable; LockLostError where a newer run has the node; before the reboot, what else the API refuses it for
  */
 export async function annotate(trip: Trip, step: Step): Promise<void> {
   const stopsAt = trip.phase === 'before' || trip.phase === 'armed';
@@ -28,8 +28,9 @@ export async function annotate(trip: Trip, step: Step): Promise<void> {
     if (!(error instanceof KubeosError) || error instanceof LockLostError) throw error;
     if (error instanceof ApiUnreachableError) return;
     const found = error instanceof ForeignHandError ? error : await explain(trip, error);
-    trip.foreign(found.message);
-    if (stopsAt && isAhead(step)) throw found;
+    if (found === undefined) trip.notice(`its annotation could not be written: ${error.message}`);
+    else trip.foreign(found.message);
+    if (stopsAt && isAhead(step)) throw found ?? error;
   }
 }
 
@@ -75,11 +76,14 @@ function cordonOfReplaced({ run }: NodeRecord, { cordoned, record }: FoundMarks)
   return record?.run === run && record.cordon === 'ours' ? 'ours' : 'found';
 }
 
-/** Why our annotation cannot be written, though the API answers. */
-async function explain(trip: Trip, error: KubeosError): Promise<KubeosError> {
+/** What a hand did to the node such that our annotation cannot be written; undefined where the API refused by itself. */
+async function explain(trip: Trip, error: KubeosError): Promise<ForeignHandError | undefined> {
   const { cluster } = trip.context.ports;
   const nodes = await cluster.nodes().catch(() => undefined);
-  if (nodes !== undefined && !nodes.some(({ name }) => name === trip.name)) return hand(trip, DELETED);
+  if (nodes === undefined) return undefined;
+  const node = nodes.find(({ name }) => name === trip.name);
+  if (node === undefined) return hand(trip, DELETED);
+  if (node.recordProblem === undefined) return undefined;
   const { reason, next } = error;
   return hand(trip, {
     what: `somebody changed what this run left on it: ${error.message}`,

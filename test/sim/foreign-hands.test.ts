@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { PreflightError } from '../../src/errors.ts';
 import type { NodeResult } from '../../src/rollout/events.ts';
 import { system } from './machine.ts';
 import { expectAllAt, expectAt, give, outcomes, type Command, type Ran } from './scenario.ts';
@@ -315,6 +316,30 @@ describe("somebody edits this run's annotation", () => {
       expect(world.machine('worker-2').env.next).toBeUndefined();
     },
   );
+
+  test.each(['launch stage worker-2', 'record worker-2 arm'])(
+    'no hand is blamed where the API refuses to have it written, at %s: the node ends with what the API says',
+    async (call) => {
+      const world = new SimWorld();
+      const refusal = new PreflightError('not allowed to write the record', { reason: 'an admission webhook' });
+      const ran = await meddle(world, call, () => world.refusesRecord.set('worker-2', refusal));
+      const { what, reason, noticed } = resultOf(ran);
+      expect([what, reason, noticed]).toEqual(['not allowed to write the record', 'an admission webhook', undefined]);
+      expect(world.machine('worker-2').boots).toBe(1);
+      expectAt(world, 'worker-2', OLD);
+      world.refusesRecord.clear();
+      await expectCarriedOn(world);
+    },
+  );
+
+  test('once its trial has begun, that ends no trial', async () => {
+    const world = new SimWorld();
+    const refusal = new PreflightError('not allowed to write the record');
+    const ran = await meddle(world, 'boot-report worker-2', () => world.refusesRecord.set('worker-2', refusal));
+    expect(outcomes(ran)['worker-2']).toBe('upgraded');
+    expect(resultOf(ran).noticed).toBeUndefined();
+    expectAllAt(world, NEW);
+  });
 
   test('puts a newer run there: this run changes nothing more, anywhere', async () => {
     const world = new SimWorld();

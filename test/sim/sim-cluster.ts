@@ -71,6 +71,8 @@ export class SimCluster implements Cluster {
   async record(name: string, record: NodeRecord): Promise<FoundMarks> {
     return this.#ask(`record ${name} ${record.step}`, () => {
       const node = this.#mayChange(name);
+      const refusal = this.#world.refusesRecord.get(name);
+      if (refusal !== undefined) throw refusal;
       refuseOlder(node, record.token);
       const found = {
         uid: node.uid,

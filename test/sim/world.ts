@@ -1,3 +1,4 @@
+import type { KubeosError } from '../../src/errors.ts';
 import type { ClusterNode, NodeAddress, NodeRecord, Slot } from '../../src/rollout/facts.ts';
 import type { DrainOptions, OsResource } from '../../src/rollout/ports.ts';
 import type { ImageNotSeen, ImageSeen } from '../../src/rollout/preflight-types.ts';
@@ -113,6 +114,8 @@ export class SimWorld {
   apiAway = false;
   /** The API server answers for all but the Lease: its reads and renewals are refused. */
   leaseRefused = false;
+  /** Why the API server refuses to have this node's annotation written, though nobody changed the node. */
+  readonly refusesRecord = new Map<string, KubeosError>();
   /** Set by a scenario: the budget that every cordon is held against. */
   budget = { maxUnavailable: Infinity, addressed: (): readonly string[] => [...this.nodes.keys()] };
 
