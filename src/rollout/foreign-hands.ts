@@ -28,10 +28,14 @@ export async function annotate(trip: Trip, step: Step): Promise<void> {
     if (!(error instanceof KubeosError) || error instanceof LockLostError) throw error;
     if (error instanceof ApiUnreachableError) return;
     const found = error instanceof ForeignHandError ? error : await explain(trip, error);
-    if (found === undefined) trip.notice(`its annotation could not be written: ${error.message}`);
-    else trip.foreign(found.message);
+    tell(trip, found, error);
     if (stopsAt && isAhead(step)) throw found ?? error;
   }
+}
+
+function tell(trip: Trip, found: ForeignHandError | undefined, refusal: KubeosError): void {
+  if (found === undefined) trip.notice(`its annotation could not be written: ${refusal.message}`);
+  else trip.foreign(found.message);
 }
 
 async function write(trip: Trip, last: NodeRecord, step: Step): Promise<FoundMarks> {
