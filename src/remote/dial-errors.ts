@@ -27,14 +27,30 @@ export class ClosedEarlyError extends ConnectError {
   }
 }
 
+/**
+ * The same as it may be tried again: not where a password is out. Some servers answer a wrong one by hanging up, and
+ * each further one brings a lock of the account nearer.
+ */
+export function closedEarly(target: Target, state: DialState, signIn: SignIn, why?: string): ConnectError {
+  if (!signIn.passwordOut) return new ClosedEarlyError(target, state, why);
+  const reason = 'the server closed the connection on the password, without an answer';
+  if (!signIn.passwordKnown) return loginRefused(target, signIn, reason);
+  const next = 'look at the log of its sshd';
+  return new ConnectError(`no SSH connection to ${target.shown}`, 'unreachable', { reason, next, ...nodeOf(target) });
+}
+
 /** What ssh2 reports while a connection is being made, as a failure that can be acted upon. */
 export function explainDialError(error: unknown, target: Target, state: DialState, signIn: SignIn): ConnectError {
   const { message, level, code } = readError(error);
   if (state.phase === 'refused' || (state.phase === 'sign-in' && state.told === true)) {
     return loginRefused(target, signIn, state.phase === 'refused' ? undefined : message);
   }
-  if (level === 'client-socket' || level === 'client-dns') return unreachable(target, code, message, error);
-  if (level === 'protocol') return new ClosedEarlyError(target, state);
+  if (level === 'client-socket' || level === 'client-dns') {
+    // A reset is what a server sends that is too busy to talk.
+    if (code === 'ECONNRESET') return closedEarly(target, { phase: 'connect' }, signIn, MEANING[code]);
+    return unreachable(target, code, message, error);
+  }
+  if (level === 'protocol') return closedEarly(target, state, signIn);
   return noCommonTongue(error, level, target, state.offer);
 }
 
@@ -104,8 +120,6 @@ function unreachable(target: Target, code: string | undefined, message: string, 
     cause,
     ...nodeOf(target),
   };
-  // A reset is what a server sends that is too busy to talk.
-  if (code === 'ECONNRESET') return new ClosedEarlyError(target, { phase: 'connect' }, context.reason);
   return new ConnectError(`no SSH connection to ${target.shown}`, 'unreachable', context);
 }
 

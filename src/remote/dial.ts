@@ -5,7 +5,7 @@ import { ConnectError } from '../errors.ts';
 import { offeredAlgorithms } from './algorithms.ts';
 import { Connection } from './connection.ts';
 import { Deadline } from './deadline.ts';
-import { ClosedEarlyError, explainDialError, loginRefused, type DialState } from './dial-errors.ts';
+import { ClosedEarlyError, closedEarly, explainDialError, loginRefused, type DialState } from './dial-errors.ts';
 import type { HostKeys } from './host-keys.ts';
 import { watchForOffer } from './peer-offer.ts';
 import { expiredPassword, type SignIn } from './sign-in.ts';
@@ -45,7 +45,7 @@ export async function dial(options: DialOptions): Promise<Connection> {
     };
     const fail = (error: Error) =>
       settle(() => {
-        signIn.end('over', state.told === true);
+        signIn.end('over');
         client.destroy();
         stream.destroy();
         reject(error);
@@ -102,7 +102,7 @@ function watch(client: Client, state: DialState, options: DialOptions, fail: (er
     if (!goesOn) fail(explainDialError(error, target, state, signIn));
   });
   const closed = () =>
-    fail(state.phase === 'refused' ? loginRefused(target, signIn) : new ClosedEarlyError(target, state));
+    fail(state.phase === 'refused' ? loginRefused(target, signIn) : closedEarly(target, state, signIn));
   client.on('end', () => {
     closed();
     // ssh2 leaves a stream half open that the other side has ended: a jump host would keep its channel for ever.

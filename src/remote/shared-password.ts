@@ -1,4 +1,4 @@
-/** What became of a password on a host. `ended`: refused, and the host closed the connection with it. */
+/** What became of a password on a host. `ended`: the host closed the connection on it; `unknown`: it was not sent. */
 export type Verdict = 'accepted' | 'refused' | 'ended' | 'unknown';
 
 export interface PasswordSource {
@@ -13,6 +13,8 @@ export interface PasswordSource {
 /** So many wrong ones lock an account in many places (pam_faillock(8) denies after three). */
 const MOST_REFUSALS = 3;
 
+const REFUSAL = { refused: 'it refuses the password', ended: 'it closed the connection on the password' } as const;
+
 /**
  * One password for many hosts. It is asked for once; until one host has taken it, it is tried on one host at a time,
  * and on three at most: a wrong one, sent to a whole fleet, would lock the account everywhere.
@@ -21,6 +23,7 @@ export class SharedPassword {
   readonly #source: PasswordSource;
   readonly #refused = new Map<string, string>();
   readonly #refusals: string[] = [];
+  readonly #hosts = new Set<string>();
   #candidate: string | undefined;
   #takenBy: string | undefined;
   #noMore: string | undefined;
@@ -35,6 +38,11 @@ export class SharedPassword {
   /** Why there can be none; undefined where there is one, or someone to ask for it. */
   get missing(): string | undefined {
     return this.#source.given === undefined && this.#source.ask === undefined ? this.#source.missing : undefined;
+  }
+
+  /** True where the host has accepted it in this run. */
+  isTakenBy(host: string): boolean {
+    return this.#hosts.has(host);
   }
 
   /**
@@ -69,8 +77,11 @@ export class SharedPassword {
     if (known !== undefined) return { why: known };
     if (this.#candidate === undefined || this.#takenBy === undefined) return 'first';
     const verdict = await attempt(this.#candidate);
-    if (verdict === 'accepted' || verdict === 'unknown') return { why: undefined };
-    return { why: this.#refuse(host, `it refuses the password that ${this.#takenBy} has taken`) };
+    if (verdict === 'accepted') this.#hosts.add(host);
+    // A node that goes down for its reboot may end a sign-in at any point.
+    const isSpared = verdict === 'ended' && this.#hosts.has(host);
+    if (verdict === 'accepted' || verdict === 'unknown' || isSpared) return { why: undefined };
+    return { why: this.#refuse(host, `${REFUSAL[verdict]} that ${this.#takenBy} has taken`) };
   }
 
   async #tryFirst(
@@ -86,6 +97,7 @@ export class SharedPassword {
       if (verdict === 'unknown') return undefined;
       if (verdict === 'accepted') {
         this.#takenBy = host;
+        this.#hosts.add(host);
         return undefined;
       }
       // One that was typed is asked for anew; one from the environment may still be right on another host.
@@ -93,7 +105,7 @@ export class SharedPassword {
       if (isTyped) this.#candidate = undefined;
       const isLast = this.#countRefusal(host);
       if (isLast || !isTyped || verdict === 'ended' || count === most) {
-        return this.#refuse(host, 'it refuses the password');
+        return this.#refuse(host, REFUSAL[verdict]);
       }
     }
   }

@@ -29,8 +29,8 @@ export interface SignInHooks {
   fail(error: Error): void;
 }
 
-/** The server's word on one method. `over`: the connection has ended, by the server's own word where `told`. */
-type Answer = { kind: 'accepted' } | { kind: 'refused'; partial: boolean } | { kind: 'over'; told: boolean };
+/** The server's word on one method. `over`: the connection has ended. */
+type Answer = { kind: 'accepted' } | { kind: 'refused'; partial: boolean } | { kind: 'over' };
 /** In a keyboard-interactive sign-in it may ask first. */
 type Turn = Answer | { kind: 'asks'; questions: Questions; answer: (answers: string[]) => void };
 
@@ -46,13 +46,15 @@ export class SignIn {
   methodsLeft: readonly string[] | undefined;
   /** The server has ended the connection while keys were offered to it, before it was asked for anything else. */
   cutShort = false;
+  /** A password has been sent, and no answer to it has come. */
+  passwordOut = false;
   readonly #tools: SignInTools;
   readonly #keys: KeyPlan;
   readonly #tried = new Set<SignInMethod>();
   #hooks: SignInHooks | undefined;
   #next: NextAuthHandler | undefined;
   #settle: ((turn: Turn) => void) | undefined;
-  #end: (Answer & { kind: 'accepted' | 'over' }) | undefined;
+  #end: { kind: 'accepted' | 'over' } | undefined;
   #way: Promise<void> | undefined;
 
   constructor(keys: KeyPlan, tools: SignInTools) {
@@ -63,6 +65,11 @@ export class SignIn {
 
   get host(): string {
     return this.#tools.host;
+  }
+
+  /** The host has taken the password in this run before: one that hangs up on it has another reason. */
+  get passwordKnown(): boolean {
+    return this.#tools.password.isTakenBy(this.host);
   }
 
   /** What ssh2 calls for each next method. */
@@ -76,10 +83,10 @@ export class SignIn {
     };
   }
 
-  /** The connection has signed in, or is over; `told` where the server said so itself. */
-  end(how: 'accepted' | 'over', told = false): void {
-    this.#end ??= how === 'accepted' ? { kind: how } : { kind: how, told };
-    this.#settle?.(this.#end);
+  /** The connection has signed in, or is over. */
+  end(how: 'accepted' | 'over'): void {
+    const end = (this.#end ??= { kind: how });
+    this.#settle?.(end);
   }
 
   /** Resolves once nothing of it waits for a person any more. */
@@ -142,7 +149,8 @@ export class SignIn {
     const { user } = this.#tools.credentials;
     await this.#withPassword(async (password) => {
       if (this.#end !== undefined) return 'unknown';
-      return verdictOf(await this.#offer({ type: 'password', username: user, password }));
+      this.passwordOut = true;
+      return this.#verdictOf(await this.#offer({ type: 'password', username: user, password }));
     });
   }
 
@@ -152,9 +160,19 @@ export class SignIn {
     if (turn.kind !== 'asks') return;
     await this.#withPassword(async (password) => {
       if (turn.kind !== 'asks') turn = await this.#untilPassword(await this.#begin());
-      if (turn.kind !== 'asks') return verdictOf(turn);
-      return verdictOf(await this.#afterPassword(await this.#reply(turn, [password])).then((end) => (turn = end)));
+      if (turn.kind !== 'asks' || this.#end !== undefined) return this.#verdictOf(this.#end ?? turn);
+      this.passwordOut = true;
+      return this.#verdictOf(
+        await this.#afterPassword(await this.#reply(turn, [password])).then((end) => (turn = end)),
+      );
     });
+  }
+
+  /** Of a password: one that was sent and got no answer but the end counts as refused, as some servers refuse it so. */
+  #verdictOf(answer: Turn): Verdict {
+    if (answer.kind !== 'accepted' && answer.kind !== 'refused') return this.passwordOut ? 'ended' : 'unknown';
+    this.passwordOut = false;
+    return answer.kind === 'accepted' || answer.partial ? 'accepted' : 'refused';
   }
 
   async #withPassword(attempt: (password: string) => Promise<Verdict>): Promise<void> {
@@ -227,7 +245,7 @@ export class SignIn {
   async #offer(method: AnyAuthMethod): Promise<Answer> {
     const turn = await this.#await(() => this.#next?.(method));
     // Only a conversation asks.
-    return turn.kind === 'asks' ? { kind: 'over', told: false } : turn;
+    return turn.kind === 'asks' ? { kind: 'over' } : turn;
   }
 
   #begin(): Promise<Turn> {
@@ -273,10 +291,4 @@ export function expiredPassword(host: string, user: string): ConnectError {
     reason: 'the server wants a new one before it lets anyone in',
     next: `sign in by hand and choose a new one, then give the same command again`,
   });
-}
-
-function verdictOf(answer: Answer | Turn): Verdict {
-  if (answer.kind === 'accepted') return 'accepted';
-  if (answer.kind === 'refused') return answer.partial ? 'accepted' : 'refused';
-  return answer.kind === 'over' && answer.told ? 'ended' : 'unknown';
 }

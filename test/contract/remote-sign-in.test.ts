@@ -197,6 +197,47 @@ describe('a password', () => {
     expect(one.connections()).toBe(2);
   });
 
+  it.each([
+    ['of the environment', 'hangs up', (): Partial<RemoteSettings> => ({ sshPassword: 'wrong' }), undefined],
+    ['of the environment', 'says farewell', () => ({ sshPassword: 'wrong' }), 2],
+    ['that is typed', 'hangs up', () => ({ ask: person('a', 'b', 'c', 'd').ask }), undefined],
+  ])(
+    '%s that a server %s on counts as refused: three in all, never twice to one node',
+    async (_1, _2, given, reason) => {
+      const hangingUp = async (): Promise<SignInServer> => {
+        const one = await server((context) => {
+          if (context.method === 'password') one.hangUp(reason);
+          else context.reject(['password']);
+        });
+        return one;
+      };
+      const nodes = await Promise.all([1, 2, 3, 4, 5].map(hangingUp));
+      const pool = poolOf(nodes, given());
+      const errors = await Promise.all(nodes.map((_, index) => failure(pool.get(node(index)))));
+      await Promise.all(nodes.map((_, index) => failure(pool.get(node(index)))));
+      const sent = nodes.map(({ asked }) => asked.filter((text) => text.startsWith('root password')).length);
+      expect(sent.sort()).toEqual([0, 0, 1, 1, 1]);
+      expect(errors.every((error) => error.failure === 'login-refused')).toBe(true);
+    },
+  );
+
+  it('that its node has taken before is not given up for one hang-up, and not sent again for it at once', async () => {
+    let isGoingDown = false;
+    const one = await server((context) => {
+      if (context.method !== 'password') context.reject(['password']);
+      else if (isGoingDown) one.hangUp();
+      else context.accept();
+    });
+    const pool = poolOf([one], { sshPassword: 'sesame' });
+    await pool.get(node());
+    await pool.drop(nameOf(0));
+    isGoingDown = true;
+    expect((await failure(pool.get(node()))).failure).toBe('unreachable');
+    expect(one.asked.filter((text) => text.endsWith('sesame'))).toHaveLength(2);
+    isGoingDown = false;
+    expect((await pool.get(node())).alive).toBe(true);
+  });
+
   it('that has expired is told as that', async () => {
     const one = await server((context) => {
       if (context.method === 'password') context.requestChange('Choose a new one', () => undefined);
