@@ -26,9 +26,13 @@ const WITHOUT_ARGUMENT = new Set(['all', 'final', 'canonical']);
 export class ConfigTree {
   readonly #home: string;
   readonly #includesFrom: string;
+  readonly #isUsers: boolean;
+  /** Something in the files may mean another thing to OpenSSH than to this reader. */
+  isDoubtful = false;
 
   constructor(home: string, isUsers: boolean) {
     this.#home = home;
+    this.#isUsers = isUsers;
     this.#includesFrom = isUsers ? join(home, '.ssh') : '/etc/ssh';
   }
 
@@ -37,6 +41,7 @@ export class ConfigTree {
     if (depth > MAX_DEPTH) throw mangled(file, 'it is included too deeply; does it include itself?');
     const { parse } = await import('ssh-config');
     const text = await readFile(file, 'utf8');
+    if (text.split('\n').some((line) => isDoubtful(line, this.#isUsers))) this.isDoubtful = true;
     const bare = text.split('\n').findIndex((line) => /^[ \t]*[a-z]\w*[ \t\r=]*$/i.test(line));
     // The package would take the next line for its value.
     if (bare >= 0) throw mangled(file, `line ${String(bare + 1)} has no value`);
@@ -94,6 +99,21 @@ export class ConfigTree {
     return all;
   }
 }
+
+// Quotes, escapes and odd blanks around hosts and file names; `~user`; and relative names in the system's file, which
+// `ssh -F` looks for elsewhere (ssh_config(5), Include).
+function isDoubtful(line: string, isUsers: boolean): boolean {
+  const [, keyword = '', rest = ''] = /^[ \t]*([^ \t=]*)[ \t]*=?(.*)$/.exec(line.replace(/\r$/, '')) ?? [];
+  if (keyword.startsWith('#')) return false;
+  if (ODD.test(keyword)) return true;
+  if (!/^(host|match|include)$/i.test(keyword)) return false;
+  if (ODD.test(rest)) return true;
+  const isInclude = keyword.toLowerCase() === 'include';
+  const names = rest.split(/[ \t]+/).filter((name) => name !== '');
+  return isInclude && names.some((name) => /^~(?!\/)/.test(name) || (!isUsers && !/^[~/]/.test(name)));
+}
+
+const ODD = /['"\\\v\f]/;
 
 interface Source {
   file: string;

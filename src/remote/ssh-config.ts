@@ -137,8 +137,12 @@ export class SshConfig {
   #readTrees(): Promise<readonly (readonly Item[])[] | undefined> {
     const home = this.#options.environment['HOME'] ?? userInfo().homedir;
     const files = this.#files().filter(isReadable);
-    const reading = files.map((file) => new ConfigTree(home, file !== SYSTEM_FILE).load(file));
-    return Promise.all(reading).catch(() => undefined);
+    const trees = files.map((file) => ({ file, tree: new ConfigTree(home, file !== SYSTEM_FILE) }));
+    const reading = Promise.all(trees.map(({ file, tree }) => tree.load(file)));
+    return reading.then(
+      (items) => (trees.some(({ tree }) => tree.isDoubtful) ? undefined : items),
+      () => undefined,
+    );
   }
 
   async #askSsh(kind: HostKind, question: HostQuestion): Promise<ConfigValues> {

@@ -1,6 +1,6 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { tmpdir, userInfo } from 'node:os';
+import { join, relative } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SshConfig } from '../../../src/remote/ssh-config.ts';
 
@@ -42,10 +42,21 @@ describe('an answer of ssh that serves several hosts', () => {
     ['an include inside a block', 'Host worker-*\n  Include HOME/more/a.conf\nHost *\n  User ops\n'],
     ['a jump host for all others', 'Host bastion\n  ProxyJump none\nHost *\n  ProxyJump ops@bastion:2200\n'],
     ['a ProxyCommand', 'Host *\n  ProxyCommand nc %h %p\nHost db-1\n  ProxyCommand none\n'],
+    ['single quotes', "Host 'worker-2'\n  Port 2201\n"],
+    ['a quoted keyword', '"Host" worker-2\n  Port 2201\n'],
+    ['an odd blank', 'Host worker-2\f\n  Port 2201\n'],
+    ['an include in single quotes', "Include 'HOME/more/a.conf'\n"],
+    ['an include in quotes with a blank', 'Include "HOME/with blank/*.conf"\n'],
+    ['an include with an escape', 'Include HOME/more/\\a.conf\n'],
+    ["an include of a user's", 'Include ~USER/HOME/more/a.conf\n'],
     ['an alias', 'Host *\n  HostKeyAlias fleet\n  HashKnownHosts yes\n'],
   ])('is the answer of each: %s', async (_what, text) => {
     writeFileSync(join(home, 'more', 'a.conf'), 'Host worker-2\n  Port 2222\nHost *\n  ConnectTimeout 7\n');
-    writeFileSync(join(home, 'config'), text.replaceAll('HOME', home));
+    mkdirSync(join(home, 'with blank'));
+    writeFileSync(join(home, 'with blank', 'a.conf'), 'Host worker-2\n  Port 2222\n');
+    const upwards = relative(userInfo().homedir, '/');
+    const named = text.replaceAll('USER/HOME', `${userInfo().username}/${upwards}HOME`);
+    writeFileSync(join(home, 'config'), named.replaceAll('HOME', home));
     const shared = open();
     for (const question of NAMES.flatMap((name) => [{ name }, { name, user: 'x' }, { name, wayIsSettled: true }])) {
       const alone = await open().ask('node', question);
