@@ -93,7 +93,12 @@ export class SharedPassword {
       if (this.#noMore !== undefined) return this.#noMore;
       this.#candidate ??= await this.#ask(host);
       if (this.#candidate === undefined) return (this.#noMore = 'no password was given');
-      const verdict = await attempt(this.#candidate);
+      const verdict = await attempt(this.#candidate).catch((reason: unknown) => {
+        // It may have been sent: whoever cannot tell must not risk it again.
+        this.#countRefusal(host);
+        this.#refuse(host, REFUSAL.refused);
+        throw reason;
+      });
       if (verdict === 'unknown') return undefined;
       if (verdict === 'accepted') {
         this.#takenBy = host;

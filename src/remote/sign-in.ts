@@ -210,7 +210,9 @@ export class SignIn {
   async #afterPassword(first: Turn): Promise<Answer> {
     let turn = first;
     while (turn.kind === 'asks') {
-      if (turn.questions.prompts.some((prompt) => wantedBy(prompt) !== 'something else')) throw this.#expired();
+      const wanted = turn.questions.prompts.map(wantedBy);
+      if (wanted.includes('new password')) throw this.#expired();
+      if (wanted.includes('password')) throw this.#askedAgain();
       turn = await this.#reply(turn, await this.#askUser(turn.questions));
     }
     return turn;
@@ -277,6 +279,13 @@ export class SignIn {
     return new ConnectError(`${this.host} asks at sign-in what kubeos cannot answer`, 'login-refused', {
       reason: `it asks: ${shortPrompt(prompt)}`,
       next: `run kubeos at a terminal and answer it there, or sign in by a key that needs no second factor`,
+    });
+  }
+
+  #askedAgain(): ConnectError {
+    return new ConnectError(`${this.host} refuses the password`, 'login-refused', {
+      reason: 'it asks for the password a second time',
+      next: 'correct the password (KUBEOS_SSH_PASSWORD, or the prompt), or sign in by a key',
     });
   }
 

@@ -325,6 +325,17 @@ describe('a server that asks questions', () => {
     },
   );
 
+  it('for the password again has refused it: that counts, and is not told as expired', async () => {
+    const nodes = await servers(5, () => (context) => {
+      if (context.method !== 'keyboard-interactive') context.reject(['keyboard-interactive']);
+      else context.prompt(PASSWORD.prompts, () => context.prompt(PASSWORD.prompts, () => context.reject()));
+    });
+    const pool = poolOf(nodes, { sshPassword: 'wrong' });
+    const errors = await Promise.all(nodes.map((_, index) => failure(pool.get(node(index)))));
+    expect(errors.filter(({ message }) => message.endsWith('refuses the password'))).toHaveLength(3);
+    expect(errors.filter(({ reason }) => reason?.includes('would lock accounts'))).toHaveLength(2);
+  });
+
   it('for a new password says that the old one has expired, and chooses none', async () => {
     const [one] = await servers(1, () =>
       byQuestions(PASSWORD, { prompts: [{ prompt: 'New password: ', echo: false }], answers: ['never'] }),
