@@ -36,7 +36,10 @@ function inputOf(
     request: request(change),
     nodes: names.map((name) => clusterNode({ name, ...given[name]?.node })),
     observed: new Map(
-      names.map((name) => [name, seen({ ...given[name]?.seen, preflight: facts(given[name]?.preflight) })]),
+      names.map((name) => [
+        name,
+        seen({ bootId: `boot of ${name}`, ...given[name]?.seen, preflight: facts(given[name]?.preflight) }),
+      ]),
     ),
     forecasts: new Map(),
     osResources: [],
