@@ -1,10 +1,11 @@
 // `npm run bench -- fleet | connections | rollout [--rounds N] [--nodes N]`: measures side by side, prints ratios and
 // writes them to docs/benchmarks.md. Not a part of `npm test`: what is measured here depends on the machine.
-import { rm } from 'node:fs/promises';
 import { build } from 'esbuild';
 
-const out = 'node_modules/.cache/kubeos-bench';
-await rm(out, { recursive: true, force: true });
+// The command line is measured as it stands.
+await import('../../build.js');
+
+const out = 'dist/bench';
 await build({
   entryPoints: ['test/bench/main.ts', 'test/bench/clients/kubeos.ts', 'test/bench/clients/bare-ssh2.ts'],
   outdir: out,
