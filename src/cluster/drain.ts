@@ -15,8 +15,8 @@ export interface DrainTools {
   kubectl: Kubectl;
   clock: Clock;
   policy: PolicyVersion;
-  /** Rejects with LockLostError where the lock that the drain is made under is gone. */
-  confirm: () => Promise<void>;
+  /** Waits until it is known that the lock which the drain is made under is ours; rejects with LockLostError where it is gone. */
+  confirmStart: (signal: AbortSignal) => Promise<void>;
 }
 
 const LOOK_EVERY_MS = 1_500;
@@ -99,7 +99,7 @@ async function outwaitRefusedPods(run: DrainRun): Promise<void> {
 async function runKubectlDrain(run: DrainRun): Promise<DrainEnd> {
   const { clock, signal, view } = run;
   signal.throwIfAborted();
-  await run.confirm();
+  await run.confirmStart(signal);
   const drain = run.kubectl.start(drainArgs(run));
   const tail = tailOf(drain);
   let apiWasAway = false;

@@ -10,6 +10,8 @@ const RELEASE_FOR_MS = 10_000;
 const FRESH_MS = 1_000;
 /** How long a change waits for the API server to say whose the lock is. */
 const LOOK_FOR_MS = 5_000;
+/** A look that took longer was not waited for: the process was frozen meanwhile, and what it read is of before. */
+const FROZEN_MS = 2 * LOOK_FOR_MS;
 /** The pause between two looks, while new work waits for one that is answered. */
 const LOOK_EVERY_MS = 1_000;
 
@@ -77,13 +79,18 @@ export class RenewedLock implements HeldLock {
   }
 
   async confirm(): Promise<void> {
-    this.lost.throwIfAborted();
-    if (this.giving !== undefined) return;
-    // A clock that was set back says nothing either.
-    const age = this.options.clock.now() - this.seenAt;
-    if (age >= 0 && age < FRESH_MS) return;
-    this.looking ??= this.look().finally(() => (this.looking = undefined));
-    await this.looking;
+    const { clock } = this.options;
+    for (;;) {
+      this.lost.throwIfAborted();
+      if (this.giving !== undefined) return;
+      const askedAt = clock.now();
+      // A clock that was set back says nothing either.
+      const age = askedAt - this.seenAt;
+      if (age >= 0 && age < FRESH_MS) return;
+      this.looking ??= this.look().finally(() => (this.looking = undefined));
+      await this.looking;
+      if (clock.now() - askedAt <= FROZEN_MS) return;
+    }
   }
 
   async confirmStart(signal: AbortSignal): Promise<void> {

@@ -94,7 +94,7 @@ class ProxiedCluster implements KubectlCluster {
 
   constructor(
     settings: ClusterSettings,
-    tools: Omit<DrainTools, 'confirm'>,
+    tools: Omit<DrainTools, 'confirmStart'>,
     versions: Versions,
     watch: NodeWatch,
     proxy: KubectlProxy,
@@ -102,7 +102,7 @@ class ProxiedCluster implements KubectlCluster {
     const confirm = async (): Promise<void> => this.lock?.confirm();
     this.server = { version: versions.server };
     this.kubectl = { version: versions.kubectl };
-    this.tools = { ...tools, confirm };
+    this.tools = { ...tools, confirmStart: async (signal) => this.lock?.confirmStart(signal) };
     this.watch = watch;
     this.proxy = proxy;
     this.marks = new NodeMarks(tools.api, tools.clock, confirm);

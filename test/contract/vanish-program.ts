@@ -44,7 +44,19 @@ const drop = (port: number): void => {
   });
 };
 
-const lift = (port: number): void => void execFileSync('nft', ['delete', 'table', 'inet', `drop${String(port)}`]);
+/** From now on each packet is answered as by a machine that knows nothing of the connection: by a reset. */
+const forget = (port: number): void => {
+  const table = `drop${String(port)}`;
+  const rule = `add rule inet ${table} in tcp dport ${String(port)} reject with tcp reset`;
+  execFileSync('nft', ['-f', '-'], {
+    // What the kernel itself still says for the server that has ended stays unheard.
+    input: [
+      `flush chain inet ${table} in`,
+      rule,
+      `add rule inet ${table} in tcp sport ${String(port)} tcp flags fin drop`,
+    ].join('\n'),
+  });
+};
 
 async function outcomeOf(work: Promise<unknown>, since: () => number) {
   const error: unknown = await work.then(
@@ -96,7 +108,7 @@ const outcomes = {
 };
 // The other server forgets its connection while nothing gets through, as a node does that loses its power.
 await other.sshd.close();
-lift(other.sshd.port);
+forget(other.sshd.port);
 const halfOpen = await outcomeOf(loss(patient), since);
 const entries = await Promise.all(
   Object.entries(outcomes).map(async ([name, outcome]) => [name, await outcome] as const),

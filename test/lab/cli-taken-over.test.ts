@@ -1,3 +1,5 @@
+import { readdir } from 'node:fs/promises';
+import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { FaultKind } from '../../src/lab/faults.ts';
 import type { Step } from '../../src/rollout/steps.ts';
@@ -50,12 +52,18 @@ async function heal(): Promise<void> {
   await bed.lab.clearFault(NODE);
 }
 
+/** The annotation says `stage` before the run has looked at the node. */
+const begun = async (): Promise<boolean> =>
+  (await readdir(path.join(bed.lab.node(NODE).machine.root, 'persist/kubeos')).catch((): string[] => [])).includes(
+    'journal',
+  );
+
 const armed = async (): Promise<boolean> =>
   (await bed.lab.node(NODE).machine.grubVariables())?.get('next_entry') === 'B';
 
 describe('a run that was frozen, and woken after another took the lock over', () => {
   it.each<[string, Moment]>([
-    ['while it stages', { step: 'stage', fault: 'slow-download' }],
+    ['while it stages', { step: 'stage', fault: 'slow-download', when: begun }],
     ['while it writes', { step: 'write', fault: 'slow-write', when: async () => (await writers(bed, NODE)) > 0 }],
     ['before it arms', { step: 'arm' }],
     ['between arming and the reboot', { step: 'arm', when: armed }],

@@ -65,12 +65,25 @@ export async function traces(bed: CliBed, ...names: string[]): Promise<unknown> 
 /** That a node refused an older token is no deed: a call that was under way when its run was frozen ends so. */
 const isDeed = (line: string): boolean => !/failed \(stale-token\)/.test(line);
 
-/** How many processes of the node write to a slot right now. */
+/** How many writes to a slot run on the node right now. What a writing process has just forked still bears its name. */
 export async function writers(bed: CliBed, name: string): Promise<number> {
   const pids = await bed.lab.node(name).machine.processes();
-  const calls = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')));
-  return calls.filter((call) => call.split('\0').some((word) => word.startsWith('of=') && word.includes('/dev/')))
-    .length;
+  const found = await Promise.all(
+    pids.map(async (pid) => ({ pid, writes: await writesSlot(pid), parent: await parentOf(pid) })),
+  );
+  const writing = new Set(found.filter(({ writes }) => writes).map(({ pid }) => pid));
+  return found.filter(({ writes, parent }) => writes && !writing.has(parent)).length;
+}
+
+async function writesSlot(pid: number): Promise<boolean> {
+  const call = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+  return call.split('\0').some((word) => /^of=.*\/dev\/vda/.test(word));
+}
+
+/** proc(5): the parent is the second field after the name, which stands in brackets. */
+async function parentOf(pid: number): Promise<number> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
 }
 
 /** Stops a process where it stands, as SIGSTOP does; resolves once all its threads stand. */

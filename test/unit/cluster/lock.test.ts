@@ -294,6 +294,20 @@ describe('a lock that is held', () => {
   });
 
   test.each<[string, Answer]>([
+    ['an answer that said it was ours', json(200, ours)],
+    ['no answer', hangUp],
+  ])('is asked for again by a run that was frozen while it asked: it was woken by %s', async (_what, answer) => {
+    const { lock, clock } = await held(
+      (seen, response) => {
+        void clock.sleep(60_000);
+        answer(seen, response);
+      },
+      json(200, others),
+    );
+    await expect(lock.confirm()).rejects.toThrow(LockLostError);
+  });
+
+  test.each<[string, Answer]>([
     ['refuses the login', refusal(401, 'Unauthorized', 'Unauthorized')],
     ['forbids it', refusal(403, 'Forbidden', 'forbidden')],
     ['fails', refusal(500, 'InternalError', 'etcd')],
