@@ -1,7 +1,9 @@
 // Bundles src into dist: ESM, split at every dynamic import so that `kubeos --help` loads little, unminified so that
-// stacks stay readable, node scripts embedded as text. ssh2 stays outside, so that its native parts can be found.
+// stacks stay readable; shell scripts are embedded as shell-scripts.js says. ssh2 stays outside, so that its native
+// parts can be found.
 import { rm } from 'node:fs/promises';
 import { build } from 'esbuild';
+import { shellScripts } from './shell-scripts.js';
 
 await rm('dist', { recursive: true, force: true });
 await build({
@@ -13,7 +15,7 @@ await build({
   platform: 'node',
   target: 'node20.19',
   sourcemap: true,
-  loader: { '.sh': 'text' },
+  plugins: [shellScripts],
   external: ['ssh2'],
   legalComments: 'linked',
   // Some bundled CommonJS packages call require for Node's own modules.

@@ -1,16 +1,18 @@
 import { defineConfig } from 'vitest/config';
+import { minifyShell } from './shell-scripts.js';
 
-/** The same rule as in build.js: a `.sh` file is imported as its text. */
-const shellScriptsAsText = {
-  name: 'shell-scripts-as-text',
+/** A `.sh` file is imported by the same rule as in build.js. */
+const shellScripts = {
+  name: 'shell-scripts',
   enforce: 'pre' as const,
-  transform(code: string, id: string) {
-    return id.endsWith('.sh') ? { code: `export default ${JSON.stringify(code)};`, map: null } : undefined;
+  async transform(code: string, id: string) {
+    if (!id.endsWith('.sh')) return undefined;
+    return { code: `export default ${JSON.stringify(await minifyShell(code))};`, map: null };
   },
 };
 
 const tier = (name: string, timeoutMs: number) => ({
-  plugins: [shellScriptsAsText],
+  plugins: [shellScripts],
   test: { name, include: [`test/${name}/**/*.test.ts`], testTimeout: timeoutMs, hookTimeout: timeoutMs },
 });
 

@@ -1,4 +1,4 @@
-/** A shell script embedded as text: by the build and, in tests, by the same rule in vitest.config.ts. */
+/** A shell script embedded as text, without its comments: shell-scripts.js. */
 declare module '*.sh' {
   const text: string;
   export default text;

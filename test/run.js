@@ -18,6 +18,7 @@ const TIERS = {
     dash: 'dash',
     bash: 'bash',
     busybox: 'busybox',
+    shfmt: 'shfmt',
     curl: 'curl',
     openssl: 'openssl',
     'mkfs.ext4': 'e2fsprogs',

@@ -6,14 +6,14 @@ export type ScriptArguments = Readonly<Record<string, string | number | boolean 
 /** Printed before a script's answers, so that what a login shell prints of its own is told apart from them. */
 export const ANSWER_MARK = 'kubeos-answer:';
 
-/** `lib.sh`, a step and its call in one piece, as docs/node-protocol.md says. */
-export function composeScript(library: string, step: string, args: ScriptArguments): string {
-  return `${withNewline(library)}${withNewline(step)}${callOfMain(args, '')}`;
+/** A script with its library and its call in one piece, as docs/node-protocol.md says. */
+export function composeScript(script: string, args: ScriptArguments): string {
+  return `${withNewline(script)}${callOfMain(args, '')}`;
 }
 
 /** The same for a script whose answers come straight back: they follow a line with `ANSWER_MARK`. */
-export function composeCall(library: string, step: string, args: ScriptArguments): string {
-  return `${withNewline(library)}${withNewline(step)}${callOfMain(args, `echo ${ANSWER_MARK}; `)}`;
+export function composeCall(script: string, args: ScriptArguments): string {
+  return `${withNewline(script)}${callOfMain(args, `echo ${ANSWER_MARK}; `)}`;
 }
 
 // A shell reads a braced group to its end before it runs any of it, so a call that was cut off, be it between two

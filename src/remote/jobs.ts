@@ -9,7 +9,7 @@ import { composeScript, type ScriptArguments } from './compose.ts';
 import type { NodeCalls } from './node-calls.ts';
 import { explainScriptFailure } from './script-errors.ts';
 import type { Patience } from './settings.ts';
-import { LIBRARY, STEP_SCRIPTS } from './scripts/index.ts';
+import { SCRIPTS } from './scripts/index.ts';
 
 /** A long step that runs detached on its node. */
 export interface Job {
@@ -86,7 +86,7 @@ export function jobId(job: Pick<Job, 'step' | 'mark'>): string {
 
 async function launch(tools: JobTools, node: ClusterNode, job: Job, id: string, signal: AbortSignal): Promise<void> {
   const { run, token } = job.by;
-  const payload = composeScript(LIBRARY, STEP_SCRIPTS[job.step], { run, token, ...job.args });
+  const payload = composeScript(SCRIPTS[job.step], { run, token, ...job.args });
   await tools.calls.call(
     node,
     'launch',

@@ -6,7 +6,7 @@ import { composeCall, type ScriptArguments } from './compose.ts';
 import type { ConnectionPool } from './pool.ts';
 import { RootShell } from './root-shell.ts';
 import { explainScriptFailure } from './script-errors.ts';
-import { LIBRARY, STEP_SCRIPTS, type StepScript } from './scripts/index.ts';
+import { SCRIPTS, type StepScript } from './scripts/index.ts';
 
 export interface CallOptions {
   /** What failures name; the script's own name if missing. */
@@ -67,7 +67,7 @@ export class NodeCalls {
     args: ScriptArguments,
     options: CallOptions,
   ): Promise<string> {
-    const piece = composeCall(LIBRARY, STEP_SCRIPTS[script], args);
+    const piece = composeCall(SCRIPTS[script], args);
     const step = options.step ?? script;
     const { signal } = options;
     const waiting = signal === undefined ? this.#closing.signal : AbortSignal.any([signal, this.#closing.signal]);

@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { composeCall } from '../../src/remote/compose.ts';
-import { LIBRARY, STEP_SCRIPTS } from '../../src/remote/scripts/index.ts';
+import { SCRIPTS } from '../../src/remote/scripts/index.ts';
 import { LOGIN_USER } from '../contract/remote-sshd.ts';
 import { startHosts, type Hosts } from './hosts.ts';
 import { kubeosJob } from './jobs.ts';
@@ -51,8 +51,8 @@ async function kubeosClient(hosts: Hosts, clients: string): Promise<() => Promis
 
 async function writeScripts(hosts: Hosts): Promise<{ observe: string; claim: string }> {
   const [observe, claim] = [join(hosts.dir, 'observe.sh'), join(hosts.dir, 'claim.sh')];
-  await writeFile(observe, composeCall(LIBRARY, STEP_SCRIPTS.observe, {}));
-  await writeFile(claim, composeCall(LIBRARY, STEP_SCRIPTS.claim, { run: 'bench', token: 1 }));
+  await writeFile(observe, composeCall(SCRIPTS.observe, {}));
+  await writeFile(claim, composeCall(SCRIPTS.claim, { run: 'bench', token: 1 }));
   return { observe, claim };
 }
 

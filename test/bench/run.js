@@ -1,6 +1,7 @@
 // `npm run bench -- fleet | connections | rollout [--rounds N] [--nodes N]`: measures side by side, prints ratios and
 // writes them to docs/benchmarks.md. Not a part of `npm test`: what is measured here depends on the machine.
 import { build } from 'esbuild';
+import { shellScripts } from '../../shell-scripts.js';
 
 // The command line is measured as it stands.
 await import('../../build.js');
@@ -14,7 +15,7 @@ await build({
   format: 'esm',
   platform: 'node',
   target: 'node20.19',
-  loader: { '.sh': 'text' },
+  plugins: [shellScripts],
   external: ['ssh2', 'esbuild'],
   // Some bundled CommonJS packages call require for Node's own modules.
   banner: {

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { composeCall } from '../../src/remote/compose.ts';
 import { ConnectionPool } from '../../src/remote/pool.ts';
 import { RootShell } from '../../src/remote/root-shell.ts';
-import { LIBRARY } from '../../src/remote/scripts/index.ts';
+import { withLibrary } from '../../src/remote/scripts/index.ts';
 import type { RemoteSettings } from '../../src/remote/settings.ts';
 import { PrivateSshd, whyNoPrivateEtc, type Account } from './private-etc.ts';
 import { clusterNode, failure } from './remote-kit.ts';
@@ -114,7 +114,7 @@ describe.skipIf(missing !== undefined)('OpenSSH’s server with PAM', () => {
   });
 });
 
-const piece = (body: string): string => composeCall('', `main() { ${body}; }`, {});
+const piece = (body: string): string => composeCall(`main() { ${body}; }`, {});
 
 const hasSudo = existsSync('/usr/bin/sudo');
 if (!hasSudo) process.stderr.write('NOT RUN: real sudo (Debian: sudo)\n');
@@ -218,7 +218,7 @@ describe.skipIf(missing !== undefined || !hasSudo)('sudo', () => {
   });
 
   it('with a PATH without sbin still finds what is there', async () => {
-    const script = composeCall(LIBRARY, 'main() { command -v mkfs.ext4; command -v blockdev; }', {});
+    const script = composeCall(withLibrary('main() { command -v mkfs.ext4; command -v blockdev; }'), {});
     const { run } = await asRoot(['Defaults secure_path="/usr/bin:/bin"', FREE], undefined, { script });
     expect((await run()).stdout.split('\n').filter((line) => line.includes('/sbin/'))).toHaveLength(2);
   });

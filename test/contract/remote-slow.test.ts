@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { ConnectionPool } from '../../src/remote/pool.ts';
 import { composeCall } from '../../src/remote/compose.ts';
-import { LIBRARY, STEP_SCRIPTS } from '../../src/remote/scripts/index.ts';
+import { SCRIPTS } from '../../src/remote/scripts/index.ts';
 import type { RemoteSettings } from '../../src/remote/settings.ts';
 import { clusterNode } from './remote-kit.ts';
 import { LOGIN_USER, makeFolder, makeKey, Sshd, tcpServer, type SshdOptions } from './remote-sshd.ts';
@@ -89,11 +89,9 @@ const slowly =
 describe.concurrent('a connection', () => {
   it('with two seconds to and fro signs in and carries a script, by the usual limits', async () => {
     const connection = await connectBy(later(1000), later(1000));
-    const script = composeCall(
-      `echo "$0"\n${LIBRARY.replaceAll(/^/gm, '# ')}`,
-      STEP_SCRIPTS.log.replaceAll(/^/gm, '# ') + '\nmain() { echo "$1"; }',
-      { run: 'r' },
-    );
+    const script = composeCall(`echo "$0"\n${SCRIPTS.observe.replaceAll(/^/gm, '# ')}\nmain() { echo "$1"; }`, {
+      run: 'r',
+    });
     expect(await connection.run('exec /bin/sh -s', script, { timeoutMs: 60_000 })).toMatchObject({
       code: 0,
       stdout: expect.stringContaining('run=r') as unknown,

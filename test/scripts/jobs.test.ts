@@ -4,7 +4,7 @@ import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { handOver } from '../../src/lab/node-tree.ts';
 import { composeScript } from '../../src/remote/compose.ts';
-import { LIBRARY } from '../../src/remote/scripts/index.ts';
+import { withLibrary } from '../../src/remote/scripts/index.ts';
 import { type Answer, MIB, type Node, SHELLS, type Shell, makeBin, makeImage, makeNode, makeYard } from './node-bed.ts';
 
 let yard: Awaited<ReturnType<typeof makeYard>>;
@@ -29,7 +29,7 @@ afterAll(async () => {
 });
 
 /** A long step of these tests' own making. */
-const payload = (body: string): string => composeScript(LIBRARY, `main() {\n${body}\n}\n`, {});
+const payload = (body: string): string => composeScript(withLibrary(`main() {\n${body}\n}\n`), {});
 const FOR_LONG = payload('say working; sleep 600');
 const launch = (job: string, text: string): Promise<Answer> =>
   node.run('launch', { job, step: 'write', payload: text });

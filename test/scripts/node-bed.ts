@@ -8,7 +8,7 @@ import { type SystemImage, type SystemImageOptions, buildSystemImage } from '../
 import { findTool } from '../../src/lab/tools.ts';
 import { type ScriptArguments, composeScript } from '../../src/remote/compose.ts';
 import { SCRIPT_EXITS } from '../../src/remote/script-exits.ts';
-import { LIBRARY, STEP_SCRIPTS, type StepScript } from '../../src/remote/scripts/index.ts';
+import { SCRIPTS, type StepScript } from '../../src/remote/scripts/index.ts';
 import { runTool } from '../../src/lab/tools.ts';
 
 export const MIB = 1024 * 1024;
@@ -76,7 +76,7 @@ export class Node {
 
   /** Runs a script that changes nothing. */
   async ask(step: StepScript, args: ScriptArguments = {}): Promise<Answer> {
-    return this.#run(composeScript(LIBRARY, STEP_SCRIPTS[step], args), step !== 'logs');
+    return this.#run(composeScript(SCRIPTS[step], args), step !== 'logs');
   }
 
   /** Runs a script that changes something, with the run and its token. */

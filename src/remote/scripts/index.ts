@@ -24,11 +24,23 @@ import stage from './stage.sh';
 import verify from './verify.sh';
 import write from './write.sh';
 
-/** What every script begins with: lib.sh, then its further parts. It defines functions and runs nothing. */
-export const LIBRARY = [lib, libState, libSlots, libGrub, libJobs, libFetch].join('\n');
+/** The parts of the library beside lib.sh, which every script begins with; one may use those before it. */
+const PARTS = [libState, libSlots, libGrub, libJobs, libFetch].map((text) => {
+  const functions = Array.from(text.matchAll(/^(\w+)\(\)/gm), ([, name]) => name);
+  return { text, isUsedIn: new RegExp(`\\b(?:${functions.join('|')})\\b`) };
+});
 
-/** Each script's own part, which defines `main`, by the name that docs/node-protocol.md gives it. */
-export const STEP_SCRIPTS = {
+/**
+ * A script with what it needs of the library before it: lib.sh, and each part of which it names a function, be it in
+ * another meaning. The library defines functions and runs nothing but lib.sh's settings.
+ * @param own defines `main`
+ */
+export function withLibrary(own: string): string {
+  const needed = PARTS.reduceRight((text, part) => (part.isUsedIn.test(text) ? `${part.text}\n${text}` : text), own);
+  return `${lib}\n${needed}`;
+}
+
+const STEP_SCRIPTS = {
   observe,
   look,
   claim,
@@ -50,3 +62,8 @@ export const STEP_SCRIPTS = {
 } as const;
 
 export type StepScript = keyof typeof STEP_SCRIPTS;
+
+/** Each script as it is sent, by the name that docs/node-protocol.md gives it; its call is still missing. */
+export const SCRIPTS = Object.fromEntries(
+  Object.entries(STEP_SCRIPTS).map(([name, own]) => [name, withLibrary(own)]),
+) as Readonly<Record<StepScript, string>>;

@@ -197,14 +197,6 @@ let_go_of_mounts() {
 	exec 7>&-
 }
 
-unmount_slot() {
-	MOUNTED=no
-	if grep -q " ${RUN#"$KUBEOS_ROOT"}/mount " "$KUBEOS_ROOT/proc/self/mountinfo"; then
-		umount "$RUN/mount" || say "cannot unmount $RUN/mount"
-	fi
-	if [ -d "$RUN/mount" ]; then rmdir -- "$RUN/mount" || :; fi
-}
-
 # What must be there before a slot may be booted. Links are followed inside the slot: an absolute one means the slot's
 # own root, not the running one.
 check_content() { # sets CONTENT_VERSION, and CONTENT_PROBLEM where the slot cannot boot here

@@ -1,6 +1,7 @@
 #!/bin/sh
 # What every step shares; docs/node-protocol.md is the contract. Nothing here runs by itself but these settings, so
-# that a piece which was cut off changes nothing. Global names are in capitals; names in small letters live as long as
+# that a piece which was cut off changes nothing. The other parts, lib-*.sh, go only to the steps that name a function
+# of theirs, so nothing here needs them. Global names are in capitals; names in small letters live as long as
 # the function that sets them.
 # shellcheck disable=SC2034 # the steps' files read what is set here
 set -eu
@@ -86,6 +87,14 @@ clean_up() {
 }
 trap clean_up EXIT
 trap 'exit 143' HUP INT TERM
+
+unmount_slot() {
+	MOUNTED=no
+	if grep -q " ${RUN#"$KUBEOS_ROOT"}/mount " "$KUBEOS_ROOT/proc/self/mountinfo"; then
+		umount "$RUN/mount" || say "cannot unmount $RUN/mount"
+	fi
+	if [ -d "$RUN/mount" ]; then rmdir -- "$RUN/mount" || :; fi
+}
 
 # ------------------------------------------------------------------------------------------------------ arguments
 

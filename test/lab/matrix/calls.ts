@@ -1,6 +1,6 @@
 import { RECORD_ANNOTATION } from '../../../src/cluster/node-facts.ts';
 import type { Passing } from '../../../src/lab/gate.ts';
-import { LIBRARY, STEP_SCRIPTS, type StepScript } from '../../../src/remote/scripts/index.ts';
+import { SCRIPTS, type StepScript } from '../../../src/remote/scripts/index.ts';
 import type { Step } from '../../../src/rollout/steps.ts';
 
 /** What a run asks of a node, or writes on its Node: as the steps of a node's way are told apart from outside. */
@@ -15,11 +15,11 @@ export const callOf = (passing: Passing): Call | undefined =>
   passing.kind === 'command' ? commandCall(passing) : requestCall(passing);
 
 function commandCall({ node, input }: Extract<Passing, { kind: 'command' }>): Call | undefined {
-  const rest = input.slice(LIBRARY.length).trimStart();
-  const script = (Object.keys(STEP_SCRIPTS) as StepScript[]).find((name) => rest.startsWith(STEP_SCRIPTS[name].trim()));
-  if (!input.startsWith(LIBRARY) || script === undefined) return undefined;
+  const script = (Object.keys(SCRIPTS) as StepScript[]).find((name) => input.startsWith(SCRIPTS[name]));
+  if (script === undefined) return undefined;
   if (script !== 'launch') return { node, what: script, kind: 'command' };
-  const step = /'step=(stage|write|verify)' 'payload=/.exec(rest)?.[1] as 'stage' | 'write' | 'verify' | undefined;
+  const step = /'step=(stage|write|verify)' 'payload=/.exec(input.slice(SCRIPTS.launch.length))?.[1] as
+    'stage' | 'write' | 'verify' | undefined;
   return step === undefined ? undefined : { node, what: `launch ${step}`, kind: 'command' };
 }
 

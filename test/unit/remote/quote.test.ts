@@ -27,25 +27,25 @@ describe('quote', () => {
   });
 });
 
-const LIBRARY = 'set -eu\n# a library without a last line break: nothing of it runs by itself\nsay() { echo "$1"; }';
-const STEP = 'main() {\n\tfor argument; do say "got $argument"; done\n\tcat\n\treturn 7\n}\n';
+const SCRIPT =
+  '# a script without a last line break: nothing of it runs by itself\nset -eu\nsay() { echo "$1"; }\nmain() {\n\tfor argument; do say "got $argument"; done\n\tcat\n\treturn 7\n}';
 const ARGS = { url: "https://x/y?a='b'", empty: '', count: 3, flag: false, absent: undefined };
 
 describe('a composed script', () => {
   it('calls main with one key=value word for each argument, and leaves standard input empty', () => {
-    const { stdout, status } = sh(composeScript(LIBRARY, STEP, ARGS));
+    const { stdout, status } = sh(composeScript(SCRIPT, ARGS));
     expect(stdout).toBe("got url=https://x/y?a='b'\ngot empty=\ngot count=3\ngot flag=false\n");
     expect(status).toBe(7);
   });
 
   it('marks where its answers begin, when they come straight back', () => {
-    const { stdout, status } = sh(composeCall(LIBRARY, STEP, { a: 'b' }));
+    const { stdout, status } = sh(composeCall(SCRIPT, { a: 'b' }));
     expect(stdout).toBe(`${ANSWER_MARK}\ngot a=b\n`);
     expect(status).toBe(7);
   });
 
   it('runs nothing when it is cut off anywhere', () => {
-    const whole = composeCall('', 'main() { echo RAN "$@"; }\n', { a: 'one', b: 'two words', c: "it's" });
+    const whole = composeCall('main() { echo RAN "$@"; }\n', { a: 'one', b: 'two words', c: "it's" });
     for (let length = 0; length < whole.trimEnd().length; length++) {
       expect(sh(whole.slice(0, length)).stdout, whole.slice(0, length)).toBe('');
     }

@@ -7,7 +7,7 @@ import { jobId, runJob, type Job } from '../../../src/remote/jobs.ts';
 import { NodeCalls } from '../../../src/remote/node-calls.ts';
 import type { ConnectionPool } from '../../../src/remote/pool.ts';
 import { orderReboot } from '../../../src/remote/reboot.ts';
-import { LIBRARY, STEP_SCRIPTS, type StepScript } from '../../../src/remote/scripts/index.ts';
+import { SCRIPTS, type StepScript } from '../../../src/remote/scripts/index.ts';
 import { DEFAULT_PATIENCE } from '../../../src/remote/settings.ts';
 import type { ClusterNode } from '../../../src/rollout/facts.ts';
 import type { StepProgress } from '../../../src/rollout/ports.ts';
@@ -35,10 +35,10 @@ function stage(reply: (script: StepScript, now: number) => Reply) {
   };
   const called: StepScript[] = [];
   const notices: string[] = [];
-  const names = Object.keys(STEP_SCRIPTS) as StepScript[];
+  const names = Object.keys(SCRIPTS) as StepScript[];
   const run = async (_command: string, input: string): Promise<ExecResult> => {
     await Promise.resolve();
-    const found = names.find((name) => input.slice(LIBRARY.length).trimStart().startsWith(STEP_SCRIPTS[name]));
+    const found = names.find((name) => input.startsWith(SCRIPTS[name]));
     if (found === undefined) throw new Error('no such script');
     called.push(found);
     const said = reply(found, now);
