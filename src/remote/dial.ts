@@ -93,6 +93,7 @@ function watch(client: Client, state: DialState, options: DialOptions, fail: (er
   client.on('connect', () => {
     state.phase = 'handshake';
   });
+  client.on('handshake', () => ignoreOtherHostKeys(client));
   client.on('change password', () => fail(expiredPassword(signIn.host, target.credentials.user)));
   client.on('error', (error: Error & { level?: string; code?: unknown }) => {
     // A key that an agent would not sign with: the next method follows.
@@ -109,6 +110,16 @@ function watch(client: Client, state: DialState, options: DialOptions, fail: (er
     through?.destroy();
   });
   client.on('close', closed);
+}
+
+/**
+ * An OpenSSH server tells its other host keys to whoever has signed in (PROTOCOL, 2.5: hostkeys-00@openssh.com). Of a
+ * server that says it is OpenSSH ssh2 then has each of them proven, by signatures that cost both sides more than a
+ * call does; nobody here reads them, and ssh2 (1.17) has no setting for it. What it believes the server to be counts
+ * only for such extensions.
+ */
+function ignoreOtherHostKeys(client: Client): void {
+  (client as unknown as { _remoteVer?: string })._remoteVer = '';
 }
 
 function hostVerifier(
