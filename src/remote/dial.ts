@@ -6,7 +6,7 @@ import { offeredAlgorithms } from './algorithms.ts';
 import { Connection } from './connection.ts';
 import { Deadline } from './deadline.ts';
 import { ClosedEarlyError, closedEarly, explainDialError, loginRefused, type DialState } from './dial-errors.ts';
-import type { HostKeys } from './host-keys.ts';
+import type { HostKeys, KnownKeys } from './host-keys.ts';
 import { watchForOffer } from './peer-offer.ts';
 import { expiredPassword, type SignIn } from './sign-in.ts';
 import type { Target } from './target.ts';
@@ -29,7 +29,7 @@ export interface DialOptions {
  */
 export async function dial(options: DialOptions): Promise<Connection> {
   const { target, signIn, hostKeys, ending } = options;
-  const knownTypes = await hostKeys.knownTypes(target.hostKey);
+  const known = await hostKeys.lookUp(target.hostKey);
   if (ending.aborted) options.through?.destroy();
   ending.throwIfAborted();
   const client = new ssh2.Client();
@@ -68,14 +68,14 @@ export async function dial(options: DialOptions): Promise<Connection> {
       keepaliveInterval: options.keepalive.intervalMs,
       // With 0 ssh2 would end a healthy connection at its first keepalive.
       keepaliveCountMax: Math.max(options.keepalive.countMax, 1),
-      algorithms: offeredAlgorithms(knownTypes),
+      algorithms: offeredAlgorithms(known.types),
       authHandler: signIn.handler({
         pause: () => deadline.pause(),
         resume: () => deadline.resume(),
         refused: () => (state.phase = 'refused'),
         fail,
       }),
-      hostVerifier: hostVerifier(options, state, fail),
+      hostVerifier: hostVerifier({ ...options, known }, state, fail),
     };
     try {
       client.connect(config);
@@ -114,8 +114,8 @@ function watch(client: Client, state: DialState, options: DialOptions, fail: (er
 
 /**
  * An OpenSSH server tells its other host keys to whoever has signed in (PROTOCOL, 2.5: hostkeys-00@openssh.com). Of a
- * server that says it is OpenSSH ssh2 then has each of them proven, by signatures that cost both sides more than a
- * call does; nobody here reads them, and ssh2 (1.17) has no setting for it. What it believes the server to be counts
+ * server that says it is OpenSSH ssh2 then has each of them proven, by signatures that are a tenth of what a
+ * connection costs this side; nobody here reads them, and ssh2 (1.17) has no setting for it. What it believes the server to be counts
  * only for such extensions.
  */
 function ignoreOtherHostKeys(client: Client): void {
@@ -123,7 +123,7 @@ function ignoreOtherHostKeys(client: Client): void {
 }
 
 function hostVerifier(
-  options: DialOptions,
+  options: DialOptions & { known: KnownKeys },
   state: DialState,
   fail: (error: ConnectError) => void,
 ): (key: Buffer, verify: (permitted: boolean) => void) => void {
@@ -149,11 +149,15 @@ function hostVerifier(
   };
 }
 
-function judgeHostKey(options: DialOptions, key: Buffer, done: (refused: ConnectError | undefined) => void): void {
-  const { target, hostKeys } = options;
+function judgeHostKey(
+  options: DialOptions & { known: KnownKeys },
+  key: Buffer,
+  done: (refused: ConnectError | undefined) => void,
+): void {
+  const { target, hostKeys, known } = options;
   const named = (error: ConnectError) =>
     new ConnectError(error.message, error.failure, { ...contextOf(error), ...nodeOf(target) });
-  hostKeys.refusal(target.hostKey, key).then(
+  hostKeys.refusal(target.hostKey, key, known).then(
     (refused) => done(refused === undefined ? undefined : named(refused)),
     (error: unknown) =>
       done(

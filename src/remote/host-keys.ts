@@ -44,6 +44,13 @@ type Verdict =
 /** Lines that speak of one of a host's names; `portless`: of that name without its port. */
 type Group = readonly (KnownHost & { portless: boolean })[];
 
+/** What known_hosts says of a host as its connection begins. */
+export interface KnownKeys {
+  /** The types of its keys: what it should be asked to show first. */
+  types: ReadonlySet<string>;
+  groups: readonly Group[];
+}
+
 /** Judges host keys by known_hosts files, and adds to them where first keys are to be trusted. Safe in parallel. */
 export class HostKeys {
   readonly #cache = new Map<string, { mark: string; hosts: KnownHosts }>();
@@ -57,16 +64,21 @@ export class HostKeys {
     this.#notice = notice;
   }
 
-  /** The key types that are known for this host: what it should be asked to show first. */
-  async knownTypes(subject: HostKeySubject): Promise<ReadonlySet<string>> {
-    const groups = (await this.#groupsOf(subject)).map((group) => group.filter(({ marker }) => marker === 'none'));
-    return new Set(groups.find((group) => group.length > 0)?.map(({ type }) => type));
+  /** Asked before the host shows its key. */
+  async lookUp(subject: HostKeySubject): Promise<KnownKeys> {
+    const groups = await this.#groupsOf(subject);
+    const plain = groups.map((group) => group.filter(({ marker }) => marker === 'none'));
+    return { groups, types: new Set(plain.find((group) => group.length > 0)?.map(({ type }) => type)) };
   }
 
-  /** Resolves to why the key is refused; undefined where it may be trusted. */
-  async refusal(subject: HostKeySubject, key: Buffer): Promise<ConnectError | undefined> {
+  /**
+   * Resolves to why the key is refused; undefined where it may be trusted.
+   * @param known what was looked up a moment ago: a key that was not known then may have been added since
+   */
+  async refusal(subject: HostKeySubject, key: Buffer, known?: KnownKeys): Promise<ConnectError | undefined> {
     this.#warnOf(subject);
-    let verdict = judge(await this.#groupsOf(subject), key);
+    let verdict = judge(known?.groups ?? [], key);
+    if (verdict.kind !== 'known') verdict = judge(await this.#groupsOf(subject), key);
     if (verdict.kind === 'unknown' && subject.acceptNew) verdict = await this.#acceptNew(subject, key);
     switch (verdict.kind) {
       case 'known':

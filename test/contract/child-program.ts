@@ -3,6 +3,7 @@ import { mkdirSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { shellScripts } from '../../shell-scripts.js';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
@@ -17,7 +18,7 @@ export async function bundle(name: string, dir: string): Promise<string> {
     bundle: true,
     format: 'esm',
     platform: 'node',
-    loader: { '.sh': 'text' },
+    plugins: [shellScripts],
     packages: 'external',
     logLevel: 'error',
   });

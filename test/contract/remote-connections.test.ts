@@ -356,6 +356,22 @@ describe('a host key', () => {
   });
 });
 
+describe('the other host keys of a server', () => {
+  it('are not asked to be proven, which would cost both sides signatures that nobody reads', async () => {
+    const chatty = await Sshd.start({
+      dir: join(dir, 'chatty'),
+      authorizedKeys: [readFileSync(`${key}.pub`, 'utf8')],
+      config: ['LogLevel DEBUG3'],
+    });
+    cleanUps.push(() => chatty.close());
+    const known = join(dir, 'known-chatty');
+    writeFileSync(known, chatty.knownHost());
+    await run(makePool({ sshPort: chatty.port, knownHosts: [known] }), 'true\n');
+    expect(chatty.log).toMatch(/notify_hostkeys: sent 2 hostkeys/);
+    expect(chatty.log).not.toContain('hostkeys-prove');
+  });
+});
+
 describe('signing in', () => {
   it.each(['key', 'key_ecdsa', 'key_rsa'])('works with %s', async (name) => {
     expect((await makePool({ identities: [join(dir, name)] }).get(node())).user).toBe(LOGIN_USER);

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { sha256OfFile } from '../../src/lab/system-image.ts';
 import { runTool } from '../../src/lab/tools.ts';
 import type { ScriptArguments } from '../../src/remote/compose.ts';
-import { STEP_SCRIPTS, type StepScript } from '../../src/remote/scripts/index.ts';
+import { SCRIPTS, type StepScript } from '../../src/remote/scripts/index.ts';
 import {
   type Stage,
   begin,
@@ -101,9 +101,8 @@ describe('a call', () => {
 
   it('of which only a part arrived runs nothing', async () => {
     await nodeAt('fresh');
-    for (const step of Object.keys(STEP_SCRIPTS) as StepScript[]) {
-      const text = STEP_SCRIPTS[step];
-      expect(text).not.toMatch(/^main\b(?!\(\) \{)/m);
+    for (const text of Object.values(SCRIPTS)) {
+      expect(text).not.toMatch(/^main\b(?!\(\)\{)/m);
     }
   });
 

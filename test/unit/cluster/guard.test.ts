@@ -5,6 +5,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { shellScripts } from '../../../shell-scripts.js';
 import guardScript from '../../../src/cluster/guard.sh';
 import { startGuarded } from '../../../src/cluster/guard.ts';
 
@@ -97,7 +98,7 @@ describe('a guarded command', () => {
       bundle: true,
       format: 'esm',
       platform: 'node',
-      loader: { '.sh': 'text' },
+      plugins: [shellScripts],
     });
     const inner = join(folder, 'pid');
     const socketFolder = await mkdtemp(join(folder, 'd-'));

@@ -228,7 +228,7 @@ describe('a host key', () => {
 
   it('is asked for in the type that is known', async () => {
     writeFileSync(join(folder, 'known_hosts'), `worker-1 ${key('ecdsa').line}\n@revoked * ${key('one').line}\n`);
-    const types = await new HostKeys(() => undefined).knownTypes(subject());
+    const { types } = await new HostKeys(() => undefined).lookUp(subject());
     expect([...types]).toEqual(['ecdsa-sha2-nistp256']);
   });
 });
