@@ -109,7 +109,10 @@ function addPaceFlags(command: Command): void {
       ).default(1),
     )
     .addOption(duration('--reboot-timeout <time>', 'for SSH after a reboot', '15m'))
-    .addOption(duration('--health-timeout <time>', 'for a healthy kubelet; then the node is sent back', '10m'));
+    .addOption(duration('--health-timeout <time>', 'for a healthy kubelet; then the node is sent back', '10m'))
+    .addOption(
+      duration('--dead-man <time>', 'for a sign of life from this run; then a trial goes back by itself', '15m'),
+    );
 }
 
 function addDrainFlags(command: Command): void {

@@ -48,6 +48,7 @@ export interface PaceFlags {
   maxFailures: number;
   rebootTimeout: number;
   healthTimeout: number;
+  deadMan: number;
 }
 
 export interface DisplayFlags {

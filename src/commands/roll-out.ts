@@ -112,6 +112,7 @@ function runOptions({ id, flags, request }: Run): RunOptions {
     budgetWaitMs: flags.budgetWait,
     rebootTimeoutMs: flags.rebootTimeout,
     healthTimeoutMs: flags.healthTimeout,
+    deadManMs: flags.deadMan,
     ...(artifact === undefined ? {} : { artifact }),
   };
 }

@@ -17,6 +17,7 @@ const nodeSchema = z.object({
   unsupported: z.enum(UNSUPPORTED).optional(),
   unsupported_message: z.string().default(''),
   active: slotName.optional(),
+  dead_man: wholeNumber.optional(),
   journal_problem: z.string().optional(),
 });
 
@@ -79,6 +80,7 @@ export function readObservation(answers: Answers, node: string): NodeObservation
     freeBytes: facts.free_bytes,
     ...readArtifact(answers),
     ...readDetached(answers),
+    ...(facts.dead_man !== undefined && { deadManMs: facts.dead_man * 1000 }),
     hasCurl: facts.has_curl,
   };
 }

@@ -15,14 +15,14 @@ import type { Step } from '../rollout/steps.ts';
 import { readAnswers, wholeNumber, type Answers } from './answers.ts';
 import { awaitBoot } from './await-boot.ts';
 import { cleanText } from './clean-text.ts';
-import type { ScriptArguments } from './compose.ts';
+import { composeScript, type ScriptArguments } from './compose.ts';
 import { runJob, type Job } from './jobs.ts';
 import { NodeCalls } from './node-calls.ts';
 import { readJournal, readLook, readObservation, readPreflight } from './observation.ts';
 import { ConnectionPool } from './pool.ts';
 import { orderReboot } from './reboot.ts';
 import { RootShell } from './root-shell.ts';
-import type { StepScript } from './scripts/index.ts';
+import { DEAD_MAN_WATCH, type StepScript } from './scripts/index.ts';
 import { DEFAULT_PATIENCE, type Patience, type RemoteHooks, type RemoteSettings } from './settings.ts';
 
 const bytesSchema = z.object({ bytes: wholeNumber });
@@ -161,6 +161,13 @@ export class SshRemote implements Remote {
     signal: AbortSignal,
   ): Promise<BootReport | undefined> {
     return awaitBoot(this.#tools, node, previousBootId, timeoutMs, signal);
+  }
+
+  async deadMan(node: ClusterNode, by: Authority, spanMs: number): Promise<void> {
+    const { run, token } = by;
+    const payload = composeScript(DEAD_MAN_WATCH, {});
+    const args = { run, token, span: Math.ceil(spanMs / 1000), payload };
+    await this.#calls.call(node, 'dead-man', args, { patienceMs: 0 });
   }
 
   async prove(

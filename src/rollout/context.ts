@@ -23,6 +23,8 @@ export interface RunOptions {
   rebootTimeoutMs: number;
   /** Milliseconds until a booted node must be healthy; 0 waits for ever. */
   healthTimeoutMs: number;
+  /** Without a sign of life from this run for so long, a node on trial goes back by itself; 0: never. */
+  deadManMs: number;
 }
 
 /** How the user asks a run to stop. */

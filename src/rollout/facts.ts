@@ -85,6 +85,8 @@ export interface NodeObservation {
   artifact?: { sha256: string; bytes: number };
   /** A long step that runs detached on the node right now. */
   detached?: { step: string; job: string; running: boolean };
+  /** A trial goes back by itself in so many milliseconds, unless a run renews it. */
+  deadManMs?: number;
   /** The node has curl. */
   hasCurl: boolean;
   /** Where it was asked for. */

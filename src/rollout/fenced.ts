@@ -50,6 +50,7 @@ const REMOTE: Kinds<Remote> = {
   arm: 'starts',
   reboot: 'changes',
   awaitBoot: 'asks',
+  deadMan: 'changes',
   prove: 'changes',
   commit: 'changes',
   close: 'changes',

@@ -4,8 +4,10 @@ import type { NodeResult } from './events.ts';
 import type { NodeObservation } from './facts.ts';
 import { annotate } from './foreign-hands.ts';
 import { waitHealthy, type Health } from './health.ts';
+import { DeadMan } from './dead-man.ts';
 import { endFellBack, leftCordoned, trouble } from './node-ends.ts';
 import { drain } from './node-prepare.ts';
+import { despiteCuts } from './patience.ts';
 import type { BootReport } from './ports.ts';
 import type { Step } from './steps.ts';
 import type { Trip } from './trip.ts';
@@ -95,19 +97,31 @@ function armingOf({ bootEnv, bootId, journal }: NodeObservation): string {
  * @param report what it said of its boot; undefined where it never answered
  */
 export async function finishTrial(trip: Trip, armedBootId: string, report: BootReport | undefined): Promise<TrialEnd> {
+  const deadMan = new DeadMan(trip);
+  try {
+    return await judgeBoots(trip, armedBootId, report, deadMan);
+  } finally {
+    await deadMan.stop();
+  }
+}
+
+async function judgeBoots(
+  trip: Trip,
+  armedBootId: string,
+  report: BootReport | undefined,
+  deadMan: DeadMan,
+): Promise<TrialEnd> {
   const { assignment, context } = trip;
   let seen = report;
   let wasUp = false;
   for (let boots = 0; boots < MOST_BOOTS; boots++) {
     if (seen === undefined) return noAnswer(trip, `after the reboot into slot ${assignment.target}`);
     if (seen.active === assignment.from) {
-      const why = wasUp
-        ? `slot ${assignment.target} was up on trial, until something reset the node: the system itself, its power or a hand`
-        : `slot ${assignment.target} was to boot, slot ${seen.active} came up`;
-      return endFellBack(trip, seen, why);
+      return endFellBack(trip, seen, await whyBack(trip, seen, wasUp));
     }
     wasUp = true;
     trip.phase = 'trial';
+    await deadMan.plant();
     const verdict = await tryCommit(trip, seen);
     if (verdict === 'committed') return verdict;
     if ('unhealthy' in verdict) {
@@ -123,6 +137,16 @@ export async function finishTrial(trip: Trip, armedBootId: string, report: BootR
 }
 
 const MOST_BOOTS = 5;
+
+/** Where its dead man's timer ran out, the node knows best. */
+async function whyBack(trip: Trip, { active }: BootReport, wasUp: boolean): Promise<string> {
+  const { ports, late } = trip.context;
+  const { target } = trip.assignment;
+  if (!wasUp) return `slot ${target} was to boot, slot ${active} came up`;
+  const { journal } = await despiteCuts(ports.clock, late, () => ports.remote.observe(trip.node, late));
+  if (journal?.phase === 'aborted' && journal.target === target) return journal.reason;
+  return `slot ${target} was up on trial, until something reset the node: the system itself, its power or a hand`;
+}
 
 /** Who deleted it decided about it: it is left on its trial, which any reset ends. */
 function deletedOnTrial(trip: Trip, reason: string): Promise<NodeResult> {

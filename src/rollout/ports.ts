@@ -280,6 +280,12 @@ export interface Remote {
     signal: AbortSignal,
   ): Promise<BootReport | undefined>;
   /**
+   * Plants the dead man's timer of a trial, or renews it: a node on trial that hears nothing more for `spanMs` (whole
+   * seconds) goes back to its old slot by itself, its journal closed as `aborted`. A commit and a close end it.
+   * Does nothing to a node that is not on trial.
+   */
+  deadMan(node: ClusterNode, by: Authority, spanMs: number): Promise<void>;
+  /**
    * Records in the journal that the node runs the target slot with the right version, on a new boot. Rejects with a
    * KubeosError where it does not. `adopt` proves a slot that was booted by hand, on the present boot.
    */

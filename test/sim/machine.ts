@@ -78,6 +78,8 @@ export class SimMachine {
   journal: (NodeJournal & { provenBoot?: string }) | undefined;
   failed = new Set<string>();
   artifact: SimSystem | undefined;
+  /** When its dead man's timer runs out. */
+  deadManAt: number | undefined;
   job: SimJob | undefined;
   hasCurl = true;
   network = true;
@@ -121,6 +123,12 @@ export class SimMachine {
     return this.env.saved ?? 'A';
   }
 
+  get onTrial(): boolean {
+    const { journal, active, bootId } = this;
+    if (journal?.target !== active || !['verified', 'armed', 'proven'].includes(journal.phase)) return false;
+    return journal.armedBootId !== '' && journal.armedBootId !== bootId;
+  }
+
   get answersSsh(): boolean {
     return this.power === 'up' && this.network && this.running.boots !== 'mute';
   }
@@ -145,6 +153,7 @@ export class SimMachine {
       this.job = undefined;
       this.onKubelet('gone');
       const boots = ++this.boots;
+      this.deadManAt = undefined;
       this.#clock.after(BOOT_MS, () => this.#boot(boots));
     });
   }
@@ -192,6 +201,7 @@ export class SimMachine {
       token: this.token,
       freeBytes: this.freeBytes,
       hasCurl: this.hasCurl,
+      ...(this.deadManAt === undefined ? {} : { deadManMs: this.deadManAt - this.#clock.now() }),
       ...(withPreflight ? { preflight: this.preflight } : {}),
     };
     if (this.unsupported !== undefined) return { ...base, unsupported: this.unsupported };

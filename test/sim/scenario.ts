@@ -19,6 +19,7 @@ export interface Command {
   onShown?: () => void;
   rebootTimeoutMs?: number;
   healthTimeoutMs?: number;
+  deadManMs?: number;
   budgetWaitMs?: number;
   /** --lock-wait */
   lockWaitMs?: number;
@@ -97,6 +98,7 @@ async function work(client: SimClient, request: RolloutRequest, command: Command
     budgetWaitMs: command.budgetWaitMs ?? 600_000,
     rebootTimeoutMs: command.rebootTimeoutMs ?? 900_000,
     healthTimeoutMs: command.healthTimeoutMs ?? 600_000,
+    deadManMs: command.deadManMs ?? 900_000,
     ...(request.goal.operation === 'upgrade' && request.image?.type === 'disk'
       ? { artifact: request.image.artifact }
       : {}),

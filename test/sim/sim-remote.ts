@@ -211,6 +211,21 @@ export class SimRemote implements Remote {
     }
   }
 
+  async deadMan(node: ClusterNode, by: Authority, spanMs: number): Promise<void> {
+    const plant = (machine: SimMachine): void => {
+      const { bootId } = machine;
+      if (!machine.onTrial) return;
+      machine.deadManAt = this.#world.clock.now() + spanMs;
+      this.#world.clock.after(spanMs, () => {
+        if (machine.bootId !== bootId || (machine.deadManAt ?? Infinity) > this.#world.clock.now()) return;
+        this.#world.setEnv(machine, machine.journal!.from, undefined);
+        machine.journal = { ...machine.journal!, phase: 'aborted', reason: 'no sign of life from kubeos' };
+        machine.reset(1000);
+      });
+    };
+    await this.#calls.change(node, by, 'dead-man', plant, 0);
+  }
+
   async prove(
     node: ClusterNode,
     by: Authority,
@@ -243,6 +258,7 @@ export class SimRemote implements Remote {
       this.#world.setEnv(machine, slot, undefined);
       machine.journal = { ...journal, phase: 'committed' };
       machine.artifact = undefined;
+      machine.deadManAt = undefined;
     });
   }
 
@@ -262,6 +278,7 @@ export class SimRemote implements Remote {
       }
       needEnv(machine);
       this.#world.setEnv(machine, machine.permanent, undefined);
+      machine.deadManAt = undefined;
       machine.journal = { ...journal, phase: outcome, reason: reason.replaceAll('\n', '; ') };
       return machine.journal;
     });

@@ -12,7 +12,7 @@ case $*:$# in
 "--quiet --collect --on-active=1 --timer-property=AccuracySec=100ms systemctl reboot:6")
 	setsid sh -c 'sleep 1; exec systemctl reboot' </dev/null >/dev/null 2>&1 &
 	;;
-"--quiet --collect --unit=kubeos-"[a-z]*" --property=TimeoutStopSec=10 sh $KUBEOS_ROOT/"*:7)
+"--quiet --collect --unit=kubeos-"[a-z]*" --property=TimeoutStopSec=10 sh $KUBEOS_ROOT/"*:[67])
 	unit=${3#--unit=}.service
 	if [ -e "$units/$unit" ]; then
 		echo "Failed to start transient service unit: Unit $unit already exists." >&2

@@ -12,6 +12,7 @@ main() {
 		remember_failure
 	fi
 	disarm
+	forget_dead_man
 	if [ "$J_PHASE" != "$OUTCOME" ]; then
 		# shellcheck disable=SC2034,SC2153 # goes into the journal
 		J_REASON=$REASON

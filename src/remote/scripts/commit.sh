@@ -19,6 +19,7 @@ main() {
 		write_journal committed
 		log "committed: slot $TARGET ($J_VERSION) is permanent"
 	fi
+	forget_dead_man
 	forget_failure
 	remove_file "$STATE/artifact"
 	remove_file "$STATE/part"

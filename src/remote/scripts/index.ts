@@ -5,6 +5,8 @@ import bootReport from './boot-report.sh';
 import claim from './claim.sh';
 import close from './close.sh';
 import commit from './commit.sh';
+import deadManWatch from './dead-man-watch.sh';
+import deadMan from './dead-man.sh';
 import endJob from './end-job.sh';
 import launch from './launch.sh';
 import libFetch from './lib-fetch.sh';
@@ -12,6 +14,7 @@ import libGrub from './lib-grub.sh';
 import libJobs from './lib-jobs.sh';
 import libSlots from './lib-slots.sh';
 import libState from './lib-state.sh';
+import libTrial from './lib-trial.sh';
 import lib from './lib.sh';
 import log from './log.sh';
 import logs from './logs.sh';
@@ -25,7 +28,7 @@ import verify from './verify.sh';
 import write from './write.sh';
 
 /** The parts of the library beside lib.sh, which every script begins with; one may use those before it. */
-const PARTS = [libState, libSlots, libGrub, libJobs, libFetch].map((text) => {
+const PARTS = [libState, libSlots, libGrub, libJobs, libTrial, libFetch].map((text) => {
   const functions = Array.from(text.matchAll(/^(\w+)\(\)/gm), ([, name]) => name);
   return { text, isUsedIn: new RegExp(`\\b(?:${functions.join('|')})\\b`) };
 });
@@ -54,6 +57,7 @@ const STEP_SCRIPTS = {
   arm,
   reboot,
   'boot-report': bootReport,
+  'dead-man': deadMan,
   prove,
   commit,
   close,
@@ -67,3 +71,6 @@ export type StepScript = keyof typeof STEP_SCRIPTS;
 export const SCRIPTS = Object.fromEntries(
   Object.entries(STEP_SCRIPTS).map(([name, own]) => [name, withLibrary(own)]),
 ) as Readonly<Record<StepScript, string>>;
+
+/** What the script `dead-man` leaves running on the node. */
+export const DEAD_MAN_WATCH = withLibrary(deadManWatch);

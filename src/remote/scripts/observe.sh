@@ -20,6 +20,7 @@ main() {
 		out artifact.sha256 "$ARTIFACT_SHA256"
 		out artifact.bytes "$ARTIFACT_BYTES"
 	fi
+	if read_dead_man; then out dead_man "$(dead_man_left)"; fi
 	answer_job
 	if [ "$PREFLIGHT" != no ]; then answer_preflight; fi
 }

@@ -31,21 +31,3 @@ check_send_back() {
 	if [ -n "$ENV_NEXT" ] || [ "$(permanent_slot)" != "$J_FROM" ]; then write_env "$J_FROM" ''; fi
 	log "sent back: reboot to slot $J_FROM"
 }
-
-order_reboot() {
-	if with_systemd; then
-		systemd-run --quiet --collect --on-active=1 --timer-property=AccuracySec=100ms systemctl reboot \
-			</dev/null >/dev/null 2>"$RUN/reboot.err" 9>&- ||
-			die reboot-failed "systemd refuses the reboot: $(first_line "$RUN/reboot.err")"
-		return 0
-	fi
-	need setsid sleep
-	if has systemctl; then
-		set -- systemctl reboot
-	elif has reboot; then
-		set -- reboot
-	else
-		die reboot-failed 'the node has neither systemctl nor reboot'
-	fi
-	setsid sh -c 'sleep 1; exec "$@"' kubeos-reboot "$@" </dev/null >/dev/null 2>&1 9>&- &
-}

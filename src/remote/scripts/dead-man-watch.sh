@@ -1,0 +1,47 @@
+#!/bin/sh
+# Watches the dead man's timer, detached, for one boot.
+# shellcheck disable=SC2034 # the library reads what is set here
+main() {
+	exec 6>>"$RUN/dead-man.lock"
+	# Who only asks whether somebody watches holds it for a moment too.
+	if ! flock -w 10 6; then return 0; fi
+	while read_dead_man; do
+		left=$(dead_man_left)
+		if [ "$left" -eq 0 ]; then
+			CHANGING=yes
+			end_trial
+		fi
+		if [ "$left" -gt 5 ] || [ "$left" -eq 0 ]; then left=5; fi
+		sleep "$left" 6>&-
+	done
+}
+
+# Under the node's lock, so that no script of a run is in the middle of something. It is kept until the node goes down:
+# nothing that is proven meanwhile would stand.
+end_trial() {
+	exec 9>>"$STATE/lock"
+	if ! flock -w 20 9; then return 0; fi
+	read_journal
+	read_layout
+	if ! read_dead_man || ! on_trial; then
+		forget_dead_man
+	elif [ "$(dead_man_left)" -eq 0 ]; then
+		(lead_back) || say "the boot environment may not lead back to slot $J_FROM"
+		while :; do
+			sync
+			(order_reboot) || :
+			sleep 120 6>&- 9>&-
+		done
+	fi
+	let_go_of_lock
+}
+
+# What a run that carries on is told. It tries this image again: nobody has seen it fail.
+lead_back() {
+	J_REASON="no sign of life from kubeos for ${DEAD_MAN_SPAN}s on trial: the node went back by itself"
+	need_env
+	if [ -n "$ENV_NEXT" ] || [ "$(permanent_slot)" != "$J_FROM" ]; then write_env "$J_FROM" ''; fi
+	RUN_ID=$J_RUN TOKEN=$J_TOKEN
+	write_journal aborted
+	log "$J_REASON"
+}

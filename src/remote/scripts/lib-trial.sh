@@ -1,0 +1,57 @@
+#!/bin/sh
+# A trial: whether one runs, the dead man's timer that ends it, and the order to reboot.
+#
+# The timer is a file with the moment at which it runs out, and a watcher beside it. Renewing it is writing the file;
+# forgetting it is removing the file. It lies in /run, so that no boot inherits it.
+# shellcheck disable=SC2034 # the steps' files read what is set here
+
+on_trial() { # for who has read the layout and the journal
+	one_of "$J_PHASE" verified armed proven && [ -n "$J_ARMED" ] && [ "$J_ARMED" != "$(boot_id)" ] &&
+		[ "$ACTIVE" = "$J_TARGET" ]
+}
+
+uptime_seconds() { # no clock that somebody may set
+	IFS=' .' read -r up rest </proc/uptime
+	echo "$up"
+}
+
+read_dead_man() { # sets DEAD_MAN_AT and DEAD_MAN_SPAN, in seconds; fails where no timer runs in this boot
+	at='' span='' boot=''
+	if [ ! -r "$RUN/dead-man" ]; then return 1; fi
+	IFS=' ' read -r at span boot <"$RUN/dead-man" || :
+	if [ "$boot" != "$(boot_id)" ] || ! is_number "$at" || ! is_number "$span"; then return 1; fi
+	DEAD_MAN_AT=$at
+	DEAD_MAN_SPAN=$span
+}
+
+dead_man_left() { # seconds; for who has read it
+	left=$((DEAD_MAN_AT - $(uptime_seconds)))
+	if [ "$left" -gt 0 ]; then echo "$left"; else echo 0; fi
+}
+
+dead_man_watches() {
+	! (flock -n 5) 5>>"$RUN/dead-man.lock"
+}
+
+forget_dead_man() {
+	rm -f -- "$RUN/dead-man"
+}
+
+# A second from now, so that the answer gets out before the connection goes.
+order_reboot() {
+	if with_systemd; then
+		systemd-run --quiet --collect --on-active=1 --timer-property=AccuracySec=100ms systemctl reboot \
+			</dev/null >/dev/null 2>"$RUN/reboot.err" 9>&- ||
+			die reboot-failed "systemd refuses the reboot: $(first_line "$RUN/reboot.err")"
+		return 0
+	fi
+	need setsid sleep
+	if has systemctl; then
+		set -- systemctl reboot
+	elif has reboot; then
+		set -- reboot
+	else
+		die reboot-failed 'the node has neither systemctl nor reboot'
+	fi
+	setsid sh -c 'sleep 1; exec "$@"' kubeos-reboot "$@" </dev/null >/dev/null 2>&1 9>&- &
+}

@@ -1,0 +1,113 @@
+import { access, mkdir, readFile, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { handOver } from '../../src/lab/node-tree.ts';
+import { composeScript } from '../../src/remote/compose.ts';
+import { DEAD_MAN_WATCH } from '../../src/remote/scripts/index.ts';
+import { type Answer, SHELLS, type Shell, makeBin } from './node-bed.ts';
+import { node, nodeAt, prepareStages, rooted, type Stage, yard } from './stages.ts';
+
+prepareStages();
+
+const bins = new Map<Shell, string>();
+beforeAll(async () => {
+  for (const shell of SHELLS) bins.set(shell, await makeBin(path.join(yard.dir, `bin-${shell}`), shell));
+});
+
+afterEach(async () => {
+  await node.machine.killAll();
+});
+
+const WATCH = composeScript(DEAD_MAN_WATCH, {});
+const plant = (span: number): Promise<Answer> => node.must('dead-man', { span, payload: WATCH });
+const running = (): Promise<number[]> => node.machine.processes();
+const rebootOrdered = (): Promise<boolean> =>
+  access(path.join(node.machine.stateDir, 'reboot')).then(
+    () => true,
+    () => false,
+  );
+
+async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 60_000;
+  while (!(await isSo())) if (Date.now() > deadline) throw new Error(`never: ${what}`);
+}
+
+const gone = (): Promise<void> => until('the watcher is gone', async () => (await running()).length === 0);
+
+async function trialOf(shell: Shell, way: string, stage: Stage = 'trial'): Promise<void> {
+  await nodeAt(stage);
+  node.bin = bins.get(shell)!;
+  if (way === 'systemd') await mkdir(rooted('run/systemd/system'), { recursive: true });
+  await handOver(node.machine.root, node.machine.identity);
+}
+
+const WAYS = [
+  ...SHELLS.map((shell) => [shell, 'setsid'] as const),
+  ['dash', 'systemd'] as const,
+] satisfies readonly (readonly [Shell, string])[];
+
+describe.each(WAYS)("the dead man's timer of a trial, sh is %s, by %s", (shell, way) => {
+  it('brings the node back once it has run out, and says so', async () => {
+    await trialOf(shell, way);
+    await plant(1);
+    await until('a reboot is ordered', rebootOrdered);
+    expect(await node.observe()).toMatchObject({
+      active: 'B',
+      'env.saved': 'A',
+      'journal.phase': 'aborted',
+      'journal.reason': 'no sign of life from kubeos for 1s on trial: the node went back by itself',
+    });
+    expect(await readFile(rooted('var/log/messages'), 'utf8')).toContain('no sign of life from kubeos for 1s');
+    // What is proven while it goes down would not stand.
+    const late = node.run('prove', { target: 'B', version: 'KubeOS 1.1.0' });
+    await node.machine.killAll();
+    expect((await late).ended).not.toBe('ok');
+    await rm(path.join(node.machine.stateDir, 'reboot'));
+    expect(await node.machine.boot()).toMatchObject({ slot: 'A', trial: false });
+  });
+
+  it('is renewed, and ended by the commit', async () => {
+    await trialOf(shell, way, 'proven');
+    await plant(100);
+    const watcher = await running();
+    expect(watcher.length).toBeGreaterThan(0);
+    await plant(600);
+    const left = Number((await node.observe())['dead_man']);
+    expect(left).toBeGreaterThan(500);
+    expect(left).toBeLessThanOrEqual(600);
+    await node.must('commit', { target: 'B' });
+    expect(await node.observe()).not.toHaveProperty('dead_man');
+    await gone();
+    expect(await rebootOrdered()).toBe(false);
+  });
+});
+
+describe("the dead man's timer", () => {
+  it('is planted anew where its watcher was killed', async () => {
+    await trialOf('dash', 'setsid');
+    await plant(600);
+    await node.machine.killAll();
+    await plant(1);
+    await until('a reboot is ordered', rebootOrdered);
+  });
+
+  it.each(['fresh', 'verified', 'armed', 'committed'] as const)(
+    'is not planted on a node that is %s',
+    async (stage) => {
+      await trialOf('dash', 'setsid', stage);
+      await plant(1);
+      expect(await running()).toEqual([]);
+      expect(await node.observe()).not.toHaveProperty('dead_man');
+    },
+  );
+
+  it('of an older run is renewed by no other than a newer one', async () => {
+    await trialOf('dash', 'setsid');
+    await plant(600);
+    node.by = { run: 'run-0', token: 0 };
+    expect((await node.run('dead-man', { span: 900, payload: WATCH })).ended).toBe('stale-token');
+    node.by = { run: 'run-2', token: 2 };
+    await plant(900);
+    expect(Number((await node.observe())['dead_man'])).toBeGreaterThan(600);
+  });
+});
