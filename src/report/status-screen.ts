@@ -148,7 +148,7 @@ function sentencesOf(row: StatusRow, now: number, { wide }: StatusScreenOptions)
     stateSentence(row),
     // A run at work stands below all nodes, and its step in the table.
     run?.live === false ? runSentence(run) : undefined,
-    journal && fallBackSentence(journal, now),
+    journal && fallBackSentence(journal, run !== undefined, now),
     detached && `its detached step ${detached.step} ${detached.running ? 'runs' : 'has ended'}`,
     other && (wide || !isEmpty(other)) ? labelled(`slot ${other.slot}`, other.problem) : undefined,
     row.unsupported,
@@ -163,16 +163,21 @@ const labelled = (label: string, text: string | undefined): string | undefined =
 
 function fallBackSentence(
   { phase, updatedAt, reason }: NonNullable<StatusRow['journal']>,
+  isLeft: boolean,
   now: number,
 ): string | undefined {
-  return phase === 'fell-back' ? `fell back ${ago(updatedAt * 1000, now)}: ${reason}` : undefined;
+  const when = ago(updatedAt * 1000, now);
+  if (phase === 'fell-back') return `fell back ${when}: ${reason}`;
+  return phase === 'aborted' && isLeft ? `given up ${when}: ${reason}` : undefined;
 }
 
-function stateSentence({ state, active, nextBoot }: StatusRow): string | undefined {
+function stateSentence({ state, active, nextBoot, deadManMs }: StatusRow): string | undefined {
   if (!UNSETTLED.has(state) || active === undefined || nextBoot === undefined) return undefined;
   if (state === 'armed') return `its next boot tries slot ${nextBoot}`;
   const how = state === 'trial' ? 'is on trial' : 'was booted by hand';
-  return `slot ${active} ${how}: a reset returns to slot ${nextBoot}`;
+  const byItself =
+    deadManMs === undefined ? '' : `; without a sign of life from kubeos, in ${roughDuration(deadManMs)}`;
+  return `slot ${active} ${how}: a reset returns to slot ${nextBoot}${byItself}`;
 }
 
 /** What a run left behind. */

@@ -69,6 +69,8 @@ export interface StatusRow {
   otherSlot?: SlotStatus;
   /** Why kubeos cannot work on this node. */
   unsupported?: string;
+  /** The trial goes back by itself in so many milliseconds, unless a run renews that. */
+  deadManMs?: number;
   /** A long step that runs detached on the node. */
   detached?: { step: string; running: boolean };
   run?: RunOnNode;
@@ -158,12 +160,13 @@ function clusterFacts(node: ClusterNode, lock: LockState | undefined): Omit<Stat
 /** The node's own word on its boot goes before what its kubelet last told the cluster. */
 function nodeFacts(
   seen: NodeObservation | undefined,
-): Partial<Pick<StatusRow, 'bootId' | 'unsupported' | 'detached' | 'journal'>> {
+): Partial<Pick<StatusRow, 'bootId' | 'unsupported' | 'deadManMs' | 'detached' | 'journal'>> {
   if (seen === undefined) return {};
-  const { bootId, unsupported, detached, journal } = seen;
+  const { bootId, unsupported, deadManMs, detached, journal } = seen;
   return defined({
     bootId,
     unsupported: unsupported?.message,
+    deadManMs,
     detached: detached && { step: detached.step, running: detached.running },
     journal,
   });

@@ -159,6 +159,13 @@ export function describeRemoteContract(name: string, makeBed: () => Promise<Remo
       expect(report).toMatchObject({ active: 'B', osVersion: image.version });
       expect(report?.bootId).not.toBe(armed.bootId);
 
+      expect(await remote.observe(node)).not.toHaveProperty('deadManMs');
+      await remote.deadMan(node, first, 600_000);
+      await remote.deadMan(node, first, 900_000);
+      const { deadManMs } = await remote.observe(node);
+      expect(deadManMs).toBeGreaterThan(600_000);
+      expect(deadManMs).toBeLessThanOrEqual(900_000);
+
       const expected = { slot: 'B', version: image.version, adopt: false } as const;
       await remote.prove(node, first, expected);
       await remote.prove(node, first, expected);
@@ -173,6 +180,9 @@ export function describeRemoteContract(name: string, makeBed: () => Promise<Remo
         journal: { phase: 'committed' },
       });
       expect(after).not.toHaveProperty('artifact');
+      expect(after).not.toHaveProperty('deadManMs');
+      await remote.deadMan(node, first, 900_000);
+      expect(await remote.observe(node)).not.toHaveProperty('deadManMs');
       expect(after.bootEnv).not.toHaveProperty('next');
 
       const back: Assignment = {

@@ -143,6 +143,7 @@ describe('Ctrl-C', () => {
       state: 'trial',
       active: 'B',
       nextBoot: 'A',
+      deadManMs: expect.any(Number) as number,
     });
     expect(left.lastRun?.unfinished).toContain('worker-1');
 
@@ -152,6 +153,18 @@ describe('Ctrl-C', () => {
     const again = await bed.json(command('--nodes', 'worker-1'));
     expect([again.exitCode, nodeOf(again, 'worker-1').outcome]).toEqual([0, 'upgraded']);
     expect(await bed.look('worker-1')).toMatchObject({ active: 'B', state: 'committed', cordoned: false });
+  });
+
+  it('for good on a trial leaves a node that goes back by itself, and the same command upgrades it', async () => {
+    await bed.lab.setFault('worker-1', 'unready');
+    const running = await upTo('prove', '--nodes', 'worker-1', '--dead-man', '15s');
+    running.kill('SIGKILL');
+    await running.done;
+    await until(async () => (await bed.look('worker-1')).state === 'committed');
+    expect(await bed.look('worker-1')).toMatchObject({ active: 'A', nextBoot: 'A', journal: { phase: 'aborted' } });
+    await bed.lab.clearFault('worker-1');
+    const again = await bed.json(command('--nodes', 'worker-1'));
+    expect([again.exitCode, nodeOf(again, 'worker-1').outcome]).toEqual([0, 'upgraded']);
   });
 
   it('before anything has begun changes nothing', async () => {
