@@ -16,7 +16,7 @@ export async function plan(deps: Deps, flags: PlanFlags): Promise<ExitCode> {
   if (inHand.kind !== 'valid') return EXIT.usage;
   const request = requestForSpec(upgradeSpec(inHand.spec, flags.file), requestOptions(flags, 'read'));
   const planned = await withReading(deps, flags, async (ports) => {
-    const made = await gatherPlan(ports, await withOwnNode(deps, ports.cluster, request));
+    const made = await gatherPlan({ ...ports, clock: deps.clock }, await withOwnNode(deps, ports.cluster, request));
     return withLockNote(made, ports.cluster);
   });
   const exitCode = exitForPlan(planned, flags.detailedExitcode);

@@ -83,21 +83,22 @@ async function inSteps(run: Run, connections: Connections): Promise<ExitCode> {
   progress.activity('reading the cluster and its nodes');
   const own = await withOwnNode(deps, connections.cluster, request);
   const stopped = AbortSignal.any([signals.graceful, signals.hard]);
-  const plan = await gatherPlan(connections, own, stopped);
+  const neighbours = { ...connections, clock: deps.clock };
+  const plan = await gatherPlan(neighbours, own, stopped);
   progress.activity(undefined);
   if (!hasWork(plan)) return printIdle(run, plan);
   showPlan(run, await withLockNote(plan, connections.cluster), deps.io.stderr);
   if (!(await agreed(run, plan))) return printDeclined(run, plan);
   const logDir = runLogDir(run.id, flags.logDir, deps.io.env);
   const logs = createLogReport(logDir, (message) => progress.event({ at: deps.clock.now(), type: 'notice', message }));
-  const ports = { ...connections, clock: deps.clock, report: combineReports([progress, logs]) };
+  const ports = { ...neighbours, report: combineReports([progress, logs]) };
   const { lockWait } = flags;
   const holder = {
     holder: describeHolder(deps.io.env),
     ...(lockWait === undefined ? {} : { waitMs: lockWait }),
   };
   run.phase = 'at work';
-  const replan = (): Promise<Plan> => gatherPlan(connections, own, stopped, plan);
+  const replan = (): Promise<Plan> => gatherPlan(neighbours, own, stopped, plan);
   const ended = await carryOut(ports, { plan, replan }, holder, runOptions(run), signals);
   progress.stop();
   run.phase = 'over';

@@ -7,6 +7,7 @@ import { noteOnServer, type Look } from './look.ts';
 import type { Finding, Plan, PlanEntry } from './plan-types.ts';
 import type { DrainForecast, MissingRight, OsResource } from './ports.ts';
 import { leftOvers } from './left-overs.ts';
+import { OTHER_MACHINE, UNREPORTED, type BootDoubt } from './other-machine.ts';
 import { preflightNode } from './preflight-node.ts';
 import { judgeClock, noteClocks, noteControlPlanes } from './preflight-run.ts';
 import type { ClockOffset } from './preflight-types.ts';
@@ -25,6 +26,8 @@ export interface PlanInput {
   nodes: readonly ClusterNode[];
   /** By node: what it shows of itself, or why it could not be asked. Holds every selected node. */
   observed: ReadonlyMap<string, NodeObservation | KubeosError>;
+  /** By node, where its kubelet tells of another boot than SSH shows. */
+  bootDoubts?: ReadonlyMap<string, BootDoubt>;
   /** By node, for those that `nodesToDrain` names. */
   forecasts: ReadonlyMap<string, DrainForecast>;
   osResources: readonly OsResource[];
@@ -162,6 +165,9 @@ function sortNodes(input: PlanInput, selection: Selection, goal: NodeGoal | unde
     const unclear = same.get(node.name);
     if (unclear !== undefined) {
       sorted.notStarted.push({ node: node.name, now: node.osImage, findings: [unclear], unreachable: false });
+    } else if (input.bootDoubts?.get(node.name) === 'other machine') {
+      // Unreachable, since what was reached is not this node: it is left alone, the run's token included.
+      sorted.notStarted.push({ node: node.name, now: node.osImage, findings: [OTHER_MACHINE], unreachable: true });
     } else if (seen === undefined || seen instanceof Error) sortUnasked(node, seen, goal, sorted);
     else if (goal !== undefined) sortAsked(input, node, seen, goal, sorted);
   }
@@ -199,7 +205,11 @@ function sortAsked(input: PlanInput, node: ClusterNode, seen: NodeObservation, g
   }
   const entry = entryOf(standing, node, seen, forecast);
   const left = standing.kind === 'way' ? leftOvers(node, seen, goal, standing) : [];
-  const warnings = [...preflight.warnings, ...judgeClock(seen, input.apiClock)];
+  const warnings = [
+    ...preflight.warnings,
+    ...(input.bootDoubts?.get(node.name) === 'unreported' ? [UNREPORTED] : []),
+    ...judgeClock(seen, input.apiClock),
+  ];
   to.entries.push({
     ...entry,
     notes: [...entry.notes, ...left, ...preflight.notes],

@@ -9,7 +9,8 @@ import type { Plan } from './plan-types.ts';
 import type { PreflightRequest } from './preflight-types.ts';
 import { isHttps } from './preflight-node.ts';
 import { artifactOf } from './requests.ts';
-import type { Cluster, MissingRight, Remote } from './ports.ts';
+import { findBootDoubts } from './other-machine.ts';
+import type { Clock, Cluster, MissingRight, Remote } from './ports.ts';
 import { missingRightsFinding } from './refusals.ts';
 import { selectNodes } from './selection.ts';
 
@@ -20,7 +21,7 @@ import { selectNodes } from './selection.ts';
  *   not waited for again.
  */
 export async function gatherPlan(
-  ports: { cluster: Cluster; remote: Remote },
+  ports: { cluster: Cluster; remote: Remote; clock: Clock },
   request: RolloutRequest,
   signal?: AbortSignal,
   shown?: Plan,
@@ -41,16 +42,18 @@ export async function gatherPlan(
   const toDrain = shown === undefined ? nodesToDrain(facts) : [];
   const artifact = artifactOf(request);
   const toFetch = shown === undefined && artifact !== undefined ? nodesToFetch(facts) : [];
-  const [forecasts, look] = await Promise.all([
+  const [forecasts, look, bootDoubts] = await Promise.all([
     toDrain.length === 0 ? known : cluster.forecastDrains(toDrain, request.drain),
     artifact === undefined || toFetch.length === 0
       ? lookedBefore(shown)
       : lookFromOne(remote, toFetch, artifact, signal),
+    findBootDoubts(ports, selected, observed, signal),
   ]);
   const apiClock = cluster.clockOffset();
   return assemblePlan({
     ...facts,
     forecasts,
+    bootDoubts,
     osResources,
     missingRights,
     ...(look === undefined ? {} : { look }),

@@ -115,7 +115,7 @@ class Limit {
 }
 
 /** Counts how often the heartbeat's mark changed. */
-class Pulse {
+export class Pulse {
   #mark: string | undefined;
   #beats = 0;
 
@@ -125,6 +125,7 @@ class Pulse {
     this.#mark = mark;
   }
 
+  /** What is missing of the proof that the kubelet lives; undefined once it is proved. */
   problem(): string | undefined {
     if (this.#beats >= HEARTBEATS) return undefined;
     return this.#mark === undefined ? 'no heartbeat' : `${this.#beats} of ${HEARTBEATS} heartbeats`;
@@ -132,7 +133,7 @@ class Pulse {
 }
 
 /** An answer that is of no use is no news about the node. */
-async function heartbeat(cluster: Cluster, node: string): Promise<string | undefined> {
+export async function heartbeat(cluster: Pick<Cluster, 'heartbeat'>, node: string): Promise<string | undefined> {
   try {
     return await cluster.heartbeat(node);
   } catch (error) {

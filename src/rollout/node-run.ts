@@ -8,6 +8,7 @@ import { endFailed } from './node-failure.ts';
 import type { Health } from './health.ts';
 import { endFellBack, endReturned, LEFT_CORDONED, leftCordoned, release, success, trouble } from './node-ends.ts';
 import { prepare } from './node-prepare.ts';
+import { findBootDoubts, OTHER_MACHINE } from './other-machine.ts';
 import { bootOf, bootTrial, finishTrial, judgeHealth, type TrialEnd } from './node-trial.ts';
 import type { PlanEntry } from './plan-types.ts';
 import { despiteCuts, unlessAborted } from './patience.ts';
@@ -52,7 +53,7 @@ async function travel(trip: Trip): Promise<NodeResult> {
     requireInCluster(trip);
     const seen = await observe(trip);
     trip.bootId ??= seen.bootId;
-    const standing = deriveStanding(trip.node, seen, goal);
+    const standing = await reached(trip, seen, deriveStanding(trip.node, seen, goal));
     trip.stood = true;
     if (standing.kind === 'done') return endDone(trip, seen);
     if (standing.kind === 'blocked') return endBlocked(trip, standing);
@@ -69,6 +70,15 @@ const observe = (trip: Trip): Promise<NodeObservation> => {
   const { ports, early } = trip.context;
   return despiteCuts(ports.clock, early, () => ports.remote.observe(trip.node, early));
 };
+
+/** As it stands; but a node that must be rebooted, and for which SSH reaches another machine, cannot be started. */
+async function reached(trip: Trip, seen: NodeObservation, standing: Standing): Promise<Standing> {
+  if (standing.kind !== 'way' || !rebootAhead(standing.firstStep)) return standing;
+  const { ports, early } = trip.context;
+  const doubts = await findBootDoubts(ports, [trip.node], new Map([[trip.name, seen]]), early);
+  if (doubts.get(trip.name) !== 'other machine') return standing;
+  return { kind: 'blocked', findings: [OTHER_MACHINE], unclear: true };
+}
 
 /** The way itself, from its first step to the end. */
 async function walk(trip: Trip, way: Way, seen: NodeObservation): Promise<NodeResult> {
