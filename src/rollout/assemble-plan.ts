@@ -212,12 +212,12 @@ function sortAsked(input: PlanInput, node: ClusterNode, seen: NodeObservation, g
   ];
   to.entries.push({
     ...entry,
-    notes: [...entry.notes, ...left, ...preflight.notes],
+    notes: [...entry.notes, ...left],
     ...(warnings.length === 0 ? {} : { warnings }),
   });
 }
 
-const NO_FINDINGS = { errors: [], warnings: [], notes: [] };
+const NO_FINDINGS = { errors: [], warnings: [] };
 
 function obstaclesTo(
   standing: Exclude<Standing, { kind: 'done' | 'blocked' }>,

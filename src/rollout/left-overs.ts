@@ -1,20 +1,24 @@
 import { isMine } from './blockers.ts';
-import { otherSlot, type ClusterNode, type NodeJournal, type NodeObservation } from './facts.ts';
+import { otherSlot, type ClusterNode, type NodeJournal, type NodeObservation, type NodeRecord } from './facts.ts';
 import type { NodeGoal } from './goal.ts';
-import type { Way } from './standing.ts';
+import { rebootAhead, type Way } from './standing.ts';
+import { formatBytes } from './units.ts';
 
 /**
- * What an earlier run left on a node whose way is planned now, in its journal, its slots and its cordon: what of it
- * carries over, and what is done anew, each in words. Preflight tells of half a slot, half an image and a step that
- * still runs.
+ * What an earlier run left on a node whose way is planned now, in its journal, its slots, /persist, its annotation and
+ * its cordon: what of it carries over, and what is done anew, each in words.
  */
 export function leftOvers(node: ClusterNode, seen: NodeObservation, goal: NodeGoal, way: Way): readonly string[] {
   const journal = openJournal(seen);
+  // What is armed or on trial is brought to its end, whatever else lies there.
+  const begins = rebootAhead(way.firstStep) && way.firstStep !== 'reboot';
   return [
     ...aboutJournal(journal, goal, way),
     ...aboutSlot(seen, journal, way),
     ...aboutArtifact(seen, goal, way),
     ...aboutCordon(node),
+    ...(begins ? [...aboutRecord(node.record, seen, goal), ...aboutDetached(seen)] : []),
+    ...(begins ? [...aboutImages(seen, way), ...aboutHalfSlot(seen, goal)] : []),
   ];
 }
 
@@ -62,4 +66,35 @@ function aboutCordon({ cordoned, record }: ClusterNode): readonly string[] {
   return cordoned
     ? [`run ${record.run} left it cordoned: that cordon is taken off at the end of its way`]
     : [`run ${record.run} had cordoned it, and somebody uncordoned it since`];
+}
+
+/** The annotation of a run with another goal, where no journal tells of that run already. */
+function aboutRecord(record: NodeRecord | undefined, { journal }: NodeObservation, goal: NodeGoal): readonly string[] {
+  if (record === undefined || journal?.run === record.run) return [];
+  if (record.operation === goal.operation && record.version === goal.version) return [];
+  return [`run ${record.run} left it at ${record.step} (${record.operation} to ${record.version}): it is taken over`];
+}
+
+const aboutDetached = ({ detached }: NodeObservation): readonly string[] =>
+  detached?.running === true
+    ? [`a ${detached.step} of an earlier run still runs there, detached: it is gone on with, or ended`]
+    : [];
+
+function aboutImages({ artifact, preflight }: NodeObservation, { firstStep, assignment }: Way): readonly string[] {
+  if (firstStep !== 'stage') return [];
+  const part = preflight?.partBytes ?? 0;
+  return [
+    ...(artifact !== undefined && artifact.sha256 !== assignment.sha256
+      ? [`another image lies in /persist/KubeOS-Update (${formatBytes(artifact.bytes)}): it is replaced`]
+      : []),
+    ...(part > 0
+      ? [`${formatBytes(part)} of an unfinished download lie there: gone on with where they are of this image`]
+      : []),
+  ];
+}
+
+function aboutHalfSlot({ active, slots }: NodeObservation, { operation }: NodeGoal): readonly string[] {
+  if (active === undefined || operation !== 'upgrade') return [];
+  const target = otherSlot(active);
+  return slots?.[target].content === 'dirty' ? [`slot ${target} was left half written: it is written anew`] : [];
 }

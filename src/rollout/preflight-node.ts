@@ -1,11 +1,4 @@
-import {
-  otherSlot,
-  type ClusterNode,
-  type NodeObservation,
-  type NodeRecord,
-  type Slot,
-  type SlotFacts,
-} from './facts.ts';
+import { otherSlot, type ClusterNode, type NodeObservation, type Slot, type SlotFacts } from './facts.ts';
 import type { NodeGoal, RolloutRequest } from './goal.ts';
 import type { Look } from './look.ts';
 import { isSinceOpenEuler2209 } from './openeuler.ts';
@@ -20,12 +13,10 @@ export interface NodePreflight {
   /** Any of these keeps the node from being started. */
   errors: readonly Finding[];
   warnings: readonly Finding[];
-  /** What an earlier run left there, and what becomes of it. */
-  notes: readonly string[];
 }
 
 interface Subject {
-  node: Pick<ClusterNode, 'name' | 'record'>;
+  node: Pick<ClusterNode, 'name'>;
   way: Way;
   seen: NodeObservation;
   goal: NodeGoal;
@@ -45,7 +36,7 @@ const MARGIN_BYTES = 10 * 1024 * 1024;
  */
 export function preflightNode(subject: Subject): NodePreflight {
   const { way, seen } = subject;
-  if (!rebootAhead(way.firstStep) || way.firstStep === 'reboot') return { errors: [], warnings: [], notes: [] };
+  if (!rebootAhead(way.firstStep) || way.firstStep === 'reboot') return { errors: [], warnings: [] };
   const facts = seen.preflight;
   const fetches = way.firstStep === 'stage';
   const errors = [
@@ -54,7 +45,7 @@ export function preflightNode(subject: Subject): NodePreflight {
     ...sizeErrors(subject),
   ];
   const warnings = fetches ? [...releaseFindings(subject, true), ...fetchWarnings(subject)] : [];
-  return { errors, warnings, notes: leftOvers(subject) };
+  return { errors, warnings };
 }
 
 function persistErrors(facts: PreflightFacts, seen: NodeObservation, fetches: boolean): readonly Finding[] {
@@ -197,43 +188,6 @@ function fetchWarnings({ seen, request, look }: Subject): readonly Finding[] {
     });
   }
   return warnings;
-}
-
-function leftOvers({ node: { record }, way, seen, goal }: Subject): readonly string[] {
-  const { detached } = seen;
-  return [
-    ...(record === undefined ? [] : leftRecord(record, seen, goal)),
-    ...(detached?.running === true
-      ? [`a ${detached.step} of an earlier run still runs there, detached: it is gone on with, or ended`]
-      : []),
-    ...(way.firstStep === 'stage' ? leftImages(seen, goal) : []),
-    ...(goal.operation === 'upgrade' ? leftSlot(seen) : []),
-  ];
-}
-
-function leftImages({ artifact, preflight }: NodeObservation, goal: NodeGoal): readonly string[] {
-  const part = preflight?.partBytes ?? 0;
-  return [
-    ...(artifact !== undefined && artifact.sha256 !== goal.sha256
-      ? [`another image lies in /persist/KubeOS-Update (${formatBytes(artifact.bytes)}): it is replaced`]
-      : []),
-    ...(part > 0
-      ? [`${formatBytes(part)} of an unfinished download lie there: gone on with where they are of this image`]
-      : []),
-  ];
-}
-
-function leftSlot({ active, slots }: NodeObservation): readonly string[] {
-  if (active === undefined) return [];
-  const target = otherSlot(active);
-  return slots?.[target].content === 'dirty' ? [`slot ${target} was left half written: it is written anew`] : [];
-}
-
-/** The annotation of a run with another goal, where no journal tells of that run already. */
-function leftRecord(record: NodeRecord, seen: NodeObservation, goal: NodeGoal): readonly string[] {
-  const isOurs = record.operation === goal.operation && record.version === goal.version;
-  if (isOurs || seen.journal?.run === record.run) return [];
-  return [`run ${record.run} left it at ${record.step} (${record.operation} to ${record.version}): it is taken over`];
 }
 
 /** The image comes by https, so that certificates of the node take part. */
