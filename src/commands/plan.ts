@@ -4,7 +4,6 @@ import { exitForPlan, gatherPlan, requestForSpec } from '../rollout/index.ts';
 import type { Deps } from './deps.ts';
 import { givenCommand } from './given-command.ts';
 import type { PlanFlags } from './option-types.ts';
-import { withLockNote } from './lock-note.ts';
 import { withReading } from './reading.ts';
 import { requestOptions, withOwnNode } from './request.ts';
 import { printInvalid, takeSpec, upgradeSpec } from './spec.ts';
@@ -15,17 +14,17 @@ export async function plan(deps: Deps, flags: PlanFlags): Promise<ExitCode> {
   if (inHand.kind === 'insecure') await printInvalid(deps, flags, inHand.result);
   if (inHand.kind !== 'valid') return EXIT.usage;
   const request = requestForSpec(upgradeSpec(inHand.spec, flags.file), requestOptions(flags, 'read'));
-  const planned = await withReading(deps, flags, async (ports) => {
-    const made = await gatherPlan({ ...ports, clock: deps.clock }, await withOwnNode(deps, ports.cluster, request));
-    return withLockNote(made, ports.cluster);
-  });
+  const planned = await withReading(deps, flags, async (ports) =>
+    gatherPlan({ ...ports, clock: deps.clock }, await withOwnNode(deps, ports.cluster, request)),
+  );
   const exitCode = exitForPlan(planned, flags.detailedExitcode);
   if (flags.output === 'json') {
     deps.io.stdout.write(await formatData(planToJson(planned, exitCode), 'json'));
     return exitCode;
   }
   const display = displayOptions(deps.io.env, deps.io.stdout, { ascii: flags.ascii });
-  const command = givenCommand(deps.argv, { verb: 'upgrade', without: ['--detailed-exitcode'] });
+  const argv = planned.liveRun === undefined ? deps.argv : [...deps.argv, '--lock-wait', '30m'];
+  const command = givenCommand(argv, { verb: 'upgrade', without: ['--detailed-exitcode'] });
   const lines = renderPlan(planned, display, { dryRun: true, command });
   deps.io.stdout.write(`${lines.join('\n')}\n`);
   return exitCode;

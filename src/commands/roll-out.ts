@@ -33,7 +33,6 @@ import { declinedResult, resultWithoutWork } from '../rollout/use-cases.ts';
 import { withConnections, type Connections } from './connect.ts';
 import type { Deps, OutputStream } from './deps.ts';
 import { givenCommand } from './given-command.ts';
-import { withLockNote } from './lock-note.ts';
 import type { RunFlags } from './option-types.ts';
 import { withOwnNode } from './request.ts';
 
@@ -87,7 +86,7 @@ async function inSteps(run: Run, connections: Connections): Promise<ExitCode> {
   const plan = await gatherPlan(neighbours, own, stopped);
   progress.activity(undefined);
   if (!hasWork(plan)) return printIdle(run, plan);
-  showPlan(run, await withLockNote(plan, connections.cluster), deps.io.stderr);
+  showPlan(run, plan, deps.io.stderr);
   if (!(await agreed(run, plan))) return printDeclined(run, plan);
   const logDir = runLogDir(run.id, flags.logDir, deps.io.env);
   const logs = createLogReport(logDir, (message) => progress.event({ at: deps.clock.now(), type: 'notice', message }));
@@ -119,8 +118,11 @@ function runOptions({ id, flags, request }: Run): RunOptions {
 }
 
 function showPlan({ deps, flags }: Run, plan: Plan, stream: OutputStream): void {
-  const display = displayOptions(deps.io.env, stream, { ascii: flags.ascii });
-  stream.write(`${renderPlan(plan, display, { dryRun: false }).join('\n')}\n`);
+  const { ascii, lockWait } = flags;
+  const display = displayOptions(deps.io.env, stream, { ascii });
+  stream.write(
+    `${renderPlan(plan, display, { dryRun: false, ...(lockWait === undefined ? {} : { lockWaitMs: lockWait }) }).join('\n')}\n`,
+  );
 }
 
 /** A plan that starts no node is the result already: its words are not said a second time. */

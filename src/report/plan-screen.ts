@@ -1,27 +1,31 @@
 import { EXIT, EXIT_MEANINGS } from '../exit-codes.ts';
 import { exitForPlan } from '../rollout/plan-exit.ts';
 import { rebootAhead } from '../rollout/standing.ts';
-import type { Finding, Plan, PlanEntry } from '../rollout/plan-types.ts';
+import type { Finding, LiveRun, Plan, PlanEntry } from '../rollout/plan-types.ts';
 import type { Display } from './display.ts';
 import { groupBy, someNames } from './groups.ts';
 import { commandLines, field, fields, hanging, paragraph, table, type Cell, type Field } from './layout.ts';
 import { drainText, footnoteLines, footnotes, type Footnote } from './obstacles.ts';
 import { penFor, type Pen } from './pen.ts';
+import { sharedFields, shareFindings } from './shared-findings.ts';
 import { plural } from './text.ts';
-import { bytes, shortDigest } from './units.ts';
+import { bytes, roughDuration, shortDigest } from './units.ts';
 
 export interface PlanScreenOptions {
   /** `kubeos plan`: nothing is changed, and this is said. */
   dryRun: boolean;
   /** The command that would do it: `kubeos upgrade -f upgrade.yaml`. */
   command?: string;
+  /** How long this command waits for another run's lock, in milliseconds; 0: for ever; missing: not at all. */
+  lockWaitMs?: number;
 }
 
-/** The plan as lines: what refuses it first, then what will happen to which node, then what stands in a node's way. */
+/** The plan as lines: another run that is at work first, then what refuses it, then what will happen to which node, then what stands in a node's way. */
 export function renderPlan(plan: Plan, display: Display, options: PlanScreenOptions): string[] {
   const pen = penFor(display);
   const notes = footnotes(plan.entries);
   const sections = [
+    liveRunLines(plan.liveRun, options, pen),
     ...plan.refusals.map((refusal) => finding(refusal, `${pen.symbols.bad} Refused: `, pen.bad, pen)),
     [...headline(plan, pen), ...(plan.entries.length > 0 ? conditions(plan, pen) : [])],
     plan.entries.length > 0 ? entryTable(plan, notes, pen) : [],
@@ -34,6 +38,28 @@ export function renderPlan(plan: Plan, display: Display, options: PlanScreenOpti
     closing(plan, options, pen),
   ];
   return joinSections(sections);
+}
+
+function liveRunLines(live: LiveRun | undefined, options: PlanScreenOptions, pen: Pen): string[] {
+  if (live === undefined) return [];
+  const nodes = live.nodes.map(({ node }) => node);
+  const where = nodes.length === 0 ? '' : `, at work here now: ${someNames(nodes, pen)}`;
+  return [
+    ...paragraph(`${pen.symbols.warning} Another run holds the lock: ${live.what}`, pen).map(pen.warn),
+    ...fields(
+      [field('who', live.holder), field('run', `${live.run}${where}`), field('next', nextToLiveRun(options))],
+      4,
+      pen,
+    ),
+  ];
+}
+
+function nextToLiveRun({ dryRun, lockWaitMs }: PlanScreenOptions): string {
+  if (dryRun) return 'this plan changes with what that run does; to see how far it is: kubeos status';
+  if (lockWaitMs === undefined)
+    return 'unless that run is over by then, this command ends with exit 11; to wait for it: --lock-wait 30m';
+  const atMost = lockWaitMs === 0 ? '' : `, at most ${roughDuration(lockWaitMs)}`;
+  return `that run is waited for${atMost}; then the plan is made anew`;
 }
 
 /** The question before a rollout, on one line; it ends where the answer is typed. */
@@ -153,8 +179,10 @@ function entryMarks(plan: Plan, entry: PlanEntry): string[] {
   ];
 }
 
-/** How its way differs from the whole one. */
-function wayMark(plan: Plan, { adopt, fellBackEarlier, firstStep }: PlanEntry): string | undefined {
+/** How its way differs from the whole one; where another run is in the midst of it, nothing is known of that. */
+function wayMark(plan: Plan, { node, adopt, fellBackEarlier, firstStep }: PlanEntry): string | undefined {
+  const now = plan.liveRun?.nodes.find((one) => one.node === node);
+  if (now !== undefined) return `at ${now.step} now`;
   if (adopt) return 'commit only';
   if (fellBackEarlier) return 'fell back earlier';
   if (firstStep === 'uncordon') return 'only tidied up';
@@ -185,12 +213,13 @@ function others(plan: Plan, pen: Pen): string[] {
 
 /** Nodes that the same keeps from being started share a block. */
 function notStarted(plan: Plan, pen: Pen): string[][] {
-  const found = plan.notStarted.flatMap(({ node, findings }) => findings.map((one) => ({ node, one })));
-  return groupBy(found, ({ one }) => JSON.stringify([one.what, one.reason, one.next])).map((group) => {
-    const [{ one }] = group;
-    const nodes = [...new Set(group.map(({ node }) => node))];
-    return finding(one, `${pen.symbols.bad} ${someNames(nodes, pen)} cannot be started: `, pen.bad, pen);
-  });
+  const found = plan.notStarted.flatMap(({ node, findings }) => findings.map((finding) => ({ node, finding })));
+  return shareFindings(found, pen).map((shared) => [
+    ...paragraph(`${pen.symbols.bad} ${someNames(shared.nodes, pen)} cannot be started: ${shared.what}`, pen).map(
+      pen.bad,
+    ),
+    ...fields(sharedFields(shared), 4, pen),
+  ]);
 }
 
 const MOST_REASONS = 5;
@@ -235,7 +264,11 @@ function closing(plan: Plan, { dryRun, command }: PlanScreenOptions, pen: Pen): 
   if (!dryRun) return [];
   return command === undefined
     ? ['Nothing was changed.']
-    : commandLines('Nothing was changed. To do it:', command, pen);
+    : commandLines(
+        `Nothing was changed. To do it${plan.liveRun === undefined ? '' : ' after that run'}:`,
+        command,
+        pen,
+      );
 }
 
 const startsNode = (plan: Plan): boolean => plan.entries.length > 0 && plan.refusals.length === 0;

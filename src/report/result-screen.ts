@@ -2,11 +2,12 @@ import { EXIT, EXIT_MEANINGS } from '../exit-codes.ts';
 import type { NodeResult, RolloutResult } from '../rollout/events.ts';
 import type { Outcome } from '../rollout/steps.ts';
 import type { Display } from './display.ts';
-import { groupBy, someNames } from './groups.ts';
+import { someNames } from './groups.ts';
 import { commandLines, field, fields, hanging } from './layout.ts';
 import { logLines } from './log-tail.ts';
 import { penFor, type Pen } from './pen.ts';
 import { joinSections } from './plan-screen.ts';
+import { sharedFields, shareFindings } from './shared-findings.ts';
 import { padEnd, padStart, plural } from './text.ts';
 import { duration } from './units.ts';
 
@@ -92,13 +93,11 @@ const isStoppedFirst = ({ what, reason }: NodeResult, stopped: string | undefine
 /** Nodes that were not started for the same reason share a block: after a stop there can be hundreds. */
 function notStarted(results: readonly NodeResult[], pen: Pen): string[][] {
   const idle = results.filter(({ outcome }) => outcome === 'not started');
-  const groups = groupBy(idle, ({ what, reason, next }) => JSON.stringify([what, reason, next]));
-  return groups.map((group) => {
-    const [first] = group;
-    const names = someNames(namesOf(group, 'not started'), pen);
-    const entries = [field('what', first.what), field('cause', first.reason), field('next', first.next)];
-    return [...hanging(`${pen.symbols.neutral} `, `${names}  not started`, pen), ...fields(entries, 4, pen)];
-  });
+  const found = idle.map((result) => ({ node: result.node, finding: { ...result, what: result.what ?? '' } }));
+  return shareFindings(found, pen).map((shared) => [
+    ...hanging(`${pen.symbols.neutral} `, `${someNames(shared.nodes, pen)}  not started`, pen),
+    ...fields([field('what', shared.what), ...sharedFields(shared)], 4, pen),
+  ]);
 }
 
 function counts(results: readonly NodeResult[], pen: Pen): string[] {

@@ -3,6 +3,7 @@ import { groupBy, someNames } from './groups.ts';
 import { field, fields, hanging, paragraph, table, type Cell } from './layout.ts';
 import { penFor, type Pen } from './pen.ts';
 import { joinSections } from './plan-screen.ts';
+import { sharedFields, shareFindings } from './shared-findings.ts';
 import type { LastRun, SlotStatus, StatusReport, StatusRow } from './status.ts';
 import { roughDuration, shortDigest } from './units.ts';
 
@@ -129,14 +130,13 @@ const namesOf = (group: readonly { node: string }[], pen: Pen): string =>
   );
 
 function problemLines(rows: readonly StatusRow[], pen: Pen): string[][] {
-  const found = rows.flatMap(({ node, problems }) => problems.map((problem) => ({ node, ...problem })));
-  const groups = groupBy(found, ({ what, reason, next }) => JSON.stringify([what, reason, next]));
-  return groups.map((group) => {
-    const [{ node, what, reason, next }] = group;
-    const named = group.length === 1 && what.includes(node);
+  const found = rows.flatMap(({ node, problems }) => problems.map((finding) => ({ node, finding })));
+  return shareFindings(found, pen).map((shared) => {
+    const { nodes, what } = shared;
+    const named = nodes.length === 1 && what.includes(nodes[0] ?? '');
     return [
-      ...paragraph(named ? what : `${namesOf(group, pen)}: ${what}`, pen),
-      ...fields([field('cause', reason), field('next', next)], 4, pen),
+      ...paragraph(named ? what : `${someNames(nodes, pen)}: ${what}`, pen),
+      ...fields(sharedFields(shared), 4, pen),
     ];
   });
 }

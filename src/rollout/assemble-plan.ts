@@ -1,11 +1,12 @@
 import { ConnectError, type KubeosError } from '../errors.ts';
-import { isDown, resolveMaxUnavailable, whyDown } from './budget.ts';
+import { isDown, resolveMaxUnavailable } from './budget.ts';
 import { certainFailures } from './certain-failures.ts';
 import { otherSlot, type ClusterNode, type NodeObservation } from './facts.ts';
 import type { NodeGoal, RolloutRequest } from './goal.ts';
 import { noteOnServer, type Look } from './look.ts';
+import { liveRunOf, notesOn } from './plan-notes.ts';
 import type { Finding, Plan, PlanEntry } from './plan-types.ts';
-import type { DrainForecast, MissingRight, OsResource } from './ports.ts';
+import type { DrainForecast, LockState, MissingRight, OsResource } from './ports.ts';
 import { leftOvers } from './left-overs.ts';
 import { OTHER_MACHINE, UNREPORTED, type BootDoubt } from './other-machine.ts';
 import { preflightNode } from './preflight-node.ts';
@@ -32,6 +33,8 @@ export interface PlanInput {
   forecasts: ReadonlyMap<string, DrainForecast>;
   osResources: readonly OsResource[];
   missingRights: readonly MissingRight[];
+  /** The lock, where another run that is alive holds it. */
+  liveLock?: LockState;
   /** Missing where no node has to fetch the image, or none could look. */
   look?: Look;
   /** The API server's clock; missing where it is not known. */
@@ -64,6 +67,7 @@ export function assemblePlan(input: PlanInput): Plan {
     reinstall: request.reinstall,
     retryFailedImage: request.retryFailedImage,
     highestToken: highestToken(input, selection),
+    ...liveRunOf(input.liveLock, input.nodes),
     drain: request.drain,
     entries,
     already: sorted.already,
@@ -204,18 +208,22 @@ function sortAsked(input: PlanInput, node: ClusterNode, seen: NodeObservation, g
     return;
   }
   const entry = entryOf(standing, node, seen, forecast);
-  const left = standing.kind === 'way' ? leftOvers(node, seen, goal, standing) : [];
-  const warnings = [
-    ...preflight.warnings,
-    ...(input.bootDoubts?.get(node.name) === 'unreported' ? [UNREPORTED] : []),
-    ...judgeClock(seen, input.apiClock),
-  ];
+  const warnings = [...preflight.warnings, ...warningsOn(node, seen, input)];
   to.entries.push({
     ...entry,
-    notes: [...entry.notes, ...left],
+    notes: isAtWork(node, input) ? [] : [...entry.notes, ...leftOvers(node, seen, goal, standing)],
     ...(warnings.length === 0 ? {} : { warnings }),
   });
 }
+
+/** What a run is in the midst of was not left by an earlier one. */
+const isAtWork = ({ record }: ClusterNode, { liveLock }: PlanInput): boolean =>
+  record !== undefined && record.run === liveLock?.run;
+
+const warningsOn = ({ name }: ClusterNode, seen: NodeObservation, input: PlanInput): readonly Finding[] => [
+  ...(input.bootDoubts?.get(name) === 'unreported' ? [UNREPORTED] : []),
+  ...judgeClock(seen, input.apiClock),
+];
 
 const NO_FINDINGS = { errors: [], warnings: [] };
 
@@ -303,37 +311,6 @@ function highestToken({ observed }: PlanInput, { selected }: Selection): number 
     return [node.record?.token ?? 0, seen === undefined || seen instanceof Error ? 0 : seen.token];
   });
   return Math.max(0, ...tokens.flat().filter((token) => token <= HIGHEST_TOKEN));
-}
-
-function notesOn(
-  selection: Selection,
-  entries: readonly PlanEntry[],
-  maxUnavailable: number,
-  goal: NodeGoal | undefined,
-): readonly Finding[] {
-  const notes: Finding[] = [];
-  const down = selection.addressed.filter(isDown);
-  const planned = new Set(entries.filter((entry) => entry.alreadyDown).map(({ node }) => node));
-  const eaters = down.filter(({ name }) => !planned.has(name));
-  if (eaters.length > 0 && entries.length > 0) {
-    const left = Math.max(0, maxUnavailable - eaters.length);
-    notes.push({
-      what: `${left} of the budget of ${maxUnavailable} is left: nodes that are down already are counted`,
-      reason: eaters.map((node) => `${node.name} (${whyDown(node)})`).join(', '),
-      ...(left > 0
-        ? {}
-        : { next: 'bring them back, or raise maxunavailable: nothing starts until then (--budget-wait)' }),
-    });
-  }
-  const back = entries.filter(({ now, assignment }) => {
-    return assignment.operation === 'upgrade' && relationOf(now, goal?.version ?? '') === 'downgrade';
-  });
-  if (back.length > 0) {
-    notes.push({
-      what: `${goal?.version ?? ''} is older than what runs on ${back.map(({ node }) => node).join(', ')}`,
-    });
-  }
-  return notes;
 }
 
 const findingOf = (error: KubeosError): Finding => ({

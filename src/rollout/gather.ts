@@ -10,8 +10,9 @@ import type { PreflightRequest } from './preflight-types.ts';
 import { isHttps } from './preflight-node.ts';
 import { artifactOf } from './requests.ts';
 import { findBootDoubts } from './other-machine.ts';
-import type { Clock, Cluster, MissingRight, Remote } from './ports.ts';
+import type { Clock, Cluster, LockState, MissingRight, Remote } from './ports.ts';
 import { missingRightsFinding } from './refusals.ts';
+import { isLive } from './lock-state.ts';
 import { selectNodes } from './selection.ts';
 
 /**
@@ -33,8 +34,10 @@ export async function gatherPlan(
   const nodes = await cluster.nodes(signal);
   // It throws where the selection cannot be meant: before anything is under way that nobody would wait for then.
   const { selected } = selectNodes(nodes, request.selection, request.goal.version);
-  const [osResources, observed] = await Promise.all([
+  const [osResources, lock, observed] = await Promise.all([
     cluster.osResources(),
+    // A plan that is made anew is made under the run's own lock.
+    shown === undefined ? cluster.lockState() : undefined,
     observeAll(remote, selected, signal, (node) => !wasAway(shown, node), preflightOf(request)),
   ]);
   const facts = { request, nodes, observed };
@@ -56,10 +59,14 @@ export async function gatherPlan(
     bootDoubts,
     osResources,
     missingRights,
+    ...liveOnly(lock),
     ...(look === undefined ? {} : { look }),
     ...(apiClock === undefined ? {} : { apiClock }),
   });
 }
+
+const liveOnly = (lock: LockState | undefined): { liveLock?: LockState } =>
+  lock !== undefined && isLive(lock) ? { liveLock: lock } : {};
 
 function lookedBefore(shown: Plan | undefined): Look | undefined {
   const seen = shown?.image?.seen;

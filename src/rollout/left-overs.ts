@@ -1,24 +1,30 @@
 import { isMine } from './blockers.ts';
 import { otherSlot, type ClusterNode, type NodeJournal, type NodeObservation, type NodeRecord } from './facts.ts';
 import type { NodeGoal } from './goal.ts';
-import { rebootAhead, type Way } from './standing.ts';
+import { rebootAhead, type Standing, type Way } from './standing.ts';
 import { formatBytes } from './units.ts';
 
 /**
  * What an earlier run left on a node whose way is planned now, in its journal, its slots, /persist, its annotation and
  * its cordon: what of it carries over, and what is done anew, each in words.
  */
-export function leftOvers(node: ClusterNode, seen: NodeObservation, goal: NodeGoal, way: Way): readonly string[] {
+export function leftOvers(
+  node: ClusterNode,
+  seen: NodeObservation,
+  goal: NodeGoal,
+  standing: Standing,
+): readonly string[] {
+  if (standing.kind !== 'way') return [];
   const journal = openJournal(seen);
   // What is armed or on trial is brought to its end, whatever else lies there.
-  const begins = rebootAhead(way.firstStep) && way.firstStep !== 'reboot';
+  const begins = rebootAhead(standing.firstStep) && standing.firstStep !== 'reboot';
   return [
-    ...aboutJournal(journal, goal, way),
-    ...aboutSlot(seen, journal, way),
-    ...aboutArtifact(seen, goal, way),
+    ...aboutJournal(journal, goal, standing),
+    ...aboutSlot(seen, journal, standing),
+    ...aboutArtifact(seen, goal, standing),
     ...aboutCordon(node),
     ...(begins ? [...aboutRecord(node.record, seen, goal), ...aboutDetached(seen)] : []),
-    ...(begins ? [...aboutImages(seen, way), ...aboutHalfSlot(seen, goal)] : []),
+    ...(begins ? [...aboutImages(seen, standing), ...aboutHalfSlot(seen, goal)] : []),
   ];
 }
 

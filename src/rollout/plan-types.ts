@@ -48,6 +48,16 @@ export interface PlanEntry {
   warnings?: readonly Finding[];
 }
 
+/** A run that holds the lock, and is alive, while a plan is made: what the plan shows may be about to change. */
+export interface LiveRun {
+  run: string;
+  /** `upgrade to KubeOS 2.0.0, 2 of 4 nodes done`. */
+  what: string;
+  holder: string;
+  /** The nodes that bear its mark, and the step that it stands at. */
+  nodes: readonly { node: string; step: Step }[];
+}
+
 /** What a rollout will do: `kubeos plan` prints it, `kubeos upgrade` executes this very object. */
 export interface Plan {
   operation: Operation;
@@ -76,6 +86,8 @@ export interface Plan {
   retryFailedImage?: boolean;
   /** The highest lock token that a selected node or its annotation has seen; the run's own must be higher. */
   highestToken?: number;
+  /** Missing where no other run is at work. */
+  liveRun?: LiveRun;
   drain: DrainOptions;
   entries: readonly PlanEntry[];
   /** Nodes that run the version already; `notes` where something is left to tell. */
