@@ -31,7 +31,12 @@ export const nodeSchema = z.object({
     labels: texts,
     annotations: texts,
   }),
-  spec: z.object({ unschedulable: z.boolean().optional() }).default({}),
+  spec: z
+    .object({
+      unschedulable: z.boolean().optional(),
+      taints: z.array(z.object({ key: z.string(), value: z.string().optional(), effect: z.string() })).nullish(),
+    })
+    .default({}),
   status: z
     .object({
       addresses: z.array(z.object({ type: z.string(), address: z.string() })).nullish(),
@@ -93,7 +98,9 @@ export function toClusterNode(node: ApiNode): ClusterNode {
     controlPlane: CONTROL_PLANE_LABELS.some((label) => label in labels),
     ready: ready?.status === 'True',
     ...(ready?.status === 'True' ? {} : { notReadyBecause: notReadyBecause(ready) }),
+    ...(ready?.status === 'Unknown' ? { kubeletSilent: true as const } : {}),
     cordoned: node.spec.unschedulable === true,
+    ...foreignTaints(node),
     osImage: nodeInfo.osImage,
     kernelVersion: nodeInfo.kernelVersion,
     architecture: nodeInfo.architecture,
@@ -102,6 +109,18 @@ export function toClusterNode(node: ApiNode): ClusterNode {
     operatorUpgrading: OPERATOR_LABEL in labels,
   };
 }
+
+function foreignTaints({ spec }: ApiNode): Pick<ClusterNode, 'taints'> {
+  const taints = (spec.taints ?? [])
+    .filter(({ key, effect }) => effect !== 'PreferNoSchedule' && (key === OUT_OF_SERVICE || !OWN_TAINT.test(key)))
+    .map(({ key, value = '', effect }) => `${key}${value === '' ? '' : `=${value}`}:${effect}`);
+  return taints.length === 0 ? {} : { taints };
+}
+
+/** What controllers and cloud providers set as a node's conditions change, and kubeadm by its role. */
+const OWN_TAINT = /^(?:[\w.-]+\.)?(?:kubernetes|k8s)\.io\//;
+/** The one of Kubernetes' that a hand sets (KEP-2268). */
+const OUT_OF_SERVICE = 'node.kubernetes.io/out-of-service';
 
 function notReadyBecause(ready: z.infer<typeof condition> | undefined): string {
   if (ready === undefined) return 'the kubelet has not reported yet';

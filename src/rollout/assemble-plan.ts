@@ -10,7 +10,7 @@ import type { DrainForecast, LockState, MissingRight, OsResource } from './ports
 import { leftOvers } from './left-overs.ts';
 import { OTHER_MACHINE, UNREPORTED, type BootDoubt } from './other-machine.ts';
 import { preflightNode } from './preflight-node.ts';
-import { judgeClock, noteClocks, noteControlPlanes } from './preflight-run.ts';
+import { judgeClock, judgeKubelet, noteClocks, noteControlPlanes } from './preflight-run.ts';
 import type { ClockOffset } from './preflight-types.ts';
 import { otherSlotVersion, previousVersion, type ObservedNode, type Previous } from './previous.ts';
 import { findRefusals } from './refusals.ts';
@@ -208,7 +208,12 @@ function sortAsked(input: PlanInput, node: ClusterNode, seen: NodeObservation, g
     return;
   }
   const entry = entryOf(standing, node, seen, forecast);
-  const warnings = [...preflight.warnings, ...warningsOn(node, seen, input)];
+  const mustReboot = standing.kind === 'way' && rebootAhead(standing.firstStep);
+  const warnings = [
+    ...(mustReboot ? judgeKubelet(node, forecast.pods) : []),
+    ...preflight.warnings,
+    ...warningsOn(node, seen, input),
+  ];
   to.entries.push({
     ...entry,
     notes: isAtWork(node, input) ? [] : [...entry.notes, ...leftOvers(node, seen, goal, standing)],

@@ -18,8 +18,12 @@ export interface ClusterNode {
   ready: boolean;
   /** Reason and message of the condition Ready where it is not True. */
   notReadyBecause?: string;
+  /** Condition Ready is Unknown: the cluster has not heard of its kubelet for too long. Missing where it is not so. */
+  kubeletSilent?: true;
   /** spec.unschedulable. */
   cordoned: boolean;
+  /** `key=value:effect` of each taint that keeps pods away and that Kubernetes does not set itself; missing for none. */
+  taints?: readonly string[];
   /** status.nodeInfo, as the kubelet reported it. */
   osImage: string;
   kernelVersion: string;

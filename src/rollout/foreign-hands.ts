@@ -20,6 +20,7 @@ export async function annotate(trip: Trip, step: Step): Promise<void> {
   try {
     const found = await write(trip, trip.record, step);
     const before = trip.record;
+    noticeTaints(trip);
     const ends = notice(trip, found, step);
     // What follows must not take somebody's cordon for the one that is gone.
     if (trip.record !== before) await write(trip, trip.record, step);
@@ -43,6 +44,14 @@ async function write(trip: Trip, last: NodeRecord, step: Step): Promise<FoundMar
   const found = await trip.context.ports.cluster.record(trip.name, record);
   trip.record = record;
   return found;
+}
+
+/** Pods stay away from it by them, or are evicted: who set them decides how long. */
+function noticeTaints(trip: Trip): void {
+  for (const taint of trip.node.taints ?? []) {
+    if (!trip.taints.has(taint)) trip.foreign(`somebody set the taint ${taint} on it: it stays so`);
+    trip.taints.add(taint);
+  }
 }
 
 /** Without our annotation nobody could tell whose the cordon is. */

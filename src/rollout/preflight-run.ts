@@ -33,6 +33,30 @@ export function judgeClock(seen: NodeObservation, api: ClockOffset | undefined):
   ];
 }
 
+/**
+ * What the reader should know of a node that must be rebooted and is not Ready: nobody ends the pods that are evicted from
+ * it where its kubelet is silent (an evicted pod is deleted only once the kubelet has ended it).
+ * @param pods how many its drain will evict
+ */
+export function judgeKubelet(node: ClusterNode, pods: number): readonly Finding[] {
+  if (node.ready) return [];
+  const reason = node.notReadyBecause === undefined ? {} : { reason: node.notReadyBecause };
+  const isSilent = node.kubeletSilent === true;
+  if (!isSilent || pods === 0) {
+    const what = isSilent ? 'its kubelet is silent' : 'it is not Ready';
+    const next = 'nothing: it goes first; unless it is Ready after its trial boot, it is sent back (--health-timeout)';
+    return [{ what, ...reason, next }];
+  }
+  const ended = pods === 1 ? 'the pod that its drain evicts' : `the ${pods} pods that its drain evicts`;
+  return [
+    {
+      what: `its kubelet is silent, so that nobody ends ${ended}`,
+      ...reason,
+      next: 'start its kubelet first (systemctl restart kubelet), else its drain may wait in vain (--drain-timeout)',
+    },
+  ];
+}
+
 /** What is wrong with clocks that no single node can be blamed for. */
 export function noteClocks(
   observed: ReadonlyMap<string, NodeObservation>,

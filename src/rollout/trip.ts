@@ -45,6 +45,8 @@ export class Trip {
   uid: string | undefined;
   /** It was cordoned when its way began. */
   readonly wasCordoned: boolean;
+  /** The taints that it had when its way began, and those that were told of. */
+  readonly taints: Set<string>;
   /** The boot in which its way began. */
   bootId: string | undefined;
   /** What hands other than this run's did to it meanwhile. */
@@ -63,6 +65,7 @@ export class Trip {
     this.#lastSeen = context.view.find(entry.node);
     this.uid = this.#lastSeen?.uid;
     this.wasCordoned = this.#lastSeen?.cordoned ?? false;
+    this.taints = new Set(this.#lastSeen?.taints);
   }
 
   get name(): string {

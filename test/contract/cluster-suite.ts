@@ -100,6 +100,7 @@ export function describeNodes({ bed, connect }: ClusterSetup): void {
       expect(nodes[0]).not.toHaveProperty('record');
       expect(nodes[1]).toMatchObject({ controlPlane: false, ready: false, cordoned: true, osImage: 'KubeOS 0.9.1' });
       expect(nodes[1]?.notReadyBecause).toContain('container runtime is down');
+      expect(nodes[1]).not.toHaveProperty('kubeletSilent');
     });
 
     test('the older label of control planes counts too', async () => {

@@ -60,6 +60,24 @@ describe('somebody cordons a node on its way', () => {
   });
 });
 
+describe('somebody taints a node on its way', () => {
+  test.each(['launch stage worker-2', 'drain worker-2', 'commit worker-2'])(
+    'at %s: that is named once',
+    async (call) => {
+      const world = new SimWorld();
+      world.node('worker-2').taints.push('team=db:NoSchedule');
+      const ran = await meddle(world, call, () => {
+        world.node('worker-2').taints.push('repair:NoExecute');
+        world.changed();
+      });
+      expect(outcomes(ran)).toMatchObject({ 'worker-2': 'upgraded' });
+      expect(resultOf(ran).noticed).toEqual(['somebody set the taint repair:NoExecute on it: it stays so']);
+      expectNoticed(ran, /repair:NoExecute/);
+      expect(world.node('worker-2').taints).toEqual(['team=db:NoSchedule', 'repair:NoExecute']);
+    },
+  );
+});
+
 describe('somebody uncordons a node on its way', () => {
   test.each(['drain worker-2, answered', 'drained worker-2', 'record worker-2 arm', 'observe worker-2'])(
     'before its reboot, at %s: it is not rebooted, and back in service in its old slot',

@@ -20,6 +20,7 @@ export interface SimNode {
   controlPlane: boolean;
   ready: boolean;
   cordoned: boolean;
+  taints: string[];
   /** Who cordoned it. */
   cordonedBy?: 'a user' | 'a run';
   /** When a hand last uncordoned it. */
@@ -153,6 +154,7 @@ export class SimWorld {
       controlPlane: false,
       ready: true,
       cordoned: false,
+      taints: [],
       notReadyBecause: 'NodeStatusUnknown',
       addresses: [{ type: 'InternalIP', address: '10.0.0.1' }],
       osImage: running.version,
@@ -207,7 +209,9 @@ export class SimWorld {
       controlPlane: controlPlane || CONTROL_PLANE.some((label) => label in labels),
       ready,
       ...(ready ? {} : { notReadyBecause: node.notReadyBecause }),
+      ...(!ready && node.notReadyBecause === 'NodeStatusUnknown' ? { kubeletSilent: true as const } : {}),
       cordoned,
+      ...(node.taints.length === 0 ? {} : { taints: [...node.taints] }),
       osImage,
       kernelVersion: '5.10.0',
       architecture: 'amd64',

@@ -230,6 +230,41 @@ describe('clocks', () => {
   });
 });
 
+describe('a node that is not Ready', () => {
+  const SILENT = { ready: false, kubeletSilent: true, notReadyBecause: 'NodeStatusUnknown: no word' } as const;
+  const warned = (given: Given, pods: number): unknown =>
+    plan({ a: given }, {}, { forecasts: new Map([['a', { pods, obstacles: [] }]]) }).entries[0]?.warnings;
+
+  test('whose kubelet is silent: that nobody ends the pods of its drain, and what to do', () => {
+    expect(warned({ node: SILENT }, 3)).toEqual([
+      {
+        what: 'its kubelet is silent, so that nobody ends the 3 pods that its drain evicts',
+        reason: 'NodeStatusUnknown: no word',
+        next: expect.stringMatching(/start its kubelet first.*--drain-timeout/) as string,
+      },
+    ]);
+  });
+
+  test('and has no pods, or a kubelet that speaks: that it goes first, and must be Ready after its trial boot', () => {
+    const next = expect.stringMatching(/^nothing: it goes first.*--health-timeout/) as string;
+    expect(warned({ node: SILENT }, 0)).toMatchObject([{ what: 'its kubelet is silent', next }]);
+    const unready = { ready: false, notReadyBecause: 'KubeletNotReady: cni' };
+    expect(warned({ node: unready }, 3)).toEqual([{ what: 'it is not Ready', reason: 'KubeletNotReady: cni', next }]);
+  });
+
+  test('is not warned of where it is Ready, or on its trial already', () => {
+    expect(warned({}, 3)).toBeUndefined();
+    const trial = journal({ phase: 'armed', armedBootId: 'boot before' });
+    const onTrial = {
+      active: 'B',
+      osVersion: V2,
+      slots: { A: slot(), B: slot({ version: V2 }) },
+      journal: trial,
+    } as const;
+    expect(warned({ node: SILENT, seen: onTrial }, 3)).toBeUndefined();
+  });
+});
+
 describe('the whole run', () => {
   test('of two architectures is refused; what needs no write does not count', () => {
     const arm = { architecture: 'aarch64' };
