@@ -1,5 +1,6 @@
 import type { Pen } from './pen.ts';
 import { padEnd, width, wrap } from './text.ts';
+import { wrapUnbroken } from './unbroken.ts';
 
 /** A label and what it says; `text` is made safe here. Text of several lines keeps them. */
 export interface Field {
@@ -31,7 +32,7 @@ export function hanging(prefix: string, text: string | readonly string[], pen: P
   const indent = ' '.repeat(width(prefix));
   const lines = typeof text === 'string' ? pen.lines(text) : text.flatMap((part) => pen.lines(part));
   const room = pen.columns - indent.length;
-  const wrapped = lines.flatMap((line, index) => (index > 0 && COMMAND.test(line) ? [line] : wrap(line, room)));
+  const wrapped = lines.flatMap((line, index) => (index > 0 && COMMAND.test(line) ? [line] : wrapUnbroken(line, room)));
   return wrapped.map((line, index) => (index === 0 ? prefix : indent) + line).map((line) => line.trimEnd());
 }
 
@@ -39,8 +40,8 @@ const CONTINUED = '  ';
 
 /** One line of text; where it is wrapped, the following lines are a little indented. */
 export function paragraph(text: string, pen: Pen): string[] {
-  const [first = '', ...rest] = wrap(pen.line(text), pen.columns);
-  const others = rest.length === 0 ? [] : wrap(rest.join(' '), pen.columns - CONTINUED.length);
+  const [first = '', ...rest] = wrapUnbroken(pen.line(text), pen.columns);
+  const others = rest.length === 0 ? [] : wrapUnbroken(rest.join(' '), pen.columns - CONTINUED.length);
   return [first, ...others.map((line) => CONTINUED + line)];
 }
 
