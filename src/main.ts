@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { CommanderError, type Command } from 'commander';
 import type { Deps, Io } from './commands/deps.ts';
-import { commandPath, findCommand, usageError } from './commands/usage.ts';
+import { findCommand, usageError, withNext } from './commands/usage.ts';
 import { InterruptedError, KubeosError, UsageError } from './errors.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { systemClock } from './local/clock.ts';
@@ -67,7 +67,8 @@ function createDeps(argv: readonly string[], io: Io, version: string, uncaught: 
 /** What commander has printed already: what was asked for, or the help where no command was given. */
 const SHOWN_HELP: ReadonlySet<string> = new Set(['commander.helpDisplayed', 'commander.version', 'commander.help']);
 
-async function fail(error: unknown, command: Command, io: Io, version: string): Promise<ExitCode> {
+async function fail(problem: unknown, command: Command, io: Io, version: string): Promise<ExitCode> {
+  const error = problem instanceof UsageError ? withNext(problem, command) : problem;
   const { errorToJson } = await import('./report/index.ts');
   const flags: { output?: unknown } = command.opts();
   const code = error instanceof KubeosError ? error.exitCode : EXIT.bug;
@@ -82,8 +83,6 @@ async function show(error: unknown, command: Command, io: Io, version: string): 
   const flags: { ascii?: unknown } = command.opts();
   const display = displayOptions(io.env, io.stderr, { ascii: flags.ascii === true });
   for (const line of renderError(error, display, version)) io.stderr.write(`${line}\n`);
-  if (error instanceof UsageError && error.next === undefined)
-    io.stderr.write(`(${commandPath(command)} --help shows the flags)\n`);
 }
 
 function packageVersion(): string {

@@ -17,8 +17,12 @@ import {
   ALL_EXIT_CODES,
   exitCodesText,
   helpLayout,
+  LAB_EXIT_CODES,
+  OF_LAB,
+  OF_LOCK,
   READING_EXIT_CODES,
   RUN_EXIT_CODES,
+  SHOWING,
 } from './commands/help-text.ts';
 import { wholeNumber } from './commands/option-parsers.ts';
 import type {
@@ -34,7 +38,7 @@ import type {
   UpgradeFlags,
   ValidateFlags,
 } from './commands/option-types.ts';
-import { UsageError } from './errors.ts';
+import { withSpec, type SpecFlags } from './commands/usage.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 
 /**
@@ -211,6 +215,7 @@ function addStatus(program: Command, deps: Deps, finished: Finished): void {
       ["kubeos status -o json | jq -r '.nodes[] | [.node, .osVersion, .active] | @tsv'", 'for programs'],
     ],
     READING_EXIT_CODES,
+    SHOWING,
   );
 }
 
@@ -241,19 +246,28 @@ function addLock(program: Command, deps: Deps, finished: Finished): void {
   const commands = () => import('./commands/lock.ts');
   const status = lock
     .command('status')
-    .description('show who holds the lock, since when and for what; change nothing')
+    .summary('show who holds the lock')
+    .description('Shows who holds the lock, since when and for what. Changes nothing.')
+    .usage('[flags]')
     .addOption(outputFormat(['text', 'json']));
   addClusterFlags(status);
   status.addOption(ascii()).action(async (flags: LockStatusFlags) => {
     finished(await (await commands()).lockStatus(deps, flags));
   });
-  addExamples(status, [['kubeos lock status -o json | jq -r .standing', 'free, held or dead']], READING_EXIT_CODES);
+  addExamples(
+    status,
+    [['kubeos lock status -o json | jq -r .standing', 'free, held or dead']],
+    READING_EXIT_CODES,
+    SHOWING,
+  );
   const release = lock
     .command('release')
+    .summary('free the lock of a dead run')
     .description(
-      'free the lock of a run that is dead; should it live after all, it stops before its next change. The next run ' +
+      'Frees the lock of a run that is dead; should it live after all, it stops before its next change. The next run ' +
         'takes a dead one over by itself, once its Lease has stood still for its duration.',
     )
+    .usage('[flags]')
     .option('-y, --yes', 'do not ask; needed without a terminal', false)
     .option('--force', 'also from a run that is alive', false);
   addClusterFlags(release);
@@ -264,6 +278,7 @@ function addLock(program: Command, deps: Deps, finished: Finished): void {
     release,
     [['kubeos lock release', 'show who holds it, ask, free it']],
     [...READING_EXIT_CODES, EXIT.refused, EXIT.locked, EXIT.interrupted].sort((one, other) => one - other),
+    OF_LOCK,
   );
 }
 
@@ -280,15 +295,18 @@ function addLab(program: Command, deps: Deps, finished: Finished): void {
       .default(undefined, 'kubeos-lab-UID in the temporary folder');
   const nodes = () => flag('--nodes <count>', 'how many workers', wholeNumber(1)).default(5);
   const commands = () => import('./commands/lab.ts');
-  lab
+  const start = lab
     .command('start')
-    .description('start a lab in the background and say what to try')
+    .summary('start a lab')
+    .description('Starts a lab in the background, and says what to try in it.')
+    .usage('[flags]')
     .addOption(nodes())
     .addOption(dir())
     .action(async (flags: LabStartFlags) => finished(await (await commands()).labStart(deps, flags)));
-  lab
+  const fault = lab
     .command('fault')
-    .description('make something go wrong on a node; without a kind, list the kinds')
+    .summary('make something go wrong on a node')
+    .description('Makes something go wrong on a node; without a kind, lists the kinds.')
     .usage('[NODE KIND] [flags]')
     .argument('[node]', 'the node')
     .argument('[kind]', 'what goes wrong there')
@@ -297,31 +315,30 @@ function addLab(program: Command, deps: Deps, finished: Finished): void {
     .action(async (node: string | undefined, kind: string | undefined, flags: LabFaultFlags) =>
       finished(await (await commands()).labFault(deps, node, kind, flags)),
     );
-  lab
+  const status = lab
     .command('status')
-    .description("show the lab's machines and faults")
+    .summary("show the lab's machines and faults")
+    .description("Shows the lab's machines and their faults. Changes nothing.")
+    .usage('[flags]')
     .addOption(dir())
     .action(async (flags: LabFlags) => finished(await (await commands()).labStatus(deps, flags)));
-  lab
+  const stop = lab
     .command('stop')
-    .description('end the lab and remove its folder')
+    .summary('end the lab')
+    .description('Ends the lab, and removes its folder.')
+    .usage('[flags]')
     .addOption(dir())
     .action(async (flags: LabFlags) => finished(await (await commands()).labStop(deps, flags)));
+  for (const [command, example, what] of [
+    [start, 'kubeos lab start --nodes 3 --dir ./lab', 'three workers, in a folder of your own'],
+    [fault, 'kubeos lab fault worker-2 boot-fails', 'its next trial boot fails'],
+    [status, 'kubeos lab status --dir ./lab', 'which machines are up, in which slot, with which faults'],
+    [stop, 'kubeos lab stop --dir ./lab', 'nothing of it is left'],
+  ] as const)
+    addExamples(command, [[example, what]], LAB_EXIT_CODES, OF_LAB);
   lab
     .command('run', { hidden: true })
     .addOption(nodes())
     .addOption(dir())
     .action(async (flags: LabStartFlags) => finished(await (await commands()).labRun(deps, flags)));
-}
-
-/** As commander hands them over: a spec that is missing is found in the action. */
-type SpecFlags<Flags> = Omit<Flags, 'file'> & { file?: string };
-
-/** @throws UsageError where no spec was given */
-function withSpec<Flags extends { file?: string }>(flags: Flags, command: Command): Flags & { file: string } {
-  const { file } = flags;
-  if (file === undefined) {
-    throw new UsageError(`kubeos ${command.name()} needs a spec`, { next: `kubeos ${command.name()} -f FILE` });
-  }
-  return { ...flags, file };
 }

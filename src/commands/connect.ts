@@ -130,6 +130,10 @@ async function readNamed(flag: string, file: string): Promise<string> {
     return await readFile(file, 'utf8');
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new UsageError(`${flag}: ${file} cannot be read`, { reason, cause: error });
+    throw new UsageError(`${flag}: ${file} cannot be read`, {
+      reason,
+      next: 'name a file that is there and that you may read',
+      cause: error,
+    });
   }
 }

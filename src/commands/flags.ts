@@ -58,7 +58,7 @@ export function addRunFlags(command: Command): void {
 const SHORTEST_LOCK_MS = 15_000;
 
 function parseLockDuration(text: string): number {
-  const ms = parseDuration(text);
+  const ms = lockDuration(text);
   if (ms < SHORTEST_LOCK_MS) {
     throw new UsageError(
       `${JSON.stringify(text.slice(0, 80))} is too short: a run shows a sign of life four times as often`,
@@ -68,6 +68,16 @@ function parseLockDuration(text: string): number {
     );
   }
   return ms;
+}
+
+/** For ever is no answer here: a dead run would never be taken over. */
+function lockDuration(text: string): number {
+  try {
+    return parseDuration(text);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    throw new UsageError(error.message, { next: 'write it like 60s, 90s or 2m; 15s at least' });
+  }
 }
 
 export function addRolloutFlags(command: Command): void {

@@ -32,7 +32,7 @@ export async function lockRelease(deps: Deps, flags: LockReleaseFlags): Promise<
       }
       if (isLive(lock) && !flags.force) throw aliveError(lock);
       if (!flags.yes && !(await agreed(deps, flags, lock, signals.graceful))) {
-        deps.io.stderr.write('Nothing was changed.\n');
+        deps.io.stderr.write(`Not agreed to: nothing was changed (exit ${EXIT.refused}).\n`);
         return EXIT.refused;
       }
       signals.graceful.throwIfAborted();

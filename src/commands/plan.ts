@@ -25,7 +25,7 @@ export async function plan(deps: Deps, flags: PlanFlags): Promise<ExitCode> {
   const display = displayOptions(deps.io.env, deps.io.stdout, { ascii: flags.ascii });
   const argv = planned.liveRun === undefined ? deps.argv : [...deps.argv, '--lock-wait', '30m'];
   const command = givenCommand(argv, { verb: 'upgrade', without: ['--detailed-exitcode'] });
-  const lines = renderPlan(planned, display, { dryRun: true, command });
+  const lines = renderPlan(planned, display, { dryRun: true, command, exitCode });
   deps.io.stdout.write(`${lines.join('\n')}\n`);
   return exitCode;
 }

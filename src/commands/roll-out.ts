@@ -137,7 +137,7 @@ async function printIdle(run: Run, plan: Plan): Promise<ExitCode> {
 async function printDeclined({ deps, flags, id }: Run, plan: Plan): Promise<ExitCode> {
   const result = declinedResult(plan, id);
   if (flags.output === 'json') deps.io.stdout.write(await formatData(resultToJson(result), 'json'));
-  deps.io.stderr.write('Nothing was changed.\n');
+  deps.io.stderr.write(`Not agreed to: nothing was changed (exit ${result.exitCode}).\n`);
   return result.exitCode;
 }
 

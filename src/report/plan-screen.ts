@@ -1,6 +1,6 @@
-import { EXIT, EXIT_MEANINGS } from '../exit-codes.ts';
+import { EXIT, EXIT_MEANINGS, type ExitCode } from '../exit-codes.ts';
 import { exitForPlan } from '../rollout/plan-exit.ts';
-import { rebootAhead } from '../rollout/standing.ts';
+import { rebootAhead, UNKNOWN_VERSION } from '../rollout/standing.ts';
 import type { Finding, LiveRun, Plan, PlanEntry } from '../rollout/plan-types.ts';
 import type { Display } from './display.ts';
 import { groupBy, someNames } from './groups.ts';
@@ -16,6 +16,8 @@ export interface PlanScreenOptions {
   dryRun: boolean;
   /** The command that would do it: `kubeos upgrade -f upgrade.yaml`. */
   command?: string;
+  /** What `kubeos plan` ends with. */
+  exitCode?: ExitCode;
   /** How long this command waits for another run's lock, in milliseconds; 0: for ever; missing: not at all. */
   lockWaitMs?: number;
 }
@@ -89,7 +91,8 @@ function headline(plan: Plan, pen: Pen): string[] {
   const { entries, already, notStarted, leftOut, version } = plan;
   const chosen = already.length + notStarted.length;
   if (entries.length > 0) {
-    const versions = `${versionsNow(entries)} -> ${version}`;
+    const from = versionsBefore(entries, version);
+    const versions = from === '' ? version : `${from} -> ${version}`;
     const title = `${VERBS[plan.direction]} ${entries.length} of ${plural(entries.length + chosen + leftOut.length, 'node')}: `;
     return hanging(title, versions, pen).map(pen.bold);
   }
@@ -102,9 +105,13 @@ function headline(plan: Plan, pen: Pen): string[] {
   return hanging('', `Nothing to do: ${who} ${version}.`, pen);
 }
 
-function versionsNow(entries: readonly PlanEntry[]): string {
+/** What the run leads away from; a node that is on trial runs the version already, and came from what that replaced. */
+function versionsBefore(entries: readonly PlanEntry[], version: string): string {
   const changing = entries.filter(isRebooted);
-  const versions = [...new Set((changing.length > 0 ? changing : entries).map((entry) => entry.now))];
+  const before = (changing.length > 0 ? changing : entries).map(({ now, assignment }) =>
+    now === version ? assignment.replaced : now,
+  );
+  const versions = [...new Set(before)].filter((one) => one !== version && one !== UNKNOWN_VERSION);
   return versions.length > 2 ? `${versions.length} versions` : versions.join(', ');
 }
 
@@ -255,13 +262,27 @@ function finding({ what, reason, next }: Finding, prefix: string, paint: Pen['ba
 }
 
 /** How the command ends where no node is started; for a mere plan, that nothing was changed and how to do it. */
-function closing(plan: Plan, { dryRun, command }: PlanScreenOptions, pen: Pen): string[] {
+function closing(plan: Plan, { dryRun, command, exitCode }: PlanScreenOptions, pen: Pen): string[] {
   if (!startsNode(plan)) {
-    const exitCode = exitForPlan(plan, false);
-    const meaning = EXIT_MEANINGS.get(exitCode) ?? '';
-    return exitCode === EXIT.done ? [] : paragraph(`Exit ${exitCode}: ${meaning}.`, pen).map(pen.bold);
+    const code = exitForPlan(plan, false);
+    const meaning = EXIT_MEANINGS.get(code) ?? '';
+    return code === EXIT.done ? [] : paragraph(`Exit ${code}: ${meaning}.`, pen).map(pen.bold);
   }
   if (!dryRun) return [];
+  return [...todo(plan, command, pen), ...partly(plan, exitCode, pen)];
+}
+
+/** Why `kubeos plan` does not end with 0, though there is a way for some. */
+function partly({ notStarted }: Plan, exitCode: ExitCode | undefined, pen: Pen): string[] {
+  if (exitCode === undefined || exitCode === EXIT.done) return [];
+  const why =
+    exitCode === EXIT.changesFound
+      ? 'there are changes to make'
+      : `${plural(notStarted.length, 'node')} cannot be started`;
+  return [pen.bold(`Exit ${exitCode}: ${why}.`)];
+}
+
+function todo(plan: Plan, command: string | undefined, pen: Pen): string[] {
   return command === undefined
     ? ['Nothing was changed.']
     : commandLines(

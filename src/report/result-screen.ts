@@ -8,7 +8,7 @@ import { logLines } from './log-tail.ts';
 import { penFor, type Pen } from './pen.ts';
 import { joinSections } from './plan-screen.ts';
 import { sharedFields, shareFindings } from './shared-findings.ts';
-import { padEnd, padStart, plural } from './text.ts';
+import { padEnd, padStart } from './text.ts';
 import { duration } from './units.ts';
 
 export interface ResultScreenOptions {
@@ -131,6 +131,6 @@ function verdict(result: RolloutResult, { command, logDir }: ResultScreenOptions
 
 function shareOf(there: number, all: number): string {
   if (all === 0) return 'no node was to be changed';
-  if (there < all) return `${there} of ${plural(all, 'node')} ${there === 1 ? 'runs' : 'run'} it`;
-  return all === 1 ? 'the node runs it' : `all ${all} nodes run it`;
+  if (all === 1) return there === 1 ? 'the node runs it' : 'the node does not run it';
+  return there < all ? `${there} of ${all} nodes run it` : `all ${all} nodes run it`;
 }

@@ -1,7 +1,7 @@
 import { CommanderError, type Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import type { Deps } from '../../../src/commands/deps.ts';
-import { commandPath, findCommand, usageError } from '../../../src/commands/usage.ts';
+import { commandPath, findCommand, usageError, withNext } from '../../../src/commands/usage.ts';
 import { UsageError } from '../../../src/errors.ts';
 import { UncaughtErrors } from '../../../src/local/uncaught.ts';
 import { EXIT_MEANINGS } from '../../../src/exit-codes.ts';
@@ -31,7 +31,8 @@ async function complaint(argv: readonly string[]): Promise<string[]> {
   } catch (error) {
     const usage = error instanceof CommanderError ? usageError(error, findCommand(tree, argv)) : error;
     if (!(usage instanceof UsageError)) throw usage;
-    return [usage.message, ...(usage.next?.split('\n') ?? [])];
+    const { message, next } = withNext(usage, findCommand(tree, argv));
+    return [message, ...(next?.split('\n') ?? [])];
   }
   throw new Error('nothing was wrong with it');
 }
@@ -57,7 +58,14 @@ describe('a command line that cannot be meant', () => {
       ['lab', 'fault', 'a', 'b', 'c'],
       ['kubeos lab fault takes no argument "c"', 'kubeos lab fault --help shows the flags'],
     ],
-    [['status', '--ssh-port', 'x'], ['--ssh-port: "x" is not a whole number of at least 1']],
+    [
+      ['status', '--ssh-port', 'x'],
+      ['--ssh-port: "x" is not a whole number of at least 1', 'kubeos status --help shows the flags'],
+    ],
+    [
+      ['upgrade', '-f', 'a', '--lock-duration', '90'],
+      ['--lock-duration: "90" is not a duration', 'write it like 60s, 90s or 2m; 15s at least'],
+    ],
     [
       ['upgrade', '-f', 'a', '--drain-timeout', '10'],
       ['--drain-timeout: "10" is not a duration', 'write it like 90s, 10m or 1h30m; 0 waits for ever'],
@@ -80,12 +88,29 @@ describe('the help', () => {
     expect(help).not.toContain('default: false');
   });
 
+  const helpOf = (path: string): string => {
+    const { program: tree, shown } = program();
+    findCommand(tree, path.split(' ')).outputHelp();
+    return shown();
+  };
+
+  it.each(all.filter(({ commands, parent }) => commands.length === 0 && parent !== null).map(commandPath))(
+    'of %s is in the style of all: a sentence, an example, the exit codes',
+    (whole) => {
+      const help = helpOf(whole.replace('kubeos ', ''));
+      if (whole === 'kubeos lab run') return;
+      expect(help).toMatch(/^Usage: kubeos [^\n]+\n\n[A-Z][^]*\.\n\n/);
+      expect(help).toMatch(/\nExamples:\n {2}# [^\n]+\n {2}kube[^]*\n\nExit codes:\n {4}0 {2}/);
+    },
+  );
+
   it('says what every code means that a command ends with', () => {
-    for (const name of ['validate', 'plan', 'upgrade', 'rollback', 'status', 'logs']) {
-      const { program: tree, shown } = program();
-      findCommand(tree, [name]).outputHelp();
-      expect(shown(), name).toMatch(/\nExamples:\n {2}# [^\n]+\n {2}kube/);
-      expect(shown(), name).toContain(`\nExit codes:\n    0  ${EXIT_MEANINGS.get(0) ?? ''}\n`);
+    for (const name of ['validate', 'plan', 'upgrade', 'rollback', 'logs']) {
+      expect(helpOf(name)).toContain(`\nExit codes:\n    0  ${EXIT_MEANINGS.get(0) ?? ''}\n`);
+    }
+    for (const name of ['status', 'lock status']) {
+      expect(helpOf(name)).toContain('\nExit codes:\n    0  shown, whatever it shows\n');
+      expect(helpOf(name)).toContain("\n   10  the cluster's API cannot be reached or refuses the login\n");
     }
     const { program: tree, shown } = program();
     tree.outputHelp();

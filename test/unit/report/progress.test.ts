@@ -95,7 +95,7 @@ describe('plain lines', () => {
       step('12:06:42', 'prove'),
       done('12:07:02', 'prove', 'slot B, KubeOS 2.0.0, kubelet Ready, 2 heartbeats', 20_000),
       done('12:07:02', 'commit', 'slot B is permanent', 200),
-      done('12:07:03', 'uncordon', '', 100),
+      done('12:07:03', 'uncordon', 'in service', 100),
       event('12:07:03', 'node-done', { result: upgraded('worker-1', 199_000, 139_000) }),
       event('12:07:03', 'node-started', { node: 'worker-2', slot: 'B' }),
       event('12:07:05', 'step-done', {

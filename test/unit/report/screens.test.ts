@@ -41,7 +41,7 @@ describe('docs/screens.md', () => {
 
 describe('the plan', () => {
   it('says what will happen to which node, and what stands in the way', () => {
-    expect(renderPlan(samplePlan(), DISPLAY, { dryRun: true, command: COMMAND })).toEqual(screen('plan'));
+    expect(renderPlan(samplePlan(), DISPLAY, { dryRun: true, command: COMMAND, exitCode: 3 })).toEqual(screen('plan'));
   });
 
   it('puts a refusal of the whole run first', () => {
@@ -61,7 +61,9 @@ describe('the plan', () => {
   });
 
   it('shows what preflight found, once for what nodes share', () => {
-    expect(renderPlan(preflightPlan(), DISPLAY, { dryRun: true, command: COMMAND })).toEqual(screen('plan-preflight'));
+    expect(renderPlan(preflightPlan(), DISPLAY, { dryRun: true, command: COMMAND, exitCode: 3 })).toEqual(
+      screen('plan-preflight'),
+    );
   });
 
   it('shows the kind of an image that no node could take before everything else', () => {
@@ -256,7 +258,7 @@ describe('the result', () => {
     );
     const interrupted = rolloutResult([nodeResult('a', 'not started')], { exitCode: 130, tookMs: 5000 });
     expect(renderResult(interrupted, DISPLAY, { command: COMMAND }).slice(-3)).toEqual([
-      'KubeOS 2.0.0: 0 of 1 node run it, after 5s.',
+      'KubeOS 2.0.0: the node does not run it, after 5s.',
       'Exit 130: interrupted.',
       `To carry on: ${COMMAND}`,
     ]);
