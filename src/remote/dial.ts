@@ -125,7 +125,7 @@ function ignoreOtherHostKeys(client: Client): void {
 function hostVerifier(
   options: DialOptions & { known: KnownKeys },
   state: DialState,
-  fail: (error: ConnectError) => void,
+  fail: (error: Error) => void,
 ): (key: Buffer, verify: (permitted: boolean) => void) => void {
   let trusted: Buffer | undefined;
   return (key, verify) => {
@@ -152,23 +152,14 @@ function hostVerifier(
 function judgeHostKey(
   options: DialOptions & { known: KnownKeys },
   key: Buffer,
-  done: (refused: ConnectError | undefined) => void,
+  done: (refused: Error | undefined) => void,
 ): void {
   const { target, hostKeys, known } = options;
   const named = (error: ConnectError) =>
     new ConnectError(error.message, error.failure, { ...contextOf(error), ...nodeOf(target) });
   hostKeys.refusal(target.hostKey, key, known).then(
     (refused) => done(refused === undefined ? undefined : named(refused)),
-    (error: unknown) =>
-      done(
-        error instanceof ConnectError
-          ? named(error)
-          : new ConnectError('known_hosts cannot be read', 'host-key-unknown', {
-              reason: String(error),
-              cause: error,
-              ...nodeOf(target),
-            }),
-      ),
+    (error: unknown) => done(error instanceof ConnectError ? named(error) : (error as Error)),
   );
 }
 

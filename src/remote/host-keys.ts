@@ -57,6 +57,9 @@ export class HostKeys {
   readonly #notice: (message: string) => void;
   /** The key by which each host was trusted last in this run. */
   readonly #trusted = new Map<string, Buffer>();
+  /** Files that keep nothing, as /dev/null -> what would stand in them: it counts for this run. */
+  readonly #unkept = new Map<string, string>();
+  readonly #unread = new Set<string>();
   #warned = false;
   #writing: Promise<unknown> = Promise.resolve();
 
@@ -80,14 +83,15 @@ export class HostKeys {
     let verdict = judge(known?.groups ?? [], key);
     if (verdict.kind !== 'known') verdict = judge(await this.#groupsOf(subject), key);
     if (verdict.kind === 'unknown' && subject.acceptNew) verdict = await this.#acceptNew(subject, key);
+    const keeps = (file: string) => !this.#unkept.has(file);
     switch (verdict.kind) {
       case 'known':
         this.#trusted.set(subject.addedAs, key);
         return undefined;
       case 'unknown':
-        return unknownKey(subject, key, verdict.authority);
+        return unknownKey(subject, key, verdict.authority, keeps);
       case 'changed':
-        return changedKey(subject, key, verdict.entries, this.#trusted.get(subject.addedAs));
+        return changedKey(subject, key, verdict.entries, keeps, this.#trusted.get(subject.addedAs));
       case 'revoked':
         return revokedKey(subject, key, verdict.entry);
     }
@@ -107,8 +111,15 @@ export class HostKeys {
       const verdict = judge(await this.#groupsOf(subject), key);
       const file = subject.files[0];
       if (verdict.kind !== 'unknown' || file === undefined) return verdict;
-      await appendLine(file, knownHostLine(subject.addedAs, key, subject.hashed));
-      this.#notice(`new host key of ${subject.addedAs} trusted: ${describeKey(key)}, added to ${file}`);
+      const line = knownHostLine(subject.addedAs, key, subject.hashed);
+      const unkept = this.#unkept.get(file);
+      if (unkept === undefined) {
+        await appendLine(file, line);
+        this.#notice(`new host key of ${subject.addedAs} trusted: ${describeKey(key)}, added to ${file}`);
+      } else {
+        this.#unkept.set(file, `${unkept}${line}\n`);
+        this.#notice(`new host key of ${subject.addedAs} trusted for this run: ${describeKey(key)}`);
+      }
       return { kind: 'known' };
     });
     this.#writing = turn.catch(() => undefined);
@@ -132,15 +143,30 @@ export class HostKeys {
     );
   }
 
+  // One that cannot be read counts as empty, as with OpenSSH.
   async #read(file: string): Promise<KnownHosts> {
-    const info = await stat(file).catch(() => undefined);
-    if (!info?.isFile()) return new KnownHosts([]);
-    const mark = `${String(info.ino)} ${String(info.mtimeMs)} ${String(info.size)}`;
-    const cached = this.#cache.get(file);
-    if (cached?.mark === mark) return cached.hosts;
-    const hosts = new KnownHosts(parseKnownHosts(await readFile(file, 'utf8'), file));
-    this.#cache.set(file, { mark, hosts });
-    return hosts;
+    try {
+      const info = await stat(file);
+      if (!info.isFile()) return this.#readUnkept(file, info.isDirectory());
+      const mark = `${String(info.ino)} ${String(info.mtimeMs)} ${String(info.size)}`;
+      const cached = this.#cache.get(file);
+      if (cached?.mark === mark) return cached.hosts;
+      const hosts = new KnownHosts(parseKnownHosts(await readFile(file, 'utf8'), file));
+      this.#cache.set(file, { mark, hosts });
+      return hosts;
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      const isMissing = code === 'ENOENT' || code === 'ENOTDIR';
+      if (!isMissing && !this.#unread.has(file)) this.#notice(`${file} is not read: ${message}`);
+      this.#unread.add(file);
+      return new KnownHosts([]);
+    }
+  }
+
+  #readUnkept(file: string, isDirectory: boolean): KnownHosts {
+    const text = this.#unkept.get(file) ?? '';
+    if (!isDirectory) this.#unkept.set(file, text);
+    return new KnownHosts(parseKnownHosts(text, file));
   }
 }
 
@@ -176,47 +202,55 @@ async function appendLine(file: string, line: string): Promise<void> {
   } catch (error) {
     throw new ConnectError(`the new host key cannot be written to ${file}`, 'host-key-unknown', {
       reason: error instanceof Error ? error.message : String(error),
-      next: 'make the file writable, or name another one: --known-hosts FILE',
+      next: 'make the file readable and writable, or name another one: --known-hosts FILE',
       cause: error,
     });
   }
 }
 
-function unknownKey(subject: HostKeySubject, key: Buffer, authority: KnownHost | undefined): ConnectError {
+type Keeps = (file: string) => boolean;
+
+function unknownKey(
+  subject: HostKeySubject,
+  key: Buffer,
+  authority: KnownHost | undefined,
+  keeps: Keeps,
+): ConnectError {
   const why =
     authority === undefined
       ? ''
       : `\n${place(authority)} trusts a certificate authority for it (@cert-authority); kubeos can use plain host keys only`;
+  const file = fileOf(subject);
+  const add = keeps(file)
+    ? `compare it with the node's console, then:\n  ${addCommand(subject, key)}`
+    : `name a file to add it to, since ${file} keeps no key: --known-hosts FILE`;
   return new ConnectError(`the SSH host key of ${subject.addedAs} is not known`, 'host-key-unknown', {
     reason: `offered: ${describeKey(key)}${why}`,
-    next: `compare it with the node's console, then:\n  ${addCommand(subject, key)}\nor trust first contact: --accept-new-host-keys`,
+    next: `${add}\nor trust first contact: --accept-new-host-keys`,
   });
 }
 
 /** The command that adds the key; ssh-keyscan cannot ask for it behind a jump host, or under an alias. */
 function addCommand(subject: HostKeySubject, key: Buffer): string {
-  const file = quote(subject.files[0] ?? '~/.ssh/known_hosts');
+  const file = quote(fileOf(subject));
   if (!subject.scannable) return `echo ${quote(knownHostLine(subject.addedAs, key, false))} >> ${file}`;
   const port = subject.port === DEFAULT_SSH_PORT ? '' : `-p ${String(subject.port)} `;
   return `ssh-keyscan -t ${scanType(key)} ${port}${subject.address} >> ${file}`;
 }
+
+/** Where a new key goes. */
+const fileOf = ({ files }: HostKeySubject): string => files[0] ?? '~/.ssh/known_hosts';
 
 /** @param before the key by which this run has trusted the host already */
 function changedKey(
   subject: HostKeySubject,
   key: Buffer,
   entries: readonly KnownHost[],
+  keeps: Keeps,
   before: Buffer | undefined,
 ): ConnectError {
   const known = entries.map((entry) => `known:   ${describeKey(entry.key)} (${place(entry)})`);
-  const forget = new Set(
-    entries.flatMap((entry) =>
-      subject.names
-        .filter((name) => speaksOf(entry, name))
-        .map((name) => `ssh-keygen -R ${quote(name)} -f ${quote(entry.file)}`),
-    ),
-  );
-  const commands = [...forget, addCommand(subject, key)].map((command) => `  ${command}`).join('\n');
+  const commands = mendCommands(subject, key, entries, keeps);
   if (before === undefined) {
     return new ConnectError(`the SSH host key of ${subject.addedAs} has changed`, 'host-key-changed', {
       reason: [
@@ -227,6 +261,9 @@ function changedKey(
       next: `compare it with the node's console; only if it is right, forget the old key and add the new one:\n${commands}`,
     });
   }
+  const wayOn = entries.some(({ file }) => keeps(file))
+    ? `:\n${commands}\na run that still waits for the node then goes on by itself; else give the same command again`
+    : `, give the same command again: ${fileOf(subject)} keeps no key, so that each run trusts anew`;
   return new ConnectError(
     `the SSH host key of ${subject.addedAs} has changed since this run began`,
     'host-key-changed',
@@ -236,9 +273,23 @@ function changedKey(
         `before:  ${describeKey(before)}, which this run has trusted`,
         'the image may bring host keys of its own, as those with dm-verity do; or someone is in between',
       ].join('\n'),
-      next: `compare it with the node's console (ssh-keygen -lf /etc/ssh/ssh_host_${scanType(key)}_key.pub); only if it is right:\n${commands}\na run that still waits for the node then goes on by itself; else give the same command again`,
+      next: `compare it with the node's console (ssh-keygen -lf /etc/ssh/ssh_host_${scanType(key)}_key.pub); only if it is right${wayOn}`,
     },
   );
+}
+
+/** How the old key is forgotten and the new one added. */
+function mendCommands(subject: HostKeySubject, key: Buffer, entries: readonly KnownHost[], keeps: Keeps): string {
+  const forget = new Set(
+    entries
+      .filter(({ file }) => keeps(file))
+      .flatMap((entry) =>
+        subject.names
+          .filter((name) => speaksOf(entry, name))
+          .map((name) => `  ssh-keygen -R ${quote(name)} -f ${quote(entry.file)}`),
+      ),
+  );
+  return [...forget, ...(keeps(fileOf(subject)) ? [`  ${addCommand(subject, key)}`] : [])].join('\n');
 }
 
 function revokedKey(subject: HostKeySubject, key: Buffer, entry: KnownHost): ConnectError {

@@ -235,7 +235,9 @@ function readHostConfig(
   );
   // Here `none` has a meaning of its own.
   const agent = values.get('identityagent')?.[0];
-  const knownHosts = ['userknownhostsfile', 'globalknownhostsfile'].flatMap((key) => first(key)?.split(/\s+/) ?? []);
+  // Where no file of the user's may be used, a new key is not kept, and above all not added to the system's.
+  const users = values.get('userknownhostsfile')?.[0] === 'none' ? '/dev/null' : first('userknownhostsfile');
+  const knownHosts = [users, first('globalknownhostsfile')].flatMap((files) => files?.split(/\s+/) ?? []);
   return {
     // Where no HostName line applies, ssh prints the name itself.
     ...optional('hostName', hostName?.toLowerCase() === name.toLowerCase() ? undefined : hostName),

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -273,6 +273,88 @@ describe('--accept-new-host-keys', () => {
       failure: 'host-key-unknown',
       next: containing('--known-hosts'),
     });
+  });
+});
+
+/** Does something as someone whom the modes of files bind, which they do not bind root. */
+async function unprivileged<T>(work: () => Promise<T>): Promise<T> {
+  if (process.getuid?.() !== 0) return work();
+  process.seteuid?.(65_534);
+  try {
+    return await work();
+  } finally {
+    process.seteuid?.(0);
+  }
+}
+
+describe('a known_hosts file that cannot be read', () => {
+  it('counts as empty, with one notice that names it and says why', async () => {
+    chmodSync(folder, 0o755);
+    const secret = join(folder, 'secret');
+    writeFileSync(secret, `10.0.0.11 ${key('two').line}\n`, { mode: 0o000 });
+    const open = join(folder, 'open');
+    writeFileSync(open, `10.0.0.11 ${key('one').line}\n`, { mode: 0o644 });
+    const notices: string[] = [];
+    const hostKeys = new HostKeys((message) => notices.push(message));
+    await unprivileged(async () => {
+      const files = [secret, open];
+      expect(await hostKeys.knownTypes(subject({ files }))).toEqual(new Set(['ssh-ed25519']));
+      expect(await hostKeys.refusal(subject({ files }), key('one').blob)).toBeUndefined();
+      expect((await hostKeys.refusal(subject({ files: [secret] }), key('one').blob))?.failure).toBe('host-key-unknown');
+    });
+    expect(notices).toEqual([`${secret} is not read: EACCES: permission denied, open '${secret}'`]);
+  });
+
+  it('in a folder that may not be looked into is the same', async () => {
+    const closed = mkdtempSync(join(folder, 'closed-'));
+    chmodSync(closed, 0o000);
+    const notices: string[] = [];
+    const hostKeys = new HostKeys((message) => notices.push(message));
+    const files = [join(closed, 'known_hosts')];
+    const refused = await unprivileged(() => hostKeys.refusal(subject({ files }), key('one').blob));
+    expect(refused?.failure).toBe('host-key-unknown');
+    expect(notices).toEqual([containing(`${files[0] ?? ''} is not read: EACCES`)]);
+  });
+
+  it.each([
+    ['unreadable', 0o200],
+    ['read-only', 0o444],
+  ])('or written is no place for a new key: %s', async (name, mode) => {
+    const file = join(folder, name);
+    writeFileSync(file, '', { mode });
+    const hostKeys = new HostKeys(() => undefined);
+    const asked = unprivileged(() => hostKeys.refusal(subject({ files: [file], acceptNew: true }), key('one').blob));
+    await expect(asked).rejects.toMatchObject({
+      failure: 'host-key-unknown',
+      message: `the new host key cannot be written to ${file}`,
+      reason: containing('EACCES'),
+      next: 'make the file readable and writable, or name another one: --known-hosts FILE',
+    });
+  });
+});
+
+describe('a known_hosts file that keeps nothing, /dev/null', () => {
+  it('has a first key trusted for this run, and every other one refused in it, whatever comes at once', async () => {
+    const notices: string[] = [];
+    const hostKeys = new HostKeys((message) => notices.push(message));
+    const nowhere = subject({ files: ['/dev/null'], acceptNew: true, hashed: true });
+    const ask = (name: string) => hostKeys.refusal(nowhere, key(name).blob);
+    expect(await Promise.all([ask('one'), ask('one')])).toEqual([undefined, undefined]);
+    expect(await hostKeys.knownTypes(nowhere)).toEqual(new Set(['ssh-ed25519']));
+    expect(notices).toEqual([containing('trusted for this run')]);
+    expect(await ask('two')).toMatchObject({
+      failure: 'host-key-changed',
+      message: 'the SSH host key of 10.0.0.11 has changed since this run began',
+      next: containing('/dev/null keeps no key'),
+    });
+    expect((await ask('two'))?.next).not.toContain('>>');
+  });
+
+  it('has nothing trusted where first contact is not to be', async () => {
+    const nowhere = subject({ files: ['/dev/null'] });
+    const refused = await new HostKeys(() => undefined).refusal(nowhere, key('one').blob);
+    expect(refused).toMatchObject({ failure: 'host-key-unknown', next: containing('--known-hosts FILE') });
+    expect(refused?.next).not.toContain('>>');
   });
 });
 

@@ -214,7 +214,7 @@ describe('asking ssh -G', () => {
 });
 
 describe('what ssh -G prints', () => {
-  it('is read with its tokens expanded and `none` as nothing', () => {
+  it('is read with its tokens expanded and `none` as nothing, or as a known_hosts file that keeps nothing', () => {
     const text =
       'user ops\nhostname 10.0.0.1\nport 2222\nidentityfile ~/.ssh/%r@%h_%n\nidentityfile none\nproxyjump none\nproxycommand none\nuserknownhostsfile none\nhashknownhosts yes\n';
     expect(parseSshConfig(text, 'w1', { HOME: '/h' })).toEqual({
@@ -224,7 +224,7 @@ describe('what ssh -G prints', () => {
       identityFiles: ['/h/.ssh/ops@10.0.0.1_w1'],
       identitiesOnly: false,
       proxyUseFdpass: false,
-      knownHostsFiles: [],
+      knownHostsFiles: ['/dev/null'],
       hashKnownHosts: true,
       strictHostKeys: 'yes',
       signIn: DEFAULT_RULES,
