@@ -78,8 +78,10 @@ async function remoteSettings(
   const prompter = createPrompter({ stdin: deps.io.stdin, stderr: deps.io.stderr });
   const paused = hooks.paused ?? ((ask) => ask());
   const ask = prompter.canAsk
-    ? (question: string, { hidden }: { hidden: boolean }) =>
-        paused(() => (hidden ? prompter.secret(question, asking) : prompter.text(question, asking)))
+    ? (question: string, { hidden, signal }: { hidden: boolean; signal?: AbortSignal | undefined }) => {
+        const ends = signal === undefined ? asking : AbortSignal.any([asking, signal]);
+        return paused(() => (hidden ? prompter.secret(question, ends) : prompter.text(question, ends)));
+      }
     : undefined;
   return {
     acceptNewHostKeys: flags.acceptNewHostKeys ?? flagSetting(deps.io.env, 'KUBEOS_ACCEPT_NEW_HOST_KEYS') ?? false,

@@ -45,9 +45,14 @@ export function createPrompter(streams: PromptStreams): Prompter {
   // Without a terminal on standard error the question would not be seen; a pipeline must never hang on one.
   const visible = stderr.isTTY === true;
   let queue: Promise<unknown> = Promise.resolve();
-  const ask = <T>(none: T, question: (input: TerminalInput) => Promise<T>): Promise<T> => {
+  const ask = <T>(
+    none: T,
+    signal: AbortSignal | undefined,
+    question: (input: TerminalInput) => Promise<T>,
+  ): Promise<T> => {
     const turn = queue.then(async () => {
       if (!visible) return none;
+      signal?.throwIfAborted();
       const opened = terminal ?? opening(openTerminal());
       if (opened === undefined) return none;
       try {
@@ -67,9 +72,9 @@ export function createPrompter(streams: PromptStreams): Prompter {
       opened?.close();
       return opened !== undefined;
     },
-    confirm: (question, signal) => ask(false, (input) => readYesOrNo(input, stderr, question, signal)),
-    text: (question, signal) => ask(undefined, (input) => readLine(input, stderr, question, signal)),
-    secret: (question, signal) => ask(undefined, (input) => readSecret(input, stderr, question, signal)),
+    confirm: (question, signal) => ask(false, signal, (input) => readYesOrNo(input, stderr, question, signal)),
+    text: (question, signal) => ask(undefined, signal, (input) => readLine(input, stderr, question, signal)),
+    secret: (question, signal) => ask(undefined, signal, (input) => readSecret(input, stderr, question, signal)),
   };
 }
 
@@ -153,7 +158,7 @@ async function readSecret(
     });
   } finally {
     input.setRawMode?.(false);
-    stderr.write('\n');
+    if (signal?.aborted !== true) stderr.write('\n');
   }
 }
 
@@ -186,7 +191,6 @@ async function reading<T>(
   stderr: PromptStreams['stderr'],
   onText: OnText<T>,
 ): Promise<T> {
-  signal?.throwIfAborted();
   const decoder = new StringDecoder('utf8');
   const { promise, resolve, reject } = withResolvers<T>();
   const onData = (chunk: Uint8Array | string): void =>

@@ -42,8 +42,9 @@ export const NO_KEYS: KeyPlan = { offers: [], locked: [], problems: [] };
 /**
  * Decides what keys to offer: those in files that are open, then the agent's. An encrypted key is opened beforehand
  * only where the user named it; else the user is asked only when nothing else was let in.
+ * @param asking withdraws a question for a passphrase
  */
-export async function planKeys(credentials: Credentials, ring: KeyRing): Promise<KeyPlan> {
+export async function planKeys(credentials: Credentials, ring: KeyRing, asking?: AbortSignal): Promise<KeyPlan> {
   const { user, explicit, agentSocket, rules } = credentials;
   if (!rules.methods.includes('publickey')) return NO_KEYS;
   const agent = await listAgentKeys(agentSocket);
@@ -52,7 +53,7 @@ export async function planKeys(credentials: Credentials, ring: KeyRing): Promise
   const files: KeyFile[] = [];
   for (const file of loaded) {
     const opens = file.kind === 'locked' && explicit && mayUnlock && !isIn(agent.keys, file);
-    files.push(opens ? await ring.unlock(file) : file);
+    files.push(opens ? await ring.unlock(file, asking) : file);
   }
   const ready = files.filter((file) => file.kind === 'ready');
   const held = agent.keys.filter((key) => mayOffer(key, files, credentials));

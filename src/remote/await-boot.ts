@@ -21,7 +21,7 @@ const reportSchema = z.object({ boot_id: z.string(), active: slotName, version: 
 export async function bootReport(
   calls: NodeCalls,
   node: ClusterNode,
-  options: { signal?: AbortSignal; timeoutMs?: number; patienceMs?: number } = {},
+  options: { signal?: AbortSignal; asking?: AbortSignal; timeoutMs?: number; patienceMs?: number } = {},
 ): Promise<BootReport> {
   const timeoutMs = options.timeoutMs ?? ATTEMPT_MS;
   const answers = await calls.call(
@@ -33,16 +33,21 @@ export async function bootReport(
       readyTimeoutMs: timeoutMs,
       patienceMs: options.patienceMs ?? 0,
       ...(options.signal !== undefined && { signal: options.signal }),
+      ...(options.asking !== undefined && { asking: options.asking }),
     },
   );
   const report = readAnswers(answers, reportSchema, 'boot-report', node.name);
   return { bootId: report.boot_id, active: report.active, osVersion: report.version };
 }
 
+/** The longest time that a timer of Node.js takes. */
+const LONGEST_MS = 2 ** 31 - 1;
+
 /**
  * Waits until the node answers with another boot id than `previousBootId`; undefined once `timeoutMs` (0: never) is
  * over. Every failure is part of the wait. Those that waiting alone does not mend, a changed host key or a refused
- * login, are told at once: people can mend them meanwhile, and known_hosts is read anew each time.
+ * login, are told at once: people can mend them meanwhile, and known_hosts is read anew each time. A question that nobody
+ * answers is withdrawn when the time is over.
  * @throws ConnectError such a failure, where it still stood at the end
  */
 export async function awaitBoot(
@@ -51,6 +56,25 @@ export async function awaitBoot(
   previousBootId: string,
   timeoutMs: number,
   signal: AbortSignal,
+): Promise<BootReport | undefined> {
+  const asking = new AbortController();
+  // People answer in the time of this machine, whatever clock the wait goes by.
+  const timer = setTimeout(
+    () => asking.abort(unanswered()),
+    timeoutMs === 0 ? LONGEST_MS : Math.min(timeoutMs, LONGEST_MS),
+  );
+  try {
+    return await watchForBoot(tools, node, previousBootId, { timeoutMs, signal, asking: asking.signal });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function watchForBoot(
+  tools: BootTools,
+  node: ClusterNode,
+  previousBootId: string,
+  { timeoutMs, signal, asking }: { timeoutMs: number; signal: AbortSignal; asking: AbortSignal },
 ): Promise<BootReport | undefined> {
   const begun = tools.clock.now();
   const left = () => (timeoutMs === 0 ? Infinity : begun + timeoutMs - tools.clock.now());
@@ -62,6 +86,7 @@ export async function awaitBoot(
     try {
       const report = await bootReport(tools.calls, node, {
         signal,
+        asking,
         timeoutMs: Math.min(ATTEMPT_MS, Math.max(left(), 100)),
       });
       if (report.bootId !== previousBootId) return report;
@@ -89,6 +114,11 @@ const HANDS: readonly ConnectFailure[] = ['host-key-changed', 'host-key-unknown'
 
 const needsHands = (error: KubeosError): error is ConnectError =>
   error instanceof ConnectError && HANDS.includes(error.failure);
+
+const unanswered = (): ConnectError =>
+  new ConnectError('a question at its sign-in was not answered in time', 'login-refused', {
+    next: 'give the same command again and answer it, or give beforehand what it asks for: an agent, KUBEOS_SSH_PASSWORD, KUBEOS_SSH_PASSPHRASE, KUBEOS_SUDO_PASSWORD',
+  });
 
 function describe(error: KubeosError): string {
   return [error.message, error.reason].filter((text) => text !== undefined).join(': ');

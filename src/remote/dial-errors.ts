@@ -32,12 +32,17 @@ export class ClosedEarlyError extends ConnectError {
  * each further one brings a lock of the account nearer.
  */
 export function closedEarly(target: Target, state: DialState, signIn: SignIn, why?: string): ConnectError {
+  if (signIn.waitsForAnswer) return new ClosedEarlyError(target, state, UNANSWERED, ANSWER_SOONER);
   if (!signIn.passwordOut) return new ClosedEarlyError(target, state, why);
   const reason = 'the server closed the connection on the password, without an answer';
   if (!signIn.passwordKnown) return loginRefused(target, signIn, reason);
   const next = 'look at the log of its sshd';
   return new ConnectError(`no SSH connection to ${target.shown}`, 'unreachable', { reason, next, ...nodeOf(target) });
 }
+
+const UNANSWERED = 'the server closed the connection before its question was answered';
+const ANSWER_SOONER =
+  'answer sooner than LoginGraceTime of its sshd, or without a question: an agent, KUBEOS_SSH_PASSWORD, KUBEOS_SSH_PASSPHRASE';
 
 /** What ssh2 reports while a connection is being made, as a failure that can be acted upon. */
 export function explainDialError(error: unknown, target: Target, state: DialState, signIn: SignIn): ConnectError {

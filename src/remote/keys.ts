@@ -15,8 +15,11 @@ export type KeyFile =
 export interface KeyRingOptions {
   /** KUBEOS_SSH_PASSPHRASE: tried on every encrypted key. */
   passphrase: string | undefined;
-  /** Resolves to undefined where the user gives none; missing where nobody can be asked. Never called twice at once. */
-  askPassphrase: ((keyPath: string) => Promise<string | undefined>) | undefined;
+  /**
+   * Resolves to undefined where the user gives none, rejects with the signal's reason where the question is withdrawn;
+   * missing where nobody can be asked. Never called twice at once.
+   */
+  askPassphrase: ((keyPath: string, signal: AbortSignal | undefined) => Promise<string | undefined>) | undefined;
 }
 
 /**
@@ -35,11 +38,9 @@ export class KeyRing {
 
   /** The file as it is, without asking for anything. */
   load(path: string): Promise<KeyFile> {
-    const known = this.#unlocked.get(path) ?? this.#files.get(path);
-    if (known !== undefined) return known;
-    const loading = readKeyFile(path);
+    const loading = this.#files.get(path) ?? readKeyFile(path);
     this.#files.set(path, loading);
-    return loading;
+    return this.#unlocked.get(path)?.catch(() => loading) ?? loading;
   }
 
   /** True where an encrypted key could be opened by a passphrase from the environment or the user. */
@@ -52,17 +53,32 @@ export class KeyRing {
     return this.#options.passphrase !== undefined;
   }
 
-  /** Opens an encrypted key; asks at most once per file, and for one file at a time. */
-  unlock(file: KeyFile & { kind: 'locked' }): Promise<KeyFile> {
-    const known = this.#unlocked.get(file.path);
-    if (known !== undefined) return known;
-    const turn = this.#asking.then(() => this.#open(file));
-    this.#asking = turn.catch(() => undefined);
+  /**
+   * Opens an encrypted key; asks at most once per file, and for one file at a time.
+   * @param signal withdraws the question; whoever else waits for its answer has it put anew
+   */
+  async unlock(file: KeyFile & { kind: 'locked' }, signal?: AbortSignal): Promise<KeyFile> {
+    for (;;) {
+      const opening = this.#unlocked.get(file.path) ?? this.#queue(file, signal);
+      try {
+        return await opening;
+      } catch (error) {
+        const isWithdrawn = this.#unlocked.get(file.path) !== opening;
+        if (!isWithdrawn || signal?.aborted === true) throw error;
+      }
+    }
+  }
+
+  #queue(file: KeyFile & { kind: 'locked' }, signal: AbortSignal | undefined): Promise<KeyFile> {
+    const turn = this.#asking.then(() => this.#open(file, signal));
+    this.#asking = turn.catch(() => {
+      if (signal?.aborted === true) this.#unlocked.delete(file.path);
+    });
     this.#unlocked.set(file.path, turn);
     return turn;
   }
 
-  async #open(file: KeyFile & { kind: 'locked' }): Promise<KeyFile> {
+  async #open(file: KeyFile & { kind: 'locked' }, signal: AbortSignal | undefined): Promise<KeyFile> {
     const { passphrase, askPassphrase } = this.#options;
     if (passphrase !== undefined) {
       const opened = parse(file.path, file.text, passphrase);
@@ -70,7 +86,8 @@ export class KeyRing {
         return opened.kind === 'ready' ? opened : { ...opened, why: 'KUBEOS_SSH_PASSPHRASE does not open it' };
       }
     }
-    const answer = await askPassphrase?.(file.path);
+    signal?.throwIfAborted();
+    const answer = await askPassphrase?.(file.path, signal);
     if (answer === undefined)
       return { kind: 'unusable', path: file.path, why: 'it is encrypted, and no passphrase was given' };
     const opened = parse(file.path, file.text, answer);

@@ -19,6 +19,8 @@ export interface CallOptions {
   timeoutMs?: number;
   /** Milliseconds until a connection must have signed in. */
   readyTimeoutMs?: number;
+  /** Aborted once nobody may be asked any more, with the ConnectError that says so. */
+  asking?: AbortSignal;
   /** Told when the script is about to be sent: connecting and signing in lie behind. */
   onSend?: () => void;
   /** Milliseconds for which a node that answered before may stay away. */
@@ -97,9 +99,10 @@ export class NodeCalls {
   }
 
   async #attempt(node: ClusterNode, piece: string, step: string, options: CallOptions): Promise<string> {
-    const { signal, readyTimeoutMs } = options;
+    const { signal, readyTimeoutMs, asking } = options;
     const connection = await this.#pool.get(node, {
       ...(signal !== undefined && { signal }),
+      ...(asking !== undefined && { asking }),
       ...(readyTimeoutMs !== undefined && { readyTimeoutMs }),
     });
     this.#reached.add(node.name);
@@ -107,6 +110,7 @@ export class NodeCalls {
     const result = await this.#root.run(connection, node.name, piece, {
       timeoutMs: options.timeoutMs ?? CALL_TIMEOUT_MS,
       ...(signal !== undefined && options.seeThrough !== true && { signal }),
+      ...(asking !== undefined && { asking }),
     });
     if (result.code === 0) return afterMark(result.stdout) ?? '';
     throw explainScriptFailure({ ...result, node: node.name, step });

@@ -1,5 +1,5 @@
 import type { Ask, RemoteSettings } from './settings.ts';
-import { SharedPassword } from './shared-password.ts';
+import { SharedPassword, type PasswordSource } from './shared-password.ts';
 import type { Target } from './target.ts';
 
 /** The passwords that hosts are signed in to with: one for each user of the nodes, one for each jump host. */
@@ -16,7 +16,7 @@ export class Passwords {
     const key = node === undefined ? shown : `nodes ${credentials.user}`;
     const known = this.#known.get(key);
     if (known !== undefined) return known;
-    const ask = credentials.rules.batch ? undefined : this.#settings.ask;
+    const { ask } = this.#settings;
     const made =
       node === undefined
         ? new SharedPassword({ missing: NO_JUMP_PASSWORD, given: undefined, ask: asking(ask, shown) })
@@ -33,14 +33,14 @@ export class Passwords {
 /** A question for a password: whose it is, and which host wants it. */
 export function asking(ask: Ask | undefined, whose: string, what = 'Password of'): PasswordQuestion | undefined {
   if (ask === undefined) return undefined;
-  return (host, attempt) => {
+  return (host, attempt, signal) => {
     const before = attempt === 1 ? '' : `${host} refuses it, attempt ${String(attempt)} of 3.\n`;
     const by = whose.includes(host) ? '' : ` (${host} asks for it)`;
-    return ask(`${before}${what} ${whose}${by}: `, { hidden: true });
+    return ask(`${before}${what} ${whose}${by}: `, { hidden: true, signal });
   };
 }
 
-type PasswordQuestion = (host: string, attempt: number) => Promise<string | undefined>;
+type PasswordQuestion = NonNullable<PasswordSource['ask']>;
 
 const NO_PASSWORD = 'no password is at hand: set KUBEOS_SSH_PASSWORD, or run kubeos at a terminal, which asks for it';
 const NO_JUMP_PASSWORD =

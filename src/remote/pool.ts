@@ -17,6 +17,7 @@ import type { RemoteSettings } from './settings.ts';
 import { SignIn } from './sign-in.ts';
 import { SshConfig } from './ssh-config.ts';
 import { resolveJumpHost, resolveNode, type Target } from './target.ts';
+import { untilAborted } from './until-aborted.ts';
 import { openWay, wayFailed } from './way.ts';
 
 const CONNECT_LIMIT = 32;
@@ -29,6 +30,16 @@ const ENDED = 'kubeos has ended its SSH connections';
 const BROKEN_ATTEMPTS = 4;
 const BROKEN_WAIT_MS = 400;
 const CLOSE_WITHIN_MS = 3000;
+
+export interface GetOptions {
+  signal?: AbortSignal;
+  /** Milliseconds until the connection must have signed in, the time of questions not counted. */
+  readyTimeoutMs?: number;
+  /** Aborted once nobody may be asked any more, with the ConnectError that says so. */
+  asking?: AbortSignal;
+}
+
+type Limits = GetOptions & { readyTimeoutMs: number };
 
 /** Makes a connection, through a jump host where there is one. */
 type Connect = (jump: Connection | undefined) => Promise<Connection>;
@@ -59,7 +70,7 @@ export class ConnectionPool {
     const { environment, ask } = settings;
     this.#keys = new KeyRing({
       passphrase: environment['KUBEOS_SSH_PASSPHRASE'],
-      askPassphrase: ask && ((path) => ask(`Passphrase for ${path}: `, { hidden: true })),
+      askPassphrase: ask && ((path, signal) => ask(`Passphrase for ${path}: `, { hidden: true, signal })),
     });
     this.#passwords = new Passwords(settings);
     this.#config = new SshConfig({
@@ -71,14 +82,14 @@ export class ConnectionPool {
   }
 
   /** The node's connection, made if there is none. Rejects with ConnectError, or with the signal's reason. */
-  get(node: ClusterNode, options: { signal?: AbortSignal; readyTimeoutMs?: number } = {}): Promise<Connection> {
+  get(node: ClusterNode, options: GetOptions = {}): Promise<Connection> {
     const key = `node ${node.name}`;
     const connecting = this.#shared(key, async () => {
       // A node may come back from its reboot with another address.
       const asked = `${key} ${JSON.stringify(node.addresses)}`;
       const resolve = () => this.#asking(() => resolveNode(node, this.#settings, this.#config));
       const target = await this.#remembered(this.#targets, asked, resolve);
-      return this.#open(target, asked, options.readyTimeoutMs ?? this.#readyTimeoutOf(target));
+      return this.#open(target, asked, { readyTimeoutMs: this.#readyTimeoutOf(target), ...options });
     });
     return untilAborted(connecting, options.signal);
   }
@@ -134,9 +145,10 @@ export class ConnectionPool {
     return resolving;
   }
 
-  async #open(target: Target, key: string, readyTimeoutMs: number): Promise<Connection> {
+  async #open(target: Target, key: string, limits: Limits): Promise<Connection> {
     const hops = await this.#remembered(this.#ways, key, () => this.#hopsTo(target));
-    return this.#enter(target, hops, (jump) => this.#connecting(() => this.#signIn(target, jump, readyTimeoutMs)));
+    const connect: Connect = (jump) => this.#connecting(() => this.#signIn(target, jump, limits));
+    return this.#enter(target, hops, connect, limits.asking);
   }
 
   #hopsTo(target: Target): Promise<readonly Hop[]> {
@@ -153,20 +165,21 @@ export class ConnectionPool {
     if (last === undefined) return Promise.resolve(undefined);
     return this.#shared(last.key, () =>
       this.#enter(last.target, hops.slice(0, -1), (before) =>
-        this.#signIn(last.target, before, this.#readyTimeoutOf(last.target)),
+        this.#signIn(last.target, before, { readyTimeoutMs: this.#readyTimeoutOf(last.target) }),
       ),
     );
   }
 
-  #enter(target: Target, hops: readonly Hop[], connect: Connect): Promise<Connection> {
+  #enter(target: Target, hops: readonly Hop[], connect: Connect, asking?: AbortSignal): Promise<Connection> {
     const server = `${hops.at(-1)?.key ?? ''} ${target.host} ${String(target.port)}`;
-    return this.#busy.enter(server, () => this.#through(hops, connect), this.#ending.signal);
+    return this.#busy.enter(server, () => this.#through(hops, connect, asking), this.#ending.signal);
   }
 
   // What keeps a jump host away has been tried again already; one that breaks in between is made anew.
-  async #through(hops: readonly Hop[], connect: Connect): Promise<Connection> {
+  async #through(hops: readonly Hop[], connect: Connect, asking: AbortSignal | undefined): Promise<Connection> {
     for (let attempt = 1; ; attempt++) {
-      const jump = await this.#jumpOver(hops);
+      // What a jump host asks, it asks for all nodes behind it: one of them does not withdraw it.
+      const jump = await untilAborted(this.#jumpOver(hops), asking);
       try {
         return await connect(jump);
       } catch (error) {
@@ -177,30 +190,33 @@ export class ConnectionPool {
   }
 
   /** Signs in; once more without any key where the server heard too many of them before it would take a password. */
-  async #signIn(target: Target, jump: Connection | undefined, readyTimeoutMs: number): Promise<Connection> {
-    const withKeys = this.#newSignIn(target, await planKeys(target.credentials, this.#keys));
+  async #signIn(target: Target, jump: Connection | undefined, limits: Limits): Promise<Connection> {
+    const { readyTimeoutMs, asking } = limits;
+    const keys = await untilAborted(planKeys(target.credentials, this.#keys, asking), asking);
+    const withKeys = this.#newSignIn(target, keys, asking);
     try {
       return await this.#dialWith(target, withKeys, jump, readyTimeoutMs);
     } catch (error) {
-      // Made again only when nobody is being asked any more: the answer may be what was missing.
+      // Its last question is withdrawn before another is put.
       await withKeys.over();
       const refused = error instanceof ConnectError && error.failure === 'login-refused';
       if (!refused || !withKeys.cutShort || !this.#mayUsePassword(target)) throw error;
     }
     const problem = `the server closed after ${String(withKeys.offered.length)} keys: choose one by -i or IdentitiesOnly`;
-    const without = this.#newSignIn(target, { ...NO_KEYS, problems: [problem] });
+    const without = this.#newSignIn(target, { ...NO_KEYS, problems: [problem] }, asking);
     return this.#dialWith(target, without, jump, readyTimeoutMs);
   }
 
-  #newSignIn(target: Target, keys: KeyPlan): SignIn {
+  #newSignIn(target: Target, keys: KeyPlan, asking: AbortSignal | undefined): SignIn {
     const { credentials, node, shown } = target;
     const password = this.#passwords.of(target);
-    return new SignIn(keys, { host: node ?? shown, credentials, ring: this.#keys, password, ask: this.#settings.ask });
+    const { ask } = this.#settings;
+    return new SignIn(keys, { host: node ?? shown, credentials, ring: this.#keys, password, ask, asking });
   }
 
   #mayUsePassword(target: Target): boolean {
-    const { methods } = target.credentials.rules;
-    return this.#passwords.of(target).missing === undefined && methods.some((method) => method !== 'publickey');
+    const { methods, batch } = target.credentials.rules;
+    return this.#passwords.of(target).missing(batch) === undefined && methods.some((method) => method !== 'publickey');
   }
 
   async #dialWith(
@@ -223,22 +239,5 @@ export class ConnectionPool {
     // Ended meanwhile: nothing may stay open behind.
     if (this.#closed) await connection.end();
     return connection;
-  }
-}
-
-async function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return work;
-  let abort: (() => void) | undefined;
-  const aborted = new Promise<never>((_resolve, reject) => {
-    abort = () => reject(signal.reason as Error);
-    if (signal.aborted) abort();
-    else signal.addEventListener('abort', abort);
-  });
-  // The shared work goes on for others; if it fails later, nobody here is told.
-  work.catch(() => undefined);
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    if (abort !== undefined) signal.removeEventListener('abort', abort);
   }
 }

@@ -5,15 +5,21 @@ import { afterMark } from './answers.ts';
 import { lastLines } from './clean-text.ts';
 import { ANSWER_MARK } from './compose.ts';
 import type { Connection } from './connection.ts';
-import type { ExecOptions, ExecResult } from './exec.ts';
+import { lost, type ExecOptions, type ExecResult } from './exec.ts';
 import { asking } from './passwords.ts';
 import { quote } from './quote.ts';
 import type { Ask, SudoSettings } from './settings.ts';
 import { SharedPassword, type Verdict } from './shared-password.ts';
+import { anySignal } from './until-aborted.ts';
 
 export interface RootShellSettings {
   sudo?: SudoSettings;
   ask?: Ask;
+}
+
+export interface RootOptions extends ExecOptions {
+  /** Aborted once nobody may be asked any more, with the ConnectError that says so. */
+  asking?: AbortSignal;
 }
 
 /** A shell of root's on a node, be it by sudo. */
@@ -32,7 +38,7 @@ export class RootShell {
    * @param piece begins its answers with `ANSWER_MARK`
    * @throws ConnectError `no-root` where sudo does not let the user, `protocol` where no shell is run
    */
-  async run(connection: Connection, node: string, piece: string, options: ExecOptions): Promise<ExecResult> {
+  async run(connection: Connection, node: string, piece: string, options: RootOptions): Promise<ExecResult> {
     const { user, shown } = connection;
     if (user === 'root') return ran(await connection.run(ROOT_SHELL, piece, options), () => noShell(shown, user));
     if (!this.#asks.has(node)) {
@@ -58,15 +64,19 @@ export class RootShell {
     return made;
   }
 
-  async #withPassword(connection: Connection, node: string, piece: string, options: ExecOptions): Promise<ExecResult> {
+  async #withPassword(connection: Connection, node: string, piece: string, options: RootOptions): Promise<ExecResult> {
     const { user } = connection;
     const results: ExecResult[] = [];
-    const why = await this.#passwordOf(user)?.tryOn(node, 3, async (password) => {
+    const gone = new AbortController();
+    const forget = connection.onLost((reason) => gone.abort(lost(reason)));
+    const trial = { most: 3, signal: anySignal(options.signal, options.asking, gone.signal) };
+    const tried = this.#passwordOf(user)?.tryOn(node, trial, async (password) => {
       const { result, verdict, isWrong } = await sudoWithPassword(connection, password, piece, options);
       // Of a wrong password sudo says last only that it was given no further one.
       if (!isWrong) results.push(result);
       return verdict;
     });
+    const why = await Promise.resolve(tried).finally(forget);
     const last = results.at(-1);
     if (last !== undefined && isRun(last)) return last;
     throw await refusal(connection, passwordRefused(user, why), last, options);

@@ -55,9 +55,12 @@ export interface RemoteSettings {
 
 /**
  * Asks the person at the terminal; resolves to undefined where nothing was given. `hidden` shows no echo.
- * Rejects with an InterruptedError where the question is broken off.
+ * Rejects with an InterruptedError where the question is broken off, and with the signal's reason where it is withdrawn.
  */
-export type Ask = (question: string, options: { hidden: boolean }) => Promise<string | undefined>;
+export type Ask = (
+  question: string,
+  options: { hidden: boolean; signal?: AbortSignal | undefined },
+) => Promise<string | undefined>;
 
 export interface SudoSettings {
   /** `KUBEOS_SUDO_PASSWORD`. */

@@ -1,3 +1,5 @@
+import { untilAborted } from './until-aborted.ts';
+
 /** What became of a password on a host. `ended`: the host closed the connection on it; `unknown`: it was not sent. */
 export type Verdict = 'accepted' | 'refused' | 'ended' | 'unknown';
 
@@ -6,14 +8,29 @@ export interface PasswordSource {
   missing: string;
   /** Set beforehand, by an environment variable. */
   given: string | undefined;
-  /** Asks the user, `attempt` counting from 1; resolves to undefined where none was given. Missing: nobody is there. */
-  ask: ((host: string, attempt: number) => Promise<string | undefined>) | undefined;
+  /**
+   * Asks the user, `attempt` counting from 1; resolves to undefined where none was given, rejects with the signal's reason
+   * where the question is withdrawn. Missing: nobody is there.
+   */
+  ask: ((host: string, attempt: number, signal: AbortSignal | undefined) => Promise<string | undefined>) | undefined;
+}
+
+/** How a password may be tried on a host. */
+export interface Trial {
+  /** How often the user is asked, at most. */
+  most: number;
+  /** Aborted once the host waits for no answer any more. */
+  signal?: AbortSignal | undefined;
 }
 
 /** So many wrong ones lock an account in many places (pam_faillock(8) denies after three). */
 const MOST_REFUSALS = 3;
 
 const REFUSAL = { refused: 'it refuses the password', ended: 'it closed the connection on the password' } as const;
+
+// It may have been sent: whoever cannot tell must not risk it again.
+const notAgain = (reason: unknown): string =>
+  `not sent again: ${reason instanceof Error ? reason.message : String(reason)}`;
 
 /**
  * One password for many hosts. It is asked for once; until one host has taken it, it is tried on one host at a time,
@@ -35,9 +52,13 @@ export class SharedPassword {
     this.#candidate = source.given;
   }
 
-  /** Why there can be none; undefined where there is one, or someone to ask for it. */
-  get missing(): string | undefined {
-    return this.#source.given === undefined && this.#source.ask === undefined ? this.#source.missing : undefined;
+  /**
+   * Why there can be none; undefined where there is one, or someone to ask for it.
+   * @param batch nobody may be asked
+   */
+  missing(batch: boolean): string | undefined {
+    const { given, ask, missing } = this.#source;
+    return given === undefined && (batch || ask === undefined) ? missing : undefined;
   }
 
   /** True where the host has accepted it in this run. */
@@ -47,26 +68,37 @@ export class SharedPassword {
 
   /**
    * Tries the password on a host, waiting while it is tried for the first time on another one. A host that has refused
-   * it is never sent it again.
-   * @param most how often the user is asked, at most
+   * it is never sent it again. Rejects with the signal's reason where the question is withdrawn.
    * @returns undefined where it was accepted, or nothing is known; else why it was not, as a sentence
    */
   async tryOn(
     host: string,
-    most: number,
+    trial: Trial,
     attempt: (password: string) => Promise<Verdict>,
   ): Promise<string | undefined> {
     const settled = await this.#whenTaken(host, attempt);
     if (settled !== 'first') return settled.why;
-    const turn = this.#turn.then(async () => {
-      if (this.#takenBy !== undefined) return 'taken' as const;
-      return { why: await this.#tryFirst(host, Math.min(most, MOST_REFUSALS), attempt) };
-    });
-    this.#turn = turn.catch(() => undefined);
-    const first = await turn;
-    if (first !== 'taken') return first.why;
+    const endTurn = await this.#waitForTurn(trial.signal);
+    try {
+      if (this.#takenBy === undefined) return await this.#tryFirst(host, trial, attempt);
+    } finally {
+      endTurn();
+    }
     const later = await this.#whenTaken(host, attempt);
     return later === 'first' ? undefined : later.why;
+  }
+
+  /** Resolves to what ends the turn. */
+  async #waitForTurn(signal: AbortSignal | undefined): Promise<() => void> {
+    const before = this.#turn;
+    let end: () => void = () => undefined;
+    const mine = new Promise<void>((resolve) => (end = resolve));
+    this.#turn = before.then(() => mine);
+    await untilAborted(before, signal).catch((reason: unknown) => {
+      end();
+      throw reason;
+    });
+    return end;
   }
 
   async #whenTaken(
@@ -76,7 +108,10 @@ export class SharedPassword {
     const known = this.#refused.get(host);
     if (known !== undefined) return { why: known };
     if (this.#candidate === undefined || this.#takenBy === undefined) return 'first';
-    const verdict = await attempt(this.#candidate);
+    const verdict = await attempt(this.#candidate).catch((reason: unknown) => {
+      this.#refuse(host, notAgain(reason));
+      throw reason;
+    });
     if (verdict === 'accepted') this.#hosts.add(host);
     // A node that goes down for its reboot may end a sign-in at any point.
     const isSpared = verdict === 'ended' && this.#hosts.has(host);
@@ -86,17 +121,16 @@ export class SharedPassword {
 
   async #tryFirst(
     host: string,
-    most: number,
+    { most, signal }: Trial,
     attempt: (password: string) => Promise<Verdict>,
   ): Promise<string | undefined> {
     for (let count = 1; ; count++) {
       if (this.#noMore !== undefined) return this.#noMore;
-      this.#candidate ??= await this.#ask(host);
+      this.#candidate ??= await this.#ask(host, signal);
       if (this.#candidate === undefined) return (this.#noMore = 'no password was given');
       const verdict = await attempt(this.#candidate).catch((reason: unknown) => {
-        // It may have been sent: whoever cannot tell must not risk it again.
         this.#countRefusal(host);
-        this.#refuse(host, REFUSAL.refused);
+        this.#refuse(host, notAgain(reason));
         throw reason;
       });
       if (verdict === 'unknown') return undefined;
@@ -116,12 +150,13 @@ export class SharedPassword {
   }
 
   // Whoever breaks off one question means every other host's too.
-  async #ask(host: string): Promise<string | undefined> {
+  async #ask(host: string, signal: AbortSignal | undefined): Promise<string | undefined> {
     if (this.#brokenOff !== undefined) throw this.#brokenOff.reason;
+    signal?.throwIfAborted();
     try {
-      return await this.#source.ask?.(host, this.#refusals.length + 1);
+      return await this.#source.ask?.(host, this.#refusals.length + 1, signal);
     } catch (reason) {
-      this.#brokenOff = { reason };
+      if (signal?.aborted !== true) this.#brokenOff = { reason };
       throw reason;
     }
   }

@@ -6,6 +6,7 @@ import { isPasswordQuestion, shortPrompt, shownQuestion, wantedBy, type Question
 import type { Ask } from './settings.ts';
 import type { SharedPassword, Verdict } from './shared-password.ts';
 import type { SignInMethod } from './sign-in-rules.ts';
+import { anySignal, untilAborted } from './until-aborted.ts';
 
 /** What a sign-in needs beside its keys. */
 export interface SignInTools {
@@ -16,6 +17,8 @@ export interface SignInTools {
   password: SharedPassword;
   /** Asks the user what only a person can answer; missing where nobody is there. */
   ask: Ask | undefined;
+  /** Aborted once nobody may be asked any more; its reason is then why the sign-in failed. */
+  asking?: AbortSignal | undefined;
 }
 
 /** What the connection does for its sign-in. */
@@ -48,9 +51,14 @@ export class SignIn {
   cutShort = false;
   /** A password has been sent, and no answer to it has come. */
   passwordOut = false;
+  /** An answer of a person is waited for. */
+  waitsForAnswer = false;
   readonly #tools: SignInTools;
   readonly #keys: KeyPlan;
   readonly #tried = new Set<SignInMethod>();
+  readonly #gone = new AbortController();
+  /** Withdraws questions: the connection that they are asked for has ended, or nobody may be asked any more. */
+  readonly #patience: AbortSignal;
   #hooks: SignInHooks | undefined;
   #next: NextAuthHandler | undefined;
   #settle: ((turn: Turn) => void) | undefined;
@@ -60,6 +68,7 @@ export class SignIn {
   constructor(keys: KeyPlan, tools: SignInTools) {
     this.#keys = keys;
     this.#tools = tools;
+    this.#patience = anySignal(this.#gone.signal, tools.asking);
     for (const problem of keys.problems) this.problems.add(problem);
   }
 
@@ -86,6 +95,7 @@ export class SignIn {
   /** The connection has signed in, or is over. */
   end(how: 'accepted' | 'over'): void {
     const end = (this.#end ??= { kind: how });
+    if (how === 'over') this.#gone.abort(new ConnectError(`the connection to ${this.host} has ended`, 'lost'));
     this.#settle?.(end);
   }
 
@@ -127,7 +137,7 @@ export class SignIn {
   async #offerKeys(): Promise<void> {
     for (const offer of this.#keys.offers) if (await this.#offerKey(offer)) return;
     for (const file of this.#keys.locked) {
-      const opened = await this.#paused(() => this.#tools.ring.unlock(file));
+      const opened = await this.#paused(() => this.#tools.ring.unlock(file, this.#patience));
       if (opened.kind === 'unusable') this.problems.add(`${opened.path}: ${opened.why}`);
       if (opened.kind === 'ready' && (await this.#offerKey(fileOffer(this.#tools.credentials.user, opened)))) return;
     }
@@ -177,23 +187,26 @@ export class SignIn {
 
   async #withPassword(attempt: (password: string) => Promise<Verdict>): Promise<void> {
     const { host, credentials, password } = this.#tools;
-    if (password.missing !== undefined) {
-      this.problems.add(password.missing);
+    const { batch, passwordPrompts } = credentials.rules;
+    const missing = password.missing(batch);
+    if (missing !== undefined) {
+      this.problems.add(missing);
       return;
     }
-    this.#hooks?.pause();
+    this.#wait(true);
     try {
-      const why = await password.tryOn(host, credentials.rules.passwordPrompts, async (text) => {
-        this.#hooks?.resume();
+      const trial = { most: passwordPrompts, signal: this.#patience };
+      const why = await password.tryOn(host, trial, async (text) => {
+        this.#wait(false);
         try {
           return await attempt(text);
         } finally {
-          this.#hooks?.pause();
+          this.#wait(true);
         }
       });
       if (why !== undefined) this.problems.add(`password: ${why}`);
     } finally {
-      this.#hooks?.resume();
+      this.#wait(false);
     }
   }
 
@@ -201,7 +214,7 @@ export class SignIn {
   async #untilPassword(first: Turn): Promise<Turn> {
     let turn = first;
     while (turn.kind === 'asks' && !isPasswordQuestion(turn.questions)) {
-      turn = await this.#reply(turn, await this.#askUser(turn.questions));
+      turn = await this.#answer(turn);
     }
     return turn;
   }
@@ -213,9 +226,22 @@ export class SignIn {
       const wanted = turn.questions.prompts.map(wantedBy);
       if (wanted.includes('new password')) throw this.#expired();
       if (wanted.includes('password')) throw this.#askedAgain();
-      turn = await this.#reply(turn, await this.#askUser(turn.questions));
+      turn = await this.#answer(turn);
     }
     return turn;
+  }
+
+  async #answer(turn: Turn & { kind: 'asks' }): Promise<Turn> {
+    const { passwordOut } = this;
+    // Who asks for more has not refused it so far.
+    this.passwordOut = false;
+    const answers = await this.#askUser(turn.questions).catch((error: unknown) => {
+      if (this.#end === undefined) throw error;
+      return [];
+    });
+    if (this.#end !== undefined) return this.#end;
+    this.passwordOut = passwordOut;
+    return this.#reply(turn, answers);
   }
 
   async #askUser(questions: Questions): Promise<string[]> {
@@ -228,7 +254,7 @@ export class SignIn {
         answers.length > 0 ? { ...questions, name: '', instructions: '' } : questions,
         prompt,
       );
-      const answer = await this.#paused(() => ask(question, { hidden: echo !== true }));
+      const answer = await this.#paused(() => ask(question, { hidden: echo !== true, signal: this.#patience }));
       if (answer === undefined) throw this.#unanswered(prompt);
       answers.push(answer);
     }
@@ -236,12 +262,18 @@ export class SignIn {
   }
 
   async #paused<T>(work: () => Promise<T>): Promise<T> {
-    this.#hooks?.pause();
+    this.#wait(true);
     try {
-      return await work();
+      return await untilAborted(work(), this.#patience);
     } finally {
-      this.#hooks?.resume();
+      this.#wait(false);
     }
+  }
+
+  #wait(waits: boolean): void {
+    this.waitsForAnswer = waits;
+    if (waits) this.#hooks?.pause();
+    else this.#hooks?.resume();
   }
 
   async #offer(method: AnyAuthMethod): Promise<Answer> {

@@ -1,12 +1,12 @@
 import { appendFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
-import { InterruptedError } from '../../src/errors.ts';
+import { ConnectError, InterruptedError } from '../../src/errors.ts';
 import { ConnectionPool } from '../../src/remote/pool.ts';
 import type { RemoteSettings } from '../../src/remote/settings.ts';
 import type { ClusterNode } from '../../src/rollout/facts.ts';
 import { failure } from './remote-kit.ts';
-import { makeFolder, makeKey } from './remote-sshd.ts';
+import { makeFolder, makeKey, until } from './remote-sshd.ts';
 import { byPassword, byQuestions, startSignInServer, type Policy, type SignInServer } from './sign-in-server.ts';
 
 // The matchers, without their `any`.
@@ -56,6 +56,23 @@ function poolOf(nodes: readonly SignInServer[], change: Partial<RemoteSettings> 
 
 const nameOf = (index: number): string => `worker-${String(index + 1)}`;
 const node = (index = 0) => ({ name: nameOf(index), addresses: [] }) as unknown as ClusterNode;
+
+/** Someone who is away: a question stands until it is withdrawn; after `most` of them an answer comes. */
+function away(most: number, answer?: string) {
+  const questions: string[] = [];
+  const withdrawn: string[] = [];
+  const ask = (question: string, { signal }: { signal?: AbortSignal | undefined }): Promise<string | undefined> => {
+    questions.push(question);
+    if (questions.length > most) return Promise.resolve(answer);
+    return new Promise((_resolve, reject) => {
+      signal?.addEventListener('abort', () => {
+        withdrawn.push(question);
+        reject(signal.reason as Error);
+      });
+    });
+  };
+  return { ask, questions, withdrawn };
+}
 
 /** Someone at a terminal who gives these answers, one a question. */
 function person(...answers: (string | undefined)[]) {
@@ -184,17 +201,65 @@ describe('a password', () => {
     expect((await connecting).alive).toBe(true);
   });
 
-  it('that comes when the server has hung up meanwhile is used for another try', async () => {
+  it('that nobody has given when the server hangs up is asked for anew, for its next connection', async () => {
     const one = await server(byPassword('sesame'));
-    const ask = async (): Promise<string> => {
-      // What LoginGraceTime does.
-      one.hangUp();
-      await new Promise((resolve) => setTimeout(resolve, 200));
-      return 'sesame';
+    const { ask, questions, withdrawn } = away(1, 'sesame');
+    const connecting = poolOf([one], { ask }).get(node());
+    await until(() => questions.length > 0);
+    // What LoginGraceTime does.
+    one.hangUp();
+    expect((await connecting).alive).toBe(true);
+    expect([withdrawn.length, questions.length, one.connections()]).toEqual([1, 2, 2]);
+  });
+
+  it('that nobody ever gives ends in words that say so, once the server has hung up on the question every time', async () => {
+    const one = await server(byPassword('sesame'));
+    const { ask, questions, withdrawn } = away(99);
+    const hangingUp: typeof ask = (question, options) => {
+      setImmediate(() => one.hangUp());
+      return ask(question, options);
     };
-    const pool = poolOf([one], { ask });
-    expect((await pool.get(node())).alive).toBe(true);
-    expect(one.connections()).toBe(2);
+    expect(await failure(poolOf([one], { ask: hangingUp }).get(node()))).toMatchObject({
+      failure: 'unreachable',
+      reason: containing('before its question was answered'),
+      next: containing('LoginGraceTime'),
+    });
+    expect(withdrawn).toHaveLength(questions.length);
+  });
+
+  it('that waits behind the question of another node lets go of what is over, and is not asked for in its name', async () => {
+    const nodes = await servers(2, () => byPassword('sesame'));
+    const { ask, questions } = away(1, 'sesame');
+    const pool = poolOf(nodes, { ask });
+    const first = pool.get(node(0));
+    await until(() => questions.length > 0);
+    const over = new AbortController();
+    const second = failure(pool.get(node(1), { asking: over.signal }));
+    await until(() => nodes[1]!.asked.length > 0);
+    over.abort(new ConnectError('nobody answered', 'login-refused'));
+    expect((await second).message).toBe('nobody answered');
+    expect(questions).toHaveLength(1);
+    nodes[0]!.hangUp();
+    expect((await first).alive).toBe(true);
+  });
+
+  it.each([
+    ['of the node', (port: number) => config(`Host *\n  Port ${String(port)}\n`)],
+    [
+      'of a jump host',
+      (port: number) =>
+        config(`Host door\n HostName 127.0.0.1\n Port ${String(port)}\nHost worker-1\n ProxyJump door\n`),
+    ],
+  ])('%s is asked for no longer than may be asked', async (_what, configured) => {
+    const one = await server(byPassword('sesame'));
+    const { ask, questions } = away(99);
+    const pool = poolOf([one], { ask, ...configured(one.port) });
+    const over = new AbortController();
+    const reason = new ConnectError('nobody answered', 'login-refused');
+    const asked = failure(pool.get(node(), { asking: over.signal }));
+    await until(() => questions.length > 0);
+    over.abort(reason);
+    expect(await asked).toMatchObject({ message: 'nobody answered', failure: 'login-refused' });
   });
 
   it.each([
@@ -336,6 +401,34 @@ describe('a server that asks questions', () => {
     expect(errors.filter(({ reason }) => reason?.includes('would lock accounts'))).toHaveLength(2);
   });
 
+  it('for the password again, though another node has taken it, is not sent it anew', async () => {
+    const good = await server(byQuestions(PASSWORD));
+    const sent: string[] = [];
+    const bad = await server((context) => {
+      if (context.method !== 'keyboard-interactive') context.reject(['keyboard-interactive']);
+      else
+        context.prompt(PASSWORD.prompts, (answers) => {
+          sent.push(...answers);
+          context.prompt(PASSWORD.prompts, () => context.reject());
+        });
+    });
+    const pool = poolOf([good, bad], { sshPassword: 'sesame' });
+    await pool.get(node(0));
+    expect((await failure(pool.get(node(1)))).message).toBe('worker-2 refuses the password');
+    expect((await failure(pool.get(node(1)))).reason).toContain('not sent again: worker-2 refuses the password');
+    expect(sent).toEqual(['sesame']);
+  });
+
+  it('for a code that nobody has given when it hangs up asks anew, and the password has not been refused', async () => {
+    const one = await server(byQuestions(PASSWORD, CODE));
+    const { ask, questions } = away(1, '123456');
+    const connecting = poolOf([one], { ask, sshPassword: 'sesame' }).get(node());
+    await until(() => questions.length > 0);
+    one.hangUp();
+    expect((await connecting).alive).toBe(true);
+    expect(questions).toHaveLength(2);
+  });
+
   it('for a new password says that the old one has expired, and chooses none', async () => {
     const [one] = await servers(1, () =>
       byQuestions(PASSWORD, { prompts: [{ prompt: 'New password: ', echo: false }], answers: ['never'] }),
@@ -383,11 +476,42 @@ describe('what ssh_config says of signing in', () => {
     expect(questions).toEqual([]);
   });
 
+  it('lets the others of the same user be asked, whichever comes first', async () => {
+    const nodes = await servers(2, () => byPassword('sesame'));
+    const { ask } = person('sesame');
+    const pool = poolOf(nodes, { ask, ...config('Host worker-1\n BatchMode yes\n') });
+    expect((await failure(pool.get(node(0)))).reason).toContain('no password is at hand');
+    expect((await pool.get(node(1))).alive).toBe(true);
+    await failure(pool.get(node(0)));
+    const other = person('sesame');
+    const batchLast = poolOf(nodes, { ask: other.ask, ...config('Host worker-2\n BatchMode yes\n') });
+    await batchLast.get(node(0));
+    await failure(batchLast.get(node(1)));
+  });
+
   it('limits the questions by NumberOfPasswordPrompts', async () => {
     const [one] = await servers(1, () => byPassword('sesame'));
     const { ask, questions } = person('a', 'b', 'c');
     await failure(poolOf([one!], { ask, ...config('Host *\n NumberOfPasswordPrompts 1\n') }).get(node()));
     expect(questions).toHaveLength(1);
+  });
+});
+
+describe('a passphrase', () => {
+  it('is asked for anew where the server has hung up before it was given', async () => {
+    const locked = join(dir, 'locked');
+    makeKey(locked, { passphrase: 'sesame' });
+    const one = await server((context) => {
+      if (context.method === 'publickey') context.accept();
+      else context.reject(['publickey']);
+    });
+    const { ask, questions, withdrawn } = away(1, 'sesame');
+    const pool = poolOf([one], { ask, ...config(`Host *\n  IdentityFile ${locked}\n`) });
+    const connecting = pool.get(node());
+    await until(() => questions.length > 0);
+    one.hangUp();
+    expect((await connecting).alive).toBe(true);
+    expect([withdrawn, questions]).toEqual([questions.slice(0, 1), Array(2).fill(`Passphrase for ${locked}: `)]);
   });
 });
 

@@ -143,6 +143,34 @@ describe('a secret', () => {
   });
 });
 
+describe('a question that is withdrawn', () => {
+  it('leaves the terminal as it was, and makes room for the next one', async () => {
+    const { ask, stdin, asked } = prompter();
+    const stop = new AbortController();
+    const answer = ask.secret('First: ', stop.signal);
+    const next = ask.secret('Next: ');
+    await new Promise(setImmediate);
+    stop.abort(new Error('withdrawn'));
+    await expect(answer).rejects.toThrow('withdrawn');
+    stdin.write('b\r');
+    expect(await next).toBe('b');
+    expect(asked()).toBe('First: \nNext: \n');
+    expect(stdin.raw).toEqual([true, false, true, false]);
+  });
+
+  it('before its turn came is never shown', async () => {
+    const { ask, stdin, asked } = prompter();
+    const stop = new AbortController();
+    const first = ask.text('First: ');
+    const answer = ask.secret('Next: ', stop.signal);
+    stop.abort(new Error('withdrawn'));
+    stdin.write('a\n');
+    expect(await first).toBe('a');
+    await expect(answer).rejects.toThrow('withdrawn');
+    expect(asked()).toBe('First: ');
+  });
+});
+
 describe('a line of text', () => {
   it.each([
     ['123456\n', '123456'],

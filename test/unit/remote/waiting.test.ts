@@ -260,6 +260,20 @@ describe('the wait for a boot', () => {
     expect(await awaitBoot(tools, node, 'one', 60_000, never)).toMatchObject({ bootId: 'two' });
   });
 
+  it('withdraws a question that nobody has answered when its time is over, and ends with it', async () => {
+    const { tools } = stage(() => 'boot_id=two');
+    // A sign-in that waits for a person.
+    const get = (_node: ClusterNode, { asking }: { asking: AbortSignal }) =>
+      new Promise((_resolve, reject) => asking.addEventListener('abort', () => reject(asking.reason as Error)));
+    const pool = { get } as unknown as ConnectionPool;
+    const calls = new NodeCalls(pool, tools.clock, () => undefined);
+    await expect(awaitBoot({ ...tools, calls }, node, 'one', 100, never)).rejects.toMatchObject({
+      failure: 'login-refused',
+      node: 'worker-1',
+      next: expect.stringContaining('KUBEOS_SSH_PASSWORD') as unknown,
+    });
+  });
+
   it('lets a bug through', async () => {
     const { tools } = stage(() => {
       throw new TypeError('a bug');
