@@ -141,7 +141,7 @@ function notForwarded(shown: string, place: string, error: Error & { reason?: un
   const words = cleanText(error.message.replace(/^\(SSH\) Channel open failure: /, ''));
   if (error.reason === PROHIBITED || error.reason === UNKNOWN_TYPE) {
     return new ConnectError(`${shown} lets nobody through to ${place}`, 'protocol', {
-      reason: `its server forbids it: ${words}`,
+      reason: `its server forbids it${words === '' ? '' : `: ${words}`}`,
       next: 'allow it there: AllowTcpForwarding, DisableForwarding and PermitOpen of its sshd_config, and what stands before the key in authorized_keys (restrict, no-port-forwarding)',
     });
   }
@@ -149,7 +149,10 @@ function notForwarded(shown: string, place: string, error: Error & { reason?: un
     error.reason === CONNECT_FAILED
       ? 'check that the node is up and its sshd runs, and that the jump host has a way to it'
       : 'look at the log of its sshd';
-  return new ConnectError(`${shown} does not reach ${place}`, 'unreachable', { reason: words, next });
+  return new ConnectError(`${shown} does not reach ${place}`, 'unreachable', {
+    reason: words || 'its server does not say why',
+    next,
+  });
 }
 
 function forwardTooSlow(shown: string, place: string, timeoutMs: number): ConnectError {

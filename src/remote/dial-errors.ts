@@ -71,8 +71,8 @@ function noCommonTongue(
     reason: mismatch?.reason ?? cleanText(readError(error).message),
     next:
       mismatch === undefined
-        ? 'check that an SSH server listens there'
-        : `allow one that kubeos speaks in the sshd_config of the node: ${mismatch.keyword}`,
+        ? `check that an SSH server listens there${orAnotherWay(target)}`
+        : `allow one that kubeos speaks in the sshd_config of the ${roleOf(target)}: ${mismatch.keyword}${orAnotherWay(target)}`,
     cause: error,
     ...nodeOf(target),
   });
@@ -80,16 +80,52 @@ function noCommonTongue(
 
 /** Everything was offered that is at hand, and the server let none of it in. */
 export function loginRefused(target: Target, signIn: SignIn, why?: string): ConnectError {
-  const { user } = target.credentials;
   const { offered, problems, methodsLeft = [] } = signIn;
   const refused = offered.length === 0 ? 'there is no key to offer' : `refused: ${offered.join('; ')}`;
   const takes = methodsLeft.length === 0 ? [] : [`the server takes: ${methodsLeft.map(nameOf).join(', ')}`];
   return new ConnectError(`${target.shown} refuses the login`, 'login-refused', {
     reason: [...(why === undefined ? [] : [cleanText(why)]), refused, ...takes, ...problems].join('\n'),
-    next: methodsLeft.length > 0 && methodsLeft.every((method) => BEYOND.has(method)) ? KEY_ONLY : keyFor(user),
+    next: `${wayIn(target, signIn)}${orAnotherWay(target)}`,
     ...nodeOf(target),
   });
 }
+
+/** What would let in, as far as the server takes it. */
+function wayIn(target: Target, { methodsLeft = [], passwordRefused }: SignIn): string {
+  const role = roleOf(target);
+  if (methodsLeft.length > 0 && methodsLeft.every((method) => BEYOND.has(method))) {
+    return `allow keys or a password on the ${role}: PubkeyAuthentication yes in its sshd_config`;
+  }
+  const takesPassword = methodsLeft.some((method) => method === 'password' || method === 'keyboard-interactive');
+  const takesKeys = methodsLeft.length === 0 || methodsLeft.includes('publickey');
+  const ways = [
+    ...(takesPassword || passwordRefused ? [passwordFor(target, passwordRefused)] : []),
+    ...(takesKeys || !takesPassword ? [keyFor(target)] : []),
+  ];
+  return ways.join(', or ');
+}
+
+// The password of the environment is for nodes alone.
+function passwordFor({ node }: Target, isRefused: boolean): string {
+  if (node === undefined) return isRefused ? 'correct the password at its prompt' : 'give its password at a terminal';
+  return isRefused
+    ? 'correct the password (KUBEOS_SSH_PASSWORD, or the prompt)'
+    : 'give the password (KUBEOS_SSH_PASSWORD, or the prompt at a terminal)';
+}
+
+function keyFor({ node, credentials }: Target): string {
+  const put = `put a public key into ${credentials.user}'s authorized_keys on the`;
+  return node === undefined
+    ? `${put} jump host, or choose another: IdentityFile for it in ssh_config, -i FILE, ssh-add`
+    : `${put} node, or choose another: -i FILE, --ssh-user NAME, ssh-add`;
+}
+
+/** What a host is on the way. */
+export const roleOf = ({ node }: Target): string => (node === undefined ? 'jump host' : 'node');
+
+/** Where else nodes could be reached through. */
+export const orAnotherWay = ({ node }: Target): string =>
+  node === undefined ? '; another way to the nodes: --jump, KUBEOS_SSH_JUMP, ProxyJump of ssh_config' : '';
 
 /** Methods that ssh2 does not have (RFC 4462 and RFC 4252, 9). */
 const BEYOND: ReadonlyMap<string, string> = new Map([
@@ -100,11 +136,6 @@ const BEYOND: ReadonlyMap<string, string> = new Map([
 
 const nameOf = (method: string): string =>
   BEYOND.has(method) ? `${method} (${BEYOND.get(method) ?? ''}, which kubeos cannot do)` : cleanText(method);
-
-const KEY_ONLY = 'allow keys or a password on the node: PubkeyAuthentication yes in its sshd_config';
-
-const keyFor = (user: string): string =>
-  `put a public key into ${user}'s authorized_keys on the node, or choose another: -i FILE, --ssh-user NAME, ssh-add`;
 
 const MEANING: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'connection refused: nothing listens on that port, or a firewall rejects it',
@@ -121,7 +152,10 @@ const MEANING: Readonly<Record<string, string>> = {
 function unreachable(target: Target, code: string | undefined, message: string, cause: unknown): ConnectError {
   const context: FailureContext = {
     reason: MEANING[code ?? ''] ?? message,
-    next: 'check that the node is up and its sshd runs; other addresses: --address-type, --hosts FILE',
+    next:
+      target.node === undefined
+        ? `check that the jump host is up and its sshd runs${orAnotherWay(target)}`
+        : 'check that the node is up and its sshd runs; other addresses: --address-type, --hosts FILE',
     cause,
     ...nodeOf(target),
   };

@@ -5,7 +5,15 @@ import { ConnectError } from '../errors.ts';
 import { offeredAlgorithms } from './algorithms.ts';
 import { Connection } from './connection.ts';
 import { Deadline } from './deadline.ts';
-import { ClosedEarlyError, closedEarly, explainDialError, loginRefused, type DialState } from './dial-errors.ts';
+import {
+  ClosedEarlyError,
+  closedEarly,
+  explainDialError,
+  loginRefused,
+  orAnotherWay,
+  roleOf,
+  type DialState,
+} from './dial-errors.ts';
 import type { HostKeys, KnownKeys } from './host-keys.ts';
 import { watchForOffer } from './peer-offer.ts';
 import { expiredPassword, type SignIn } from './sign-in.ts';
@@ -167,7 +175,7 @@ function timedOut(target: Target, state: DialState, timeoutMs: number): ConnectE
   const doing = state.phase === 'connect' ? 'no answer' : `stuck in: ${state.phase}`;
   return new ConnectError(`no SSH connection to ${target.shown}`, 'timeout', {
     reason: `${doing} after ${String(Math.round(timeoutMs / 100) / 10)}s`,
-    next: 'check that the node is up, and that nothing between filters the port',
+    next: `check that the ${roleOf(target)} is up, and that nothing between filters the port${orAnotherWay(target)}`,
     ...nodeOf(target),
   });
 }

@@ -51,6 +51,8 @@ export class SignIn {
   cutShort = false;
   /** A password has been sent, and no answer to it has come. */
   passwordOut = false;
+  /** The server has refused a password, or it would not help to send it. */
+  passwordRefused = false;
   /** An answer of a person is waited for. */
   waitsForAnswer = false;
   readonly #tools: SignInTools;
@@ -204,7 +206,9 @@ export class SignIn {
           this.#wait(true);
         }
       });
-      if (why !== undefined) this.problems.add(`password: ${why}`);
+      if (why === undefined) return;
+      this.passwordRefused = true;
+      this.problems.add(`password: ${why}`);
     } finally {
       this.#wait(false);
     }

@@ -111,6 +111,13 @@ const isRunning = (pid: number): boolean => {
   }
 };
 
+/** A port on which nothing listens. */
+async function closedPort(): Promise<{ port: number }> {
+  const gone = await tcpServer(() => undefined);
+  await gone.close();
+  return gone;
+}
+
 /** Field 6 of /proc/PID/stat (proc(5)). */
 const sessionOf = (pid: number): string | undefined =>
   readFileSync(`/proc/${String(pid)}/stat`, 'utf8')
@@ -194,8 +201,7 @@ describe('a jump host', () => {
   });
 
   it('that does not reach the node says which of the two is meant', async () => {
-    const gone = await tcpServer(() => undefined);
-    await gone.close();
+    const gone = await closedPort();
     expect(await failure(makePool({ through: at(bastion), sshPort: gone.port }).get(node()))).toMatchObject({
       failure: 'unreachable',
       message: `the jump host ${at(bastion)} does not reach 127.0.0.1:${String(gone.port)}`,
@@ -275,6 +281,23 @@ describe('a jump host', () => {
       message: `no SSH connection to the jump host ${at(front)}`,
       reason: 'stuck in: handshake after 2.5s',
     });
+  });
+
+  it.each([
+    ['does not answer', async () => (await closedPort()).port, 'check that the jump host is up'],
+    ['refuses the login', async () => (await startSshd('no-keys', [], [])).port, 'authorized_keys on the jump host'],
+    [
+      'speaks another language',
+      async () => (await startSshd('odd-kex', ['KexAlgorithms diffie-hellman-group14-sha1'])).port,
+      'sshd_config of the jump host',
+    ],
+  ])('that %s is named in what to do next, not the node behind it', async (_what, start, next) => {
+    const port = await start();
+    const error = await failure(makePool({ through: at({ port }) }).get(node()));
+    expect(error.message).toContain(`the jump host ${at({ port })}`);
+    expect(error.next).toContain(next);
+    expect(error.next).toMatch(/--jump, KUBEOS_SSH_JUMP, ProxyJump/);
+    expect(error.next).not.toMatch(/the node\b|--address-type|--ssh-user/);
   });
 
   it('that is busy is tried again (MaxStartups)', async () => {

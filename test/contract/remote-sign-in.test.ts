@@ -140,6 +140,18 @@ describe('a password', () => {
     for (const error of errors) expect(JSON.stringify([error.message, error.reason, error.next])).not.toContain('"a"');
   });
 
+  it('that is refused is what comes next to correct, with where it comes from, and a key as the other way', async () => {
+    const one = await server((context) => context.reject(['publickey', 'password']));
+    const error = await failure(poolOf([one], { sshPassword: 'wrong' }).get(node()));
+    expect(error.next).toContain('KUBEOS_SSH_PASSWORD, or the prompt');
+    expect(error.next).toContain("root's authorized_keys on the node");
+    const [only] = await servers(1, () => byPassword('sesame'));
+    const { next } = await failure(poolOf([only!]).get(node()));
+    expect(next).toContain('KUBEOS_SSH_PASSWORD');
+    // It takes none.
+    expect(next).not.toContain('authorized_keys');
+  });
+
   it('of the environment that is wrong is sent to three nodes, once to each, even if they are asked again', async () => {
     const nodes = await servers(6, () => byPassword('sesame'));
     const pool = poolOf(nodes, { sshPassword: 'wrong' });
@@ -523,11 +535,26 @@ describe('a jump host', () => {
     const { ask, questions } = person('wrong', undefined);
     const error = await failure(poolOf([one!], { ask, sshPassword: 'sesame', ...config(text) }).get(node()));
     expect(error.message).toContain('alice@127.0.0.1');
+    expect(error.next).toContain('correct the password at its prompt');
+    expect(error.next).not.toContain('KUBEOS_SSH_PASSWORD');
     expect(questions[0]).toBe(`Password of the jump host alice@127.0.0.1:${String(jump.port)}: `);
     expect(jump.asked.join()).not.toContain('sesame');
     expect((await failure(poolOf([one!], { sshPassword: 'sesame', ...config(text) }).get(node()))).reason).toContain(
       'KUBEOS_SSH_PASSWORD is for nodes',
     );
+  });
+});
+
+describe('a jump host that lets nobody through', () => {
+  it('without a word of why is told without one', async () => {
+    const jump = await server((context) => context.accept());
+    const text = `Host door\n HostName 127.0.0.1\n Port ${String(jump.port)}\nHost worker-1\n ProxyJump door\n`;
+    const pool = poolOf([jump], { identities: [join(dir, 'key')], ...config(text) });
+    expect(await failure(pool.get(node()))).toMatchObject({
+      failure: 'protocol',
+      reason: 'its server forbids it',
+      next: containing('AllowTcpForwarding'),
+    });
   });
 });
 
