@@ -89,14 +89,19 @@ async function remoteSettings(
     environment: deps.io.env,
     ...(sshUser === undefined ? {} : { sshUser }),
     ...(sshPort === undefined ? {} : { sshPort }),
-    ...(identity === undefined ? {} : { identities: several(identity) }),
-    ...(await waySettings(flags)),
-    ...(knownHosts === undefined ? {} : { knownHosts: several(knownHosts) }),
+    ...(identity === undefined ? {} : { identities: identity }),
+    ...waySettings(flags),
+    ...(knownHosts === undefined ? {} : { knownHosts }),
     ...(hosts === undefined ? {} : { hosts: await readHosts(hosts) }),
     ...(ask === undefined ? {} : { ask }),
     ...passwords(deps, flags.askSudoPassword === true, prompter.canAsk),
   };
 }
+
+const waySettings = ({ jump, sshConfig }: SshFlags): Pick<RemoteSettings, 'jump' | 'sshConfig'> => ({
+  ...(jump === undefined ? {} : { jump }),
+  ...(sshConfig === undefined ? {} : { sshConfig }),
+});
 
 function passwords(deps: Deps, askSudo: boolean, canAsk: boolean): Pick<RemoteSettings, 'sshPassword' | 'sudo'> {
   const sshPassword = secretSetting(deps.io.env, 'KUBEOS_SSH_PASSWORD');
@@ -113,29 +118,14 @@ function passwords(deps: Deps, askSudo: boolean, canAsk: boolean): Pick<RemoteSe
   };
 }
 
-async function waySettings({ jump, sshConfig }: SshFlags): Promise<Pick<RemoteSettings, 'jump' | 'sshConfig'>> {
-  // A file that is named must be there; ssh itself would pass over it where it is included.
-  if (sshConfig !== undefined && sshConfig !== 'none') await readNamed('--ssh-config', sshConfig);
-  return { ...(jump === undefined ? {} : { jump }), ...(sshConfig === undefined ? {} : { sshConfig }) };
-}
-
-/** A flag gives a list, its variable one text. */
-const several = (value: readonly string[] | string): readonly string[] => (typeof value === 'string' ? [value] : value);
-
 async function readHosts(file: string): Promise<HostEntry[]> {
   const { parseHostsFile } = await import('../remote/hosts-file.ts');
-  return parseHostsFile(await readNamed('--hosts', file), file);
-}
-
-async function readNamed(flag: string, file: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new UsageError(`${flag}: ${file} cannot be read`, {
-      reason,
+  const text = await readFile(file, 'utf8').catch((error: unknown) => {
+    throw new UsageError(`${file} cannot be read`, {
+      reason: String(error),
       next: 'name a file that is there and that you may read',
       cause: error,
     });
-  }
+  });
+  return parseHostsFile(text, file);
 }

@@ -1,6 +1,15 @@
 import { Option, type Command } from 'commander';
 import { UsageError } from '../errors.ts';
-import { collect, parseDuration, parseJumpHosts, parseNames, parsePort, wholeNumber } from './option-parsers.ts';
+import {
+  collect,
+  parseDuration,
+  parseIdentity,
+  parseJumpHosts,
+  parseNames,
+  parsePort,
+  parseReadableFile,
+  wholeNumber,
+} from './option-parsers.ts';
 
 /** The spec. Not mandatory for commander, which would complain of it before it looks at anything else. */
 export const specFile = (): Option => flag('-f, --file <file>', 'the spec; - reads standard input');
@@ -141,12 +150,20 @@ function addDrainFlags(command: Command): void {
 export function addSshFlags(command: Command): void {
   command
     .optionsGroup('SSH:')
-    .addOption(flag('--ssh-user <name>', 'sign in as').env('KUBEOS_SSH_USER').default(undefined, 'ssh_config, or root'))
+    .addOption(
+      flag('--ssh-user <name>', 'sign in as; a password comes from KUBEOS_SSH_PASSWORD, or a prompt')
+        .env('KUBEOS_SSH_USER')
+        .default(undefined, 'ssh_config, or root'),
+    )
     .addOption(
       flag('--ssh-port <port>', 'connect to', parsePort).env('KUBEOS_SSH_PORT').default(undefined, 'ssh_config, or 22'),
     )
     .addOption(
-      flag('-i, --identity <file>', 'private key, several times if need be; KUBEOS_SSH_PASSPHRASE opens it', collect)
+      flag(
+        '-i, --identity <file>',
+        'private key, several times if need be; KUBEOS_SSH_PASSPHRASE opens it',
+        parseIdentity,
+      )
         .env('KUBEOS_IDENTITY')
         .default(undefined, 'ssh_config and the agent'),
     )
@@ -156,12 +173,16 @@ export function addSshFlags(command: Command): void {
         .default(undefined, 'ssh_config'),
     )
     .addOption(
-      flag('--ssh-config <file>', 'settings by node').env('KUBEOS_SSH_CONFIG').default(undefined, '~/.ssh/config'),
+      flag('--ssh-config <file>', 'settings by node; none: no file', (text) =>
+        text === 'none' ? text : parseReadableFile(text),
+      )
+        .env('KUBEOS_SSH_CONFIG')
+        .default(undefined, '~/.ssh/config, then /etc/ssh/ssh_config'),
     )
     .addOption(
       flag('--known-hosts <file>', 'trusted host keys', collect)
         .env('KUBEOS_KNOWN_HOSTS')
-        .default(undefined, '~/.ssh/known_hosts'),
+        .default(undefined, 'UserKnownHostsFile of ssh_config, or ~/.ssh/known_hosts'),
     )
     .option(
       '--accept-new-host-keys',
@@ -169,7 +190,9 @@ export function addSshFlags(command: Command): void {
     )
     .option('--ask-sudo-password', 'ask for it where sudo on a node wants one (or set KUBEOS_SUDO_PASSWORD)')
     .addOption(
-      flag('--hosts <file>', 'YAML with name, address, port, user, identity, jump of nodes').env('KUBEOS_HOSTS'),
+      flag('--hosts <file>', 'YAML with name, address, port, user, identity, jump of nodes', parseReadableFile).env(
+        'KUBEOS_HOSTS',
+      ),
     )
     .addOption(
       flag('--address-type <type>', "which of a node's addresses").env('KUBEOS_ADDRESS_TYPE').default('InternalIP'),
@@ -193,7 +216,7 @@ export function duration(flags: string, description: string, preset: string): Op
   return flag(flags, description, parseDuration).default(parseDuration(preset), preset);
 }
 
-/** An option whose parser's complaint names the flag. */
+/** An option whose parser's complaint names the flag, or the variable that the value is from. */
 export function flag<T>(flags: string, description: string, parser?: (text: string, before?: T) => T): Option {
   const option = new Option(flags, description);
   if (parser === undefined) return option;
@@ -202,10 +225,14 @@ export function flag<T>(flags: string, description: string, parser?: (text: stri
       return parser(text, before);
     } catch (error) {
       if (!(error instanceof UsageError)) throw error;
-      throw new UsageError(
-        `${option.long ?? flags}: ${error.message}`,
-        error.next === undefined ? {} : { next: error.next },
-      );
+      throw new UsageError(`${sourceOf(option, text)}: ${error.message}`, {
+        ...(error.reason !== undefined && { reason: error.reason }),
+        ...(error.next !== undefined && { next: error.next }),
+      });
     }
   });
 }
+
+// commander tells a parser nothing but the text; a variable of the same text is just as wrong.
+const sourceOf = ({ envVar, long, flags }: Option, text: string): string =>
+  envVar !== undefined && process.env[envVar] === text ? envVar : (long ?? flags);

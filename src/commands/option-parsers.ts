@@ -1,3 +1,4 @@
+import { accessSync, constants, statSync } from 'node:fs';
 import { UsageError } from '../errors.ts';
 import { JUMP_FORM, parseJump, type JumpHost } from '../remote/jump-hosts.ts';
 
@@ -45,6 +46,40 @@ export function parseJumpHosts(text: string): readonly JumpHost[] {
   if (hops === undefined) throw new UsageError(`${quoted(text)} names no jump hosts`, { next: `write ${JUMP_FORM}` });
   return hops;
 }
+
+/**
+ * The path of a file that can be read. It is not opened: a pipe, as `<(…)` makes one, can be read only once.
+ * @throws UsageError
+ */
+export function parseReadableFile(text: string): string {
+  const reason = whyUnreadable(underHome(text));
+  if (reason !== undefined) throw new UsageError(`${text} cannot be read`, { reason, next: 'name a file that can be' });
+  return text;
+}
+
+/** One more private key. A public half alone is enough, where an agent has the private one. */
+export function parseIdentity(text: string, before: readonly string[] = []): readonly string[] {
+  const reason = whyUnreadable(underHome(text));
+  if (reason !== undefined && whyUnreadable(`${underHome(text)}.pub`) !== undefined) {
+    throw new UsageError(`${text} cannot be read`, {
+      reason,
+      next: 'name a private key, or leave it out: ssh_config and the agent are used then',
+    });
+  }
+  return [...before, text];
+}
+
+function whyUnreadable(file: string): string | undefined {
+  try {
+    accessSync(file, constants.R_OK);
+    return statSync(file).isDirectory() ? 'it is a folder' : undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+// A variable is not expanded by a shell.
+const underHome = (file: string): string => file.replace(/^~(?=\/)/, process.env['HOME'] ?? '');
 
 /** `a,b` as a list; the flag may also be given several times. */
 export function parseNames(text: string, before: readonly string[] = []): readonly string[] {
