@@ -2,6 +2,7 @@ import { access, readFile } from 'node:fs/promises';
 import ssh2, { type ParsedKey } from 'ssh2';
 import { isBeyond } from './agent.ts';
 import { keyTypeOf } from './known-hosts.ts';
+import { fromPkcs8, isEncryptedPkcs8, isPkcs8 } from './pkcs8.ts';
 
 /** A private key file, as far as it can be used now. `certificate` is the path of one that lies beside it. */
 export type KeyFile =
@@ -142,13 +143,17 @@ function parsePublic(text: string): Buffer | undefined {
 type Opened = (KeyFile & { kind: 'ready' }) | (KeyFile & { kind: 'unusable' });
 
 function parse(path: string, text: string, passphrase?: string): Opened {
-  const key = firstKey(ssh2.utils.parseKey(text, passphrase));
-  if (key instanceof Error) {
-    const pkcs8 = /-----BEGIN (ENCRYPTED )?PRIVATE KEY-----/.test(text);
-    const why = pkcs8 ? `its format is PKCS#8; convert a copy: ssh-keygen -p -f ${path}` : key.message;
-    return { kind: 'unusable', path, why };
-  }
+  const key = isPkcs8(text) ? parsePkcs8(text, passphrase) : firstKey(ssh2.utils.parseKey(text, passphrase));
+  if (key instanceof Error) return { kind: 'unusable', path, why: key.message };
   return key.isPrivateKey() ? { kind: 'ready', path, key } : { kind: 'unusable', path, why: 'it holds no private key' };
+}
+
+function parsePkcs8(text: string, passphrase: string | undefined): ParsedKey | Error {
+  try {
+    return firstKey(ssh2.utils.parseKey(fromPkcs8(text, passphrase)));
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error));
+  }
 }
 
 // ssh2 may answer with a list of one where the types promise a single key.
@@ -163,7 +168,7 @@ function beyondWhy(type: string): string {
 }
 
 function isEncrypted(text: string): boolean {
-  if (/^Proc-Type: 4,ENCRYPTED/m.test(text)) return true;
+  if (/^Proc-Type: 4,ENCRYPTED/m.test(text) || isEncryptedPkcs8(text)) return true;
   const cipher = opensshFields(text)?.[0];
   return cipher !== undefined && cipher.toString('latin1') !== 'none';
 }

@@ -1,7 +1,9 @@
 import { execFileSync, spawn } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { ParsedKey } from 'ssh2';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { planKeys, type Credentials } from '../../../src/remote/auth.ts';
 import { KeyRing } from '../../../src/remote/keys.ts';
@@ -94,6 +96,50 @@ describe('a key', () => {
       offers: [],
       problems: [],
     });
+  });
+});
+
+describe('a key in PKCS#8, as OpenSSL writes it,', () => {
+  const KINDS = {
+    ed25519: () => generateKeyPairSync('ed25519'),
+    'ecdsa-sha2-nistp256': () => generateKeyPairSync('ec', { namedCurve: 'P-256' }),
+    'ecdsa-sha2-nistp521': () => generateKeyPairSync('ec', { namedCurve: 'P-521' }),
+    'ssh-rsa': () => generateKeyPairSync('rsa', { modulusLength: 2048 }),
+  };
+
+  it.each(Object.entries(KINDS))('is offered: %s, encrypted or not', async (kind, make) => {
+    const { privateKey, publicKey } = make();
+    const plain = privateKey.export({ type: 'pkcs8', format: 'pem' });
+    const locked = privateKey.export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'sesame' });
+    writeFileSync(path('pkcs8'), plain);
+    writeFileSync(path('pkcs8-locked'), locked);
+    const plan = await planKeys(credentials(['pkcs8', 'pkcs8-locked']), ring('sesame'));
+    expect(plan).toMatchObject({ problems: [], locked: [] });
+    expect(plan.offers.map(({ text }) => text)).toEqual([containing(kind), containing(kind)]);
+    for (const { method } of plan.offers) {
+      const key = (method as unknown as { key: ParsedKey }).key;
+      const signature = key.sign('anything');
+      expect(key.verify('anything', signature)).toBe(true);
+      const pem = publicKey.export({ type: 'spki', format: 'pem' }).toString();
+      expect(key.getPublicPEM().replaceAll(/\s/g, '')).toBe(pem.replaceAll(/\s/g, ''));
+    }
+  });
+
+  it('that its passphrase does not open, or that no server takes, is told as that', async () => {
+    const locked = KINDS.ed25519().privateKey.export({
+      type: 'pkcs8',
+      format: 'pem',
+      cipher: 'aes-256-cbc',
+      passphrase: 'sesame',
+    });
+    writeFileSync(path('pkcs8-locked'), locked);
+    writeFileSync(path('ed448'), generateKeyPairSync('ed448').privateKey.export({ type: 'pkcs8', format: 'pem' }));
+    const plan = await planKeys(credentials(['pkcs8-locked', 'ed448']), ring('wrong'));
+    expect(plan.offers).toEqual([]);
+    expect(plan.problems).toEqual([
+      `${path('pkcs8-locked')}: KUBEOS_SSH_PASSPHRASE does not open it`,
+      `${path('ed448')}: no SSH server takes a key of the kind ed448`,
+    ]);
   });
 });
 
