@@ -22,6 +22,7 @@ export interface KeyOffer {
   method: AnyAuthMethod;
   /** What a failure calls it. */
   text: string;
+  keyType: string;
   /** Where an agent signs with it. */
   agentKey?: AgentKey;
 }
@@ -75,13 +76,14 @@ export async function planKeys(credentials: Credentials, ring: KeyRing, asking?:
 
 /** A key of a file as an offer. */
 export function fileOffer(user: string, { path, key }: KeyFile & { kind: 'ready' }): KeyOffer {
-  return { method: { type: 'publickey', username: user, key }, text: `${path} (${shortKey(key)})` };
+  return { method: { type: 'publickey', username: user, key }, text: `${path} (${shortKey(key)})`, keyType: key.type };
 }
 
 // Each of the agent's keys is a method of its own: ssh2 tells nothing between two keys of one.
 function agentOffer(user: string, socket: string, key: ParsedKey): KeyOffer {
   const agentKey = new AgentKey(socket, key);
-  return { method: { type: 'agent', username: user, agent: agentKey }, text: `agent: ${shortKey(key)}`, agentKey };
+  const method = { type: 'agent', username: user, agent: agentKey } as const;
+  return { method, text: `agent: ${shortKey(key)}`, keyType: key.type, agentKey };
 }
 
 // A key whose file is open is offered from there.

@@ -146,12 +146,14 @@ export class SignIn {
   }
 
   /** Resolves to true where no further key is worth a try. */
-  async #offerKey({ method, text, agentKey }: KeyOffer): Promise<boolean> {
+  async #offerKey({ method, text, keyType, agentKey }: KeyOffer): Promise<boolean> {
     if (this.#end !== undefined) return true;
     this.offered.push(text);
     const answer = await this.#offer(method);
     this.cutShort = answer.kind === 'over';
     if (answer.kind !== 'refused') return true;
+    // No server says which signatures it would have taken (its server-sig-algs are those that it knows).
+    if (keyType === 'ssh-rsa') this.problems.add(NO_SHA1);
     // A server that had a key sign knows it: if it still wants more, that is another method. ssh2 keeps it from us.
     if (agentKey?.signed === true) this.methodsLeft = undefined;
     return answer.partial || agentKey?.signed === true || this.methodsLeft?.includes('publickey') === false;
@@ -329,6 +331,9 @@ export class SignIn {
     return expiredPassword(this.host, this.#tools.credentials.user);
   }
 }
+
+const NO_SHA1 =
+  'RSA keys sign with SHA-2 here: a server that takes SHA-1 alone (PubkeyAcceptedAlgorithms ssh-rsa) refuses them';
 
 /** The password is right, but the server wants a new one before anything else. */
 export function expiredPassword(host: string, user: string): ConnectError {

@@ -1,4 +1,5 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
 import {
   appendFileSync,
   chmodSync,
@@ -375,6 +376,26 @@ describe('the other host keys of a server', () => {
 describe('signing in', () => {
   it.each(['key', 'key_ecdsa', 'key_rsa'])('works with %s', async (name) => {
     expect((await makePool({ identities: [join(dir, name)] }).get(node())).user).toBe(LOGIN_USER);
+  });
+
+  it.each([
+    ['rsa', () => generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey],
+    ['ecdsa', () => generateKeyPairSync('ec', { namedCurve: 'P-384' }).privateKey],
+    ['ed25519', () => generateKeyPairSync('ed25519').privateKey],
+  ])('works with an encrypted key in PKCS#8: %s', async (name, make) => {
+    const file = join(dir, `pkcs8_${name}`);
+    const secret = { cipher: 'aes-256-cbc', passphrase: 'open sesame' } as const;
+    const made = make();
+    writeFileSync(file, made.export({ type: 'pkcs8', format: 'pem', ...secret }), { mode: 0o600 });
+    const { x = '' } = made.export({ format: 'jwk' });
+    // OpenSSH 9.2 reads no PKCS#8 of the last kind: its public line is the point behind its name (RFC 8709, 4).
+    const line =
+      name === 'ed25519'
+        ? `ssh-ed25519 ${Buffer.concat([Buffer.from('AAAAC3NzaC1lZDI1NTE5AAAAIA==', 'base64'), Buffer.from(x, 'base64url')]).toString('base64')}`
+        : execFileSync('ssh-keygen', ['-y', '-P', 'open sesame', '-f', file], { encoding: 'utf8' }).trim();
+    appendFileSync(join(sshd.dir, 'authorized_keys'), `${line}\n`);
+    const environment = { ...settings().environment, KUBEOS_SSH_PASSPHRASE: 'open sesame' };
+    expect((await makePool({ identities: [file], environment }).get(node())).alive).toBe(true);
   });
 
   it('with a key that is not known there is refused, and the failure names the key', async () => {

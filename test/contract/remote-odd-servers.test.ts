@@ -97,12 +97,16 @@ describe('a server that offers only what kubeos does not speak is told, with wha
     expect(error.next).toContain(keyword);
   });
 
-  it('RSA keys of users signed with SHA-1: the key is named', async () => {
-    const rsa = join(folder.dir, 'key_rsa');
+  it.each([
+    ['no RSA keys of users: the key is named', 'ssh-ed25519'],
+    ['RSA keys of users signed with SHA-1 alone: that is named', 'ssh-rsa'],
+  ])('%s', async (_what, accepted) => {
+    const rsa = join(folder.dir, `key_rsa_${accepted}`);
     const authorizedKeys = [makeKey(rsa, { type: 'rsa', bits: 2048 })];
-    const sshd = await start({ authorizedKeys, config: ['PubkeyAcceptedAlgorithms ssh-ed25519'] });
+    const sshd = await start({ authorizedKeys, config: [`PubkeyAcceptedAlgorithms ${accepted}`] });
     const error = await failure(poolFor(sshd, { identities: [rsa] }).get(node()));
-    expect(error).toMatchObject({ failure: 'login-refused', reason: containing('key_rsa (ssh-rsa SHA256:') });
+    expect(error).toMatchObject({ failure: 'login-refused', reason: containing('(ssh-rsa SHA256:') });
+    expect(error.reason).toContain('takes SHA-1 alone (PubkeyAcceptedAlgorithms ssh-rsa)');
   });
 });
 

@@ -3,6 +3,7 @@ import { tmpdir, userInfo } from 'node:os';
 import { join, relative } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SshConfig } from '../../../src/remote/ssh-config.ts';
+import { ConfigTree } from '../../../src/remote/ssh-config-tree.ts';
 
 let home: string;
 const opened: SshConfig[] = [];
@@ -62,6 +63,18 @@ describe('an answer of ssh that serves several hosts', () => {
       const alone = await open().ask('node', question);
       expect(await shared.ask('node', question)).toEqual(alone);
     }
+  });
+
+  it.each([
+    ['a relative include of the system’s file', false, 'Include more.conf\n', true],
+    ['a relative include inside a block of it', false, 'Host *\n  Include /etc/a.conf more/*.conf\n', true],
+    ['absolute ones of it', false, 'Include /no/such/*.conf ~/no.conf\n', false],
+    ['a relative include of the user’s file', true, 'Include more.conf\n', false],
+  ])('is none where ssh may look for an included file elsewhere: %s', async (_what, isUsers, text, isDoubtful) => {
+    writeFileSync(join(home, 'config'), text);
+    const tree = new ConfigTree(home, isUsers);
+    await tree.load(join(home, 'config'));
+    expect(tree.isDoubtful).toBe(isDoubtful);
   });
 
   it('is none where it was an error: each host is told of its own', async () => {
