@@ -1,9 +1,6 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { quote } from '../../src/remote/quote.ts';
-
-/** Accounts of a server's own need a mount namespace, which only root may make without further ado. */
-export const canHaveAccounts = process.getuid?.() === 0;
+import { accountFiles, etcFiles, insideNamespace, type Bind } from './private-etc.ts';
 
 export interface AccountsOptions {
   /** A folder of its own; made where it is missing. */
@@ -16,13 +13,10 @@ export interface AccountsOptions {
   homeFiles?: Readonly<Record<string, string>>;
 }
 
-/**
- * Accounts that only one server sees: files of their own lie over /etc/passwd, /etc/group, /etc/shadow and /etc/shells
- * in a mount namespace. This machine's accounts are not touched.
- */
+/** `root` and `ops` as only one server sees them. */
 export class Accounts {
   readonly home: string;
-  readonly #binds: (readonly [string, string])[];
+  readonly #binds: readonly Bind[];
 
   constructor({ dir, identity, shell, homeFiles = {} }: AccountsOptions) {
     this.home = join(dir, 'home');
@@ -31,31 +25,12 @@ export class Accounts {
       mkdirSync(join(this.home, name, '..'), { recursive: true });
       writeFileSync(join(this.home, name), text);
     }
-    const own = ['root', 'ops'];
-    const others = linesWithout('/etc/passwd', own);
-    const ids = `${String(identity.uid)}:${String(identity.gid)}`;
-    const files = {
-      passwd: [...own.map((name) => `${name}:x:${ids}::${this.home}:${shell}`), ...others],
-      group: [`ops:x:${String(identity.gid)}:`, ...linesWithout('/etc/group', ['ops'])],
-      shadow: [...own, ...others.map((line) => line.split(':')[0] ?? '')].map((name) => `${name}:*:19000:0:99999:7:::`),
-      shells: [shell],
-    };
-    this.#binds = Object.entries(files).map(([name, lines]) => {
-      writeFileSync(join(dir, name), `${lines.join('\n')}\n`);
-      return [join(dir, name), `/etc/${name}`] as const;
-    });
+    const accounts = ['root', 'ops'].map((name) => ({ name, ...identity, home: this.home, shell }));
+    this.#binds = etcFiles(dir, { ...accountFiles(accounts), shells: [shell] });
   }
 
   /** The command that runs `command` where these accounts are seen, with further folders bound over others. */
-  around(command: readonly string[], furtherBinds: readonly (readonly [string, string])[] = []): string[] {
-    const mounts = [...this.#binds, ...furtherBinds].map(([from, to]) => `mount --rbind ${quote(from)} ${quote(to)}`);
-    const script = [...mounts, `exec ${command.map(quote).join(' ')}`].join(' && ');
-    return ['unshare', '--mount', '--propagation', 'private', '--', '/bin/sh', '-c', script];
+  around(command: readonly string[], furtherBinds: readonly Bind[] = []): string[] {
+    return insideNamespace(command, [...this.#binds, ...furtherBinds]);
   }
-}
-
-function linesWithout(file: string, names: readonly string[]): string[] {
-  return readFileSync(file, 'utf8')
-    .split('\n')
-    .filter((line) => line !== '' && !names.some((name) => line.startsWith(`${name}:`)));
 }

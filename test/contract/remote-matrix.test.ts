@@ -1,5 +1,5 @@
 import { describe } from 'vitest';
-import { canHaveAccounts } from './remote-accounts.ts';
+import { canHaveAccounts } from './private-etc.ts';
 import { sshBed } from './remote-beds.ts';
 import { describeRemoteCore } from './remote-core-suite.ts';
 import { dropbear, openssh, type Configuration } from './remote-servers.ts';

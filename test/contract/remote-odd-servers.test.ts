@@ -5,7 +5,8 @@ import { nodeIdentity } from '../../src/lab/identity.ts';
 import { createRemote, type RemoteSettings } from '../../src/remote/index.ts';
 import { ConnectionPool } from '../../src/remote/pool.ts';
 import type { ClusterNode } from '../../src/rollout/facts.ts';
-import { Accounts, canHaveAccounts } from './remote-accounts.ts';
+import { canHaveAccounts } from './private-etc.ts';
+import { Accounts } from './remote-accounts.ts';
 import { failure } from './remote-kit.ts';
 import { LOGIN_USER, makeFolder, makeKey, Sshd, tcpServer, type SshdOptions } from './remote-sshd.ts';
 

@@ -1,13 +1,15 @@
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { ConnectError } from '../../src/errors.ts';
 import { composeCall } from '../../src/remote/compose.ts';
 import { ConnectionPool } from '../../src/remote/pool.ts';
 import { RootShell } from '../../src/remote/root-shell.ts';
 import { withLibrary } from '../../src/remote/scripts/index.ts';
 import type { RemoteSettings } from '../../src/remote/settings.ts';
-import { PrivateSshd, whyNoPrivateEtc, type Account } from './private-etc.ts';
+import { whyNoPrivateEtc, type Account } from './private-etc.ts';
 import { clusterNode, failure } from './remote-kit.ts';
+import { PamSshd } from './remote-pam-sshd.ts';
 import { makeFolder, makeKey, until } from './remote-sshd.ts';
 
 // The matchers, without their `any`.
@@ -20,8 +22,8 @@ if (missing !== undefined) process.stderr.write(`NOT RUN: passwords against Open
 
 const { dir, remove } = makeFolder();
 const knownHosts = join(dir, 'known_hosts');
-const OPS: Account = { name: 'kubeos-ops', uid: 64711, password: 'open sesame' };
-const OLD: Account = { name: 'kubeos-old', uid: 64712, password: 'open sesame', expired: true };
+const OPS = { name: 'kubeos-ops', uid: 64711, password: 'open sesame' } satisfies Account;
+const OLD = { name: 'kubeos-old', uid: 64712, password: 'open sesame', expired: true } satisfies Account;
 const cleanUps: (() => unknown)[] = [];
 let key: string;
 
@@ -38,8 +40,8 @@ afterAll(() => remove());
 
 let count = 0;
 
-async function sshd(options: { config?: readonly string[]; sudoers?: readonly string[] } = {}): Promise<PrivateSshd> {
-  const started = await PrivateSshd.start({
+async function sshd(options: { config?: readonly string[]; sudoers?: readonly string[] } = {}): Promise<PamSshd> {
+  const started = await PamSshd.start({
     dir: join(dir, `sshd-${String(++count)}`),
     accounts: [OPS, OLD],
     authorizedKeys: [key],
@@ -50,7 +52,7 @@ async function sshd(options: { config?: readonly string[]; sudoers?: readonly st
   return started;
 }
 
-function poolOf({ port }: PrivateSshd, change: Partial<RemoteSettings> = {}): ConnectionPool {
+function poolOf({ port }: PamSshd, change: Partial<RemoteSettings> = {}): ConnectionPool {
   const settings: RemoteSettings = {
     sshUser: OPS.name,
     sshPort: port,
@@ -176,6 +178,34 @@ describe.skipIf(missing !== undefined || !hasSudo)('sudo', () => {
       `sudo password of ${OPS.name} on the nodes (worker-1 asks for it): `,
       `worker-1 refuses it, attempt 2 of 3.\nsudo password of ${OPS.name} on the nodes (worker-1 asks for it): `,
     ]);
+  });
+
+  it('is asked for no longer than may be asked, or its connection lasts; the next one has it asked for anew', async () => {
+    const questions: string[] = [];
+    const ask = (question: string, { signal }: { signal?: AbortSignal | undefined }) => {
+      questions.push(question);
+      return questions.length > 2
+        ? Promise.resolve(OPS.password)
+        : new Promise<undefined>((_resolve, reject) =>
+            signal?.addEventListener('abort', () => reject(signal.reason as Error)),
+          );
+    };
+    const server = await sshd({ sudoers: [RULE] });
+    const pool = poolOf(server, { identities: [join(dir, 'key')] });
+    const shell = new RootShell({ sudo: { ask: true }, ask });
+    const over = new AbortController();
+    const run = async () =>
+      shell.run(await pool.get(node), 'worker-1', who, { timeoutMs: 20_000, asking: over.signal });
+    const unanswered = failure(run());
+    await until(() => questions.length === 1);
+    over.abort(new ConnectError('nobody answered', 'no-root'));
+    expect((await unanswered).message).toBe('nobody answered');
+    const again = async () => shell.run(await pool.get(node), 'worker-1', who, { timeoutMs: 20_000 });
+    const lost = failure(again());
+    await until(() => questions.length === 2);
+    await pool.drop('worker-1');
+    expect((await lost).failure).toBe('lost');
+    expect((await again()).stdout).toContain('I am root');
   });
 
   it('is given a wrong password once, and never the script in its place', async () => {

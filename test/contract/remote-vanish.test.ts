@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { bundle, runForJson } from './child-program.ts';
-import { canHaveAccounts as isRoot } from './remote-accounts.ts';
+import { canHaveAccounts as isRoot } from './private-etc.ts';
 import { makeFolder } from './remote-sshd.ts';
 
 interface Outcome {

@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir, userInfo } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { SshConfig, type HostConfig, type HostKind, type HostQuestion } from '../../../src/remote/ssh-config.ts';
+import { SshConfigFiles } from '../../../src/remote/ssh-config-files.ts';
 
 // The answers that kubeos finds by itself, beside those of the real ssh -G.
 
@@ -152,6 +153,22 @@ describe('ssh_config that kubeos reads by itself', () => {
       expect(notes[1]).toContain(`ssh_config: ${line.replaceAll('"', '')} in ${join(dir, 'config')} is passed over`);
     },
   );
+
+  it('finds a relative include of the system’s file from /etc/ssh, and one of the user’s from ~/.ssh', async () => {
+    writeFileSync(join(dir, 'included'), 'User ops\n');
+    writeFileSync(join(dir, 'system'), `Include ${relative('/etc/ssh', join(dir, 'included'))}\n`);
+    const options = { environment: { HOME: dir }, note: () => undefined };
+    const asked = async (isUsers: boolean) =>
+      (
+        await new SshConfigFiles([join(dir, 'system')], { ...options, isUsers: () => isUsers }).ask('node', {
+          name: 'a',
+        })
+      ).get('user');
+    expect(await asked(false)).toEqual(['ops']);
+    writeFileSync(join(dir, 'system'), `Include ${relative(join(dir, '.ssh'), join(dir, 'included'))}\n`);
+    expect(await asked(true)).toEqual(['ops']);
+    expect(await asked(false)).toEqual(['root']);
+  });
 
   it('is beside an ssh that can be asked', () => {
     // Else the comparison would be of kubeos with itself.
