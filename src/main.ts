@@ -17,7 +17,8 @@ import { createProgram } from './program.ts';
  * @param given where to read and write; without it the command has this process to itself
  */
 export async function main(argv: readonly string[], given?: Io): Promise<ExitCode> {
-  // All nodes in flight listen to the same few signals: ten of them are no leak for Node.js to warn of.
+  // All nodes in flight, and all connections in the making, listen to the same few signals: more than ten of them are no
+  // leak for Node.js to warn of.
   setMaxListeners(0);
   const version = packageVersion();
   const io = withoutEmpty(given ?? processIo());

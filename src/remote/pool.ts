@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { ConnectError } from '../errors.ts';
@@ -64,8 +63,6 @@ export class ConnectionPool {
     this.#settings = settings;
     this.#clock = clock;
     this.#busy = new BusyServers(clock);
-    // Every connection in the making listens to it; Node.js would warn of more than ten.
-    setMaxListeners(0, this.#ending.signal);
     this.#hostKeys = new HostKeys(notice);
     const { environment, ask } = settings;
     this.#keys = new KeyRing({
