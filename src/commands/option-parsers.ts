@@ -53,7 +53,8 @@ export function parseJumpHosts(text: string): readonly JumpHost[] {
  */
 export function parseReadableFile(text: string): string {
   const reason = whyUnreadable(underHome(text));
-  if (reason !== undefined) throw new UsageError(`${text} cannot be read`, { reason, next: 'name a file that can be' });
+  if (reason !== undefined)
+    throw new UsageError(`${text} cannot be read`, { reason, next: 'name one that can be, or leave it out' });
   return text;
 }
 
