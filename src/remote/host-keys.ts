@@ -157,8 +157,10 @@ export class HostKeys {
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       const isMissing = code === 'ENOENT' || code === 'ENOTDIR';
-      if (!isMissing && !this.#unread.has(file)) this.#notice(`${file} is not read: ${message}`);
-      this.#unread.add(file);
+      if (!isMissing && !this.#unread.has(file)) {
+        this.#unread.add(file);
+        this.#notice(`${file} is not read: ${message}`);
+      }
       return new KnownHosts([]);
     }
   }

@@ -298,7 +298,7 @@ describe('a known_hosts file that cannot be read', () => {
     const hostKeys = new HostKeys((message) => notices.push(message));
     await unprivileged(async () => {
       const files = [secret, open];
-      expect(await hostKeys.knownTypes(subject({ files }))).toEqual(new Set(['ssh-ed25519']));
+      expect((await hostKeys.lookUp(subject({ files }))).types).toEqual(new Set(['ssh-ed25519']));
       expect(await hostKeys.refusal(subject({ files }), key('one').blob)).toBeUndefined();
       expect((await hostKeys.refusal(subject({ files: [secret] }), key('one').blob))?.failure).toBe('host-key-unknown');
     });
@@ -340,7 +340,7 @@ describe('a known_hosts file that keeps nothing, /dev/null', () => {
     const nowhere = subject({ files: ['/dev/null'], acceptNew: true, hashed: true });
     const ask = (name: string) => hostKeys.refusal(nowhere, key(name).blob);
     expect(await Promise.all([ask('one'), ask('one')])).toEqual([undefined, undefined]);
-    expect(await hostKeys.knownTypes(nowhere)).toEqual(new Set(['ssh-ed25519']));
+    expect((await hostKeys.lookUp(nowhere)).types).toEqual(new Set(['ssh-ed25519']));
     expect(notices).toEqual([containing('trusted for this run')]);
     expect(await ask('two')).toMatchObject({
       failure: 'host-key-changed',
