@@ -14,6 +14,9 @@ export const names = (list: unknown): string[] =>
 
 export const node = ({ name }: BedNode): object => ({ apiVersion: 'v1', kind: 'Node', metadata: { name } });
 
+/** Of this machine's own, so that who tries to sign in there is refused at once. */
+const NOBODY = '127.77.255.254';
+
 export function nodeStatus(name: string, change: BedNodeChange & { address?: string }): object {
   const ready = change.ready ?? true;
   const condition = {
@@ -27,7 +30,7 @@ export function nodeStatus(name: string, change: BedNodeChange & { address?: str
   return {
     status: {
       addresses: [
-        { type: 'InternalIP', address: change.address ?? '10.0.0.1' },
+        { type: 'InternalIP', address: change.address ?? NOBODY },
         { type: 'Hostname', address: name },
       ],
       conditions: [condition],

@@ -15,9 +15,22 @@ import { describe, test } from 'vitest';
  * one skipped test says what was not checked.
  */
 export function onRealVersions(what: string, suite: (assets: string) => void): void {
+  for (const assets of assetFolders(what)) describe(`a real ${versionOf(assets)}`, () => suite(assets));
+}
+
+/** The same with all versions at once, for what mostly waits; the tests of one version still follow one another. */
+export function onRealVersionsAtOnce(what: string, suite: (assets: string) => void): void {
+  for (const assets of assetFolders(what)) {
+    describe.concurrent(`a real ${versionOf(assets)}`, () => {
+      describe(what, { concurrent: false }, () => suite(assets));
+    });
+  }
+}
+
+function assetFolders(what: string): readonly string[] {
   const folders = (process.env['KUBEBUILDER_ASSETS'] ?? '').split(delimiter).filter((folder) => folder !== '');
   if (folders.length === 0) test.skip(`${what}: NOT CHECKED, KUBEBUILDER_ASSETS names no real API server`);
-  for (const assets of folders) describe(`a real ${versionOf(assets)}`, () => suite(assets));
+  return folders;
 }
 
 const TOKENS = { admin: 'admin-token', nobody: 'nobody-token', least: 'least-token', expired: 'no-such-token' };

@@ -10,13 +10,22 @@ const LOOK_MS = 100;
  * Lets the stand-ins for kubelets follow the lab's machines: silent as soon as one goes down, reporting each system as
  * the lab's own kubelet does once it is up.
  */
-export function followBoots(lab: Lab, kubelets: Kubelets): { allReported(): Promise<void>; stop(): void } {
-  const followers = lab.nodes.map(({ name }) => new BootFollower(lab, kubelets, name));
-  const looking = setInterval(() => followers.forEach((one) => one.look()), LOOK_MS);
+export function followBoots(lab: Lab, kubelets: Kubelets): Boots {
+  const followers = new Map(lab.nodes.map(({ name }) => [name, new BootFollower(lab, kubelets, name)]));
+  const all = [...followers.values()];
+  const looking = setInterval(() => all.forEach((one) => one.look()), LOOK_MS);
   return {
-    allReported: () => until(() => followers.every((one) => one.reported)),
+    allReported: () => until(() => all.every((one) => one.reported)),
+    holdNext: (name) => followers.get(name)?.hold() ?? (() => undefined),
     stop: () => clearInterval(looking),
   };
+}
+
+export interface Boots {
+  allReported(): Promise<void>;
+  /** From its next boot on the node's kubelet says nothing, though its system is up; returns the way to let it go. */
+  holdNext(name: string): () => void;
+  stop(): void;
 }
 
 class BootFollower {
@@ -26,6 +35,7 @@ class BootFollower {
   /** The system that the API server was told of last, while it is up. */
   #told = '';
   #telling = false;
+  #held = false;
 
   constructor(lab: Lab, kubelets: Kubelets, name: string) {
     this.#lab = lab;
@@ -37,15 +47,23 @@ class BootFollower {
     return this.#told !== '';
   }
 
+  hold(): () => void {
+    this.#held = true;
+    return () => (this.#held = false);
+  }
+
   look(): void {
-    if (this.#lab.node(this.#name).status().state !== 'up') {
+    const isUp = this.#lab.node(this.#name).status().state === 'up';
+    const system = isUp ? this.#system() : undefined;
+    const words = JSON.stringify(system);
+    const isNews = system !== undefined && words !== this.#told;
+    if (!isUp || (isNews && this.#held)) {
       this.#told = '';
       this.#kubelets.lose(this.#name);
-      return;
-    }
-    const system = this.#system();
-    const words = JSON.stringify(system);
-    if (system === undefined || words === this.#told || this.#telling) return;
+    } else if (isNews && !this.#telling) this.#tell(system, words);
+  }
+
+  #tell(system: BootedNode, words: string): void {
     this.#telling = true;
     void this.#kubelets
       .boot(system)

@@ -21,18 +21,18 @@ const GRACE_SECONDS = 8;
  * stand-ins for the kubelets tell the API server of every boot there.
  */
 export interface RealRunBed {
-  readonly api: RealApi;
   readonly lab: LabBed;
-  readonly admin: Endpoint;
   /** The environment of kubeos: the lab's nodes, and the cluster as its least role sees it. */
   readonly env: Readonly<Record<string, string>>;
-  /** The server is so old that it has policy/v1beta1 only. */
-  readonly old: boolean;
   node(name: string): Promise<NodeState>;
   /** Resolves once the annotation names this step, or one after it; rejects where it has not in some minutes. */
   untilStep(name: string, step: Step): Promise<void>;
-  /** How many pods of the workloads are on a node and not on their way out. */
-  podsOn(name: string): Promise<number>;
+  /** The step that the node's annotation names. */
+  stepOf(name: string): string | undefined;
+  /** Resolves once one of the node's pods was evicted, and another's eviction refused. */
+  midDrain(name: string): Promise<void>;
+  /** Its next trial comes up, but its kubelet is not heard of; returns the way to let it speak. */
+  holdNextBoot(name: string): () => void;
   /** Stops the API server for so long. */
   away(ms: number): Promise<void>;
   /** What every change of a node showed since this was asked last. */
@@ -91,41 +91,55 @@ export async function startRealRun(assets: string): Promise<RealRunBed> {
       await new Promise((resolve) => setTimeout(resolve, ms));
       await api.startApi();
     };
-    return { ...handle(admin, nodes), away, api, lab, admin, env, old, stop };
+    return { ...handle(admin, nodes), holdNextBoot: (name) => boots.holdNext(name), away, lab, env, stop };
   } catch (error) {
     await stop();
     throw error;
   }
 }
 
-type Asking = Omit<RealRunBed, 'api' | 'lab' | 'admin' | 'env' | 'old' | 'away' | 'stop'>;
+type Asking = Omit<RealRunBed, 'lab' | 'env' | 'holdNextBoot' | 'away' | 'stop'>;
 
 function handle(admin: Endpoint, nodes: NodeEvents): Asking {
   const node = async (name: string): Promise<NodeState> => stateOf(await get(admin, `/api/v1/nodes/${name}`));
+  const podsOn = async (name: string): Promise<number> =>
+    (await workloads.running(admin)).filter((pod) => pod.node === name).length;
+  const untilStep = (name: string, step: Step): Promise<void> =>
+    patiently(
+      () => STEPS.indexOf(nodes.stepOf(name) as Step) >= STEPS.indexOf(step),
+      () => `${name} never came to ${step}, but to ${String(nodes.stepOf(name))}`,
+    );
+  const midDrain = async (name: string): Promise<void> => {
+    await untilStep(name, 'drain');
+    const [onIt, refused] = [await podsOn(name), await refusedEvictions(admin)];
+    await patiently(
+      async () => (await podsOn(name)) < onIt && (await refusedEvictions(admin)) > refused,
+      () => `no drain of ${name} was seen that an eviction is refused in`,
+    );
+  };
   return {
     node,
-    untilStep: (name, step) =>
-      patiently(
-        () => STEPS.indexOf(nodes.stepOf(name) as Step) >= STEPS.indexOf(step),
-        () => `${name} never came to ${step}, but to ${String(nodes.stepOf(name))}`,
-      ),
+    untilStep,
+    midDrain,
+    stepOf: (name) => nodes.stepOf(name),
     peaks: () => nodes.peaks(),
-    refusedEvictions: async () => {
-      const { text } = await ask(admin, 'GET', '/metrics');
-      const refused = text
-        .split('\n')
-        .filter((line) => line.startsWith('apiserver_request_total{') && line.includes('subresource="eviction"'))
-        .filter((line) => line.includes('code="429"'));
-      return refused.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
-    },
+    refusedEvictions: () => refusedEvictions(admin),
     lockHolder: async () => (await get(admin, LOCK)).spec?.['holderIdentity'] ?? '',
     pods: () => workloads.running(admin),
-    podsOn: async (name) => (await workloads.running(admin)).filter((pod) => pod.node === name).length,
   };
 }
 
+async function refusedEvictions(admin: Endpoint): Promise<number> {
+  const { text } = await ask(admin, 'GET', '/metrics');
+  const refused = text
+    .split('\n')
+    .filter((line) => line.startsWith('apiserver_request_total{') && line.includes('subresource="eviction"'))
+    .filter((line) => line.includes('code="429"'));
+  return refused.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
+}
+
 /** Waits for a condition; rejects when four minutes have passed: machines that test are slow at times. */
-export async function patiently(condition: () => boolean | Promise<boolean>, otherwise: () => string): Promise<void> {
+async function patiently(condition: () => boolean | Promise<boolean>, otherwise: () => string): Promise<void> {
   const deadline = Date.now() + 240_000;
   while (!(await condition())) {
     if (Date.now() > deadline) throw new Error(otherwise());
