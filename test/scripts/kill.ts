@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { cp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { cp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { DOUBLES } from '../../src/lab/doubles/index.ts';
 import { Machine } from '../../src/lab/machine.ts';
@@ -76,24 +76,67 @@ export function stopKilling(node: Node): void {
   node.bin = `${node.bin}-plain`;
 }
 
-/** What a power cut would leave of the node, as a digest: disks and persistent files, without the times in them. */
-export async function remains(node: Node): Promise<string> {
+/** What a power cut would leave of the node, as a digest: disks and persistent files. */
+export const remains = (node: Node): Promise<string> => digestOf(node, ['persist', 'boot', 'dev']);
+
+/** What decides how the node's scripts go on, as a digest: what remains, and what a boot makes anew. */
+export const standing = (node: Node): Promise<string> => digestOf(node, ['persist', 'boot', 'dev', 'run', 'proc']);
+
+async function digestOf({ machine }: Node, folders: readonly string[]): Promise<string> {
   const hash = createHash('sha256');
-  for (const folder of ['persist', 'boot', 'dev']) {
-    const entries = await readdir(path.join(node.machine.root, folder), { recursive: true, withFileTypes: true });
+  const alike = await likeness(machine);
+  for (const folder of folders) {
+    const entries = await readdir(path.join(machine.root, folder), { recursive: true, withFileTypes: true });
     const files = entries.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name));
-    for (const name of files.sort()) {
-      const bytes = await readFile(name);
-      const text = folder === 'persist' && bytes.length < 4096 ? withoutTimes(bytes.toString('latin1')) : bytes;
-      hash.update(`${path.relative(node.machine.root, name)} ${bytes.length}\n`).update(text);
+    for (const file of files.sort()) {
+      const name = path.relative(machine.root, file);
+      if (OWN_WORDS.test(name)) continue;
+      const bytes = await readFile(file);
+      hash.update(`${name} ${bytes.length}\n`).update(alike(name, bytes));
     }
   }
   return hash.digest('hex');
 }
 
-function withoutTimes(text: string): string {
-  return text.replace(/^(updated_at|verified_at|mtime|wtime)=.*$/gm, '$1');
+/**
+ * Makes alike what differs from one way to the next and decides nothing: times, and which boot it is. What scripts
+ * compare with something (a boot, a file's time, a slot's digest) counts as whether it holds.
+ */
+async function likeness(machine: Machine): Promise<(name: string, bytes: Buffer) => Buffer | string> {
+  const bootId = (await readFile(path.join(machine.root, BOOT_ID), 'utf8')).trim();
+  const image = await stat(path.join(machine.root, 'persist/KubeOS-Update/update.img')).catch(() => undefined);
+  const slots = { A: await readFile(machine.device('A')), B: await readFile(machine.device('B')) };
+  const devices = new Set((['A', 'B'] as const).map((slot) => path.relative(machine.root, machine.device(slot))));
+  const same = (is: boolean): string => (is ? 'holds' : 'does not hold');
+  return (name, bytes) => {
+    if (devices.has(name)) return withoutWriteTime(bytes);
+    if (name === BOOT_ID) return '';
+    if (!name.startsWith('persist/') || bytes.length >= 4096) return bytes;
+    const text = bytes.toString('latin1');
+    const slot = slots[name.endsWith('slot-A') ? 'A' : 'B'];
+    const count = Number(/^bytes=(\d+)$/m.exec(text)?.[1] ?? 0);
+    return text
+      .replace(/^(updated_at|verified_at)=.*$/gm, '$1')
+      .replace(/^(armed_boot_id|proven_boot_id)=(.+)$/gm, (_, key, id) => `${key} ${same(id === bootId)}`)
+      .replace(/^mtime=(.+)$/m, (_, time) => same(Number(time) === Math.floor((image?.mtimeMs ?? 0) / 1000)))
+      .replace(/^wtime=(.+)$/m, (_, time) => same(Number(time) === slot.readUInt32LE(WRITE_TIME)))
+      .replace(/^slot_sha256=(.+)$/m, (_, sum) => same(sum === sha256(slot.subarray(0, count))));
+  };
 }
+
+/** What a tool said: read by nobody but the script that ran it. */
+const OWN_WORDS = /^run\/kubeos\/\w+\.(err|out)$/;
+const BOOT_ID = 'proc/sys/kernel/random/boot_id';
+/** In an ext4 device: s_wtime and s_checksum (Linux, fs/ext4/ext4.h). */
+const [WRITE_TIME, CHECKSUM] = [1024 + 0x30, 1024 + 0x3fc];
+
+function withoutWriteTime(device: Buffer): Buffer {
+  const bytes = Buffer.from(device);
+  for (const at of [WRITE_TIME, CHECKSUM]) bytes.fill(0, at, at + 4);
+  return bytes;
+}
+
+const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
 
 /** How many changes were made since. */
 export async function changesMade(node: Node): Promise<number> {
