@@ -1,4 +1,6 @@
+import { basename } from 'node:path';
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 import { minifyShell } from './shell-scripts.js';
 
 /** A `.sh` file is imported by the same rule as in build.js. */
@@ -10,6 +12,23 @@ const shellScripts = {
     return { code: `export default ${JSON.stringify(await minifyShell(code))};`, map: null };
   },
 };
+
+/** What takes a minute and a half or more on two cores, the longest first. */
+const LONG = [
+  ...['real-run', 'killed-places', 'cli-signals', 'cli-lock', 'cli-taken-over', 'cluster-faults', 'cluster-workloads'],
+  ...['cluster-envtest', 'cli-faults', 'cli-stopped', 'cluster-lab', 'killed-bash', 'killed-busybox', 'killed-dash'],
+];
+
+/** Begins with what takes long, whatever its tier, so that none of it is left to run alone at the end. */
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const place = ({ moduleId }: TestSpecification): number => {
+      const at = LONG.indexOf(basename(moduleId, '.test.ts'));
+      return at < 0 ? LONG.length : at;
+    };
+    return (await super.sort(files)).sort((one, other) => place(one) - place(other));
+  }
+}
 
 const tier = (name: string, timeoutMs: number) => ({
   plugins: [shellScripts],
@@ -26,7 +45,9 @@ export default defineConfig({
       tier('lab', 300_000),
       tier('proof', 12 * 3_600_000),
     ],
-    maxWorkers: 2,
+    // One more than the cores of CI: on the average a test waits for half of its time.
+    maxWorkers: 3,
+    sequence: { sequencer: LongestFirst },
     reporters: ['default'],
   },
 });

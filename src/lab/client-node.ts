@@ -12,7 +12,7 @@ export async function nodeOfClient(
   const inode = await socketInode(client);
   if (inode === undefined) return undefined;
   for (const nodeDir of nodeDirs) {
-    for (const pid of await processesOf(nodeDir)) if (await holds(pid, `socket:[${inode}]`)) return nodeDir;
+    for (const pid of processesOf(nodeDir)) if (await holds(pid, `socket:[${inode}]`)) return nodeDir;
   }
   return undefined;
 }

@@ -1,9 +1,9 @@
 import { describeClusterContract } from './cluster-suite.ts';
-import { onRealVersions, startRealApi } from './envtest.ts';
+import { onRealVersionsAtOnce, startRealApi } from './envtest.ts';
 import { KubectlBed } from './kubectl-bed.ts';
 
 // Bare: the suite plays kubelets and the disruption controller itself, so that every number is its own.
-onRealVersions('the contract of the cluster', (assets) => {
+onRealVersionsAtOnce('the contract of the cluster', (assets) => {
   describeClusterContract('kubectl and a bare API server', async () => {
     const api = await startRealApi(assets);
     return KubectlBed.open({

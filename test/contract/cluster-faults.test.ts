@@ -1,6 +1,6 @@
 import { describe } from 'vitest';
 import { describeFaults, type FaultyBed } from './cluster-faults-suite.ts';
-import { onRealVersions, startRealApi } from './envtest.ts';
+import { onRealVersionsAtOnce, startRealApi } from './envtest.ts';
 import { KubectlBed } from './kubectl-bed.ts';
 import { startLab } from './lab-bed.ts';
 
@@ -18,7 +18,7 @@ describe.each(['v1.20.2', 'v1.34.4'])('the lab as %s', (version) =>
   }),
 );
 
-onRealVersions('an API server that goes wrong', (assets) =>
+onRealVersionsAtOnce('an API server that goes wrong', (assets) =>
   describeFaults(async (): Promise<FaultyBed> => {
     const api = await startRealApi(assets);
     const options = { stopApi: () => api.stopApi(), startApi: () => api.startApi(), close: () => api.close() };

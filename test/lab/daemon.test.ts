@@ -54,7 +54,7 @@ async function leaveProcess(): Promise<string> {
     execFile('ssh', ['-F', labPaths(dir).sshConfig, 'worker-1', command], resolve);
   });
   const node = path.join(labPaths(dir).nodes, 'worker-1');
-  expect(await processesOf(node)).toHaveLength(1);
+  expect(processesOf(node)).toHaveLength(1);
   return node;
 }
 
@@ -78,7 +78,7 @@ describe('kubeos lab', () => {
 
     expect(await lab('stop')).toMatchObject({ code: 0, stdout: `The lab in ${dir} is gone.\n` });
     expect(await isAlive(pid)).toBe(false);
-    expect(await processesOf(node)).toEqual([]);
+    expect(processesOf(node)).toEqual([]);
     expect(await exists(dir)).toBe(false);
   });
 
@@ -112,7 +112,7 @@ describe('kubeos lab', () => {
     expect((await lab('status')).stderr).toContain(`no lab runs in ${dir}`);
     const next = await lab(how, ...(how === 'start' ? ['--nodes', '1'] : []));
     expect(next.code).toBe(0);
-    expect(await processesOf(node)).toEqual([]);
+    expect(processesOf(node)).toEqual([]);
     expect(await exists(dir)).toBe(how === 'start');
   });
 
@@ -122,7 +122,7 @@ describe('kubeos lab', () => {
     const pid = await daemonPid();
     process.kill(pid, 'SIGTERM');
     await until(async () => !(await isAlive(pid)));
-    expect(await processesOf(node)).toEqual([]);
+    expect(processesOf(node)).toEqual([]);
   });
 
   it('never removes a folder that is no lab', async () => {

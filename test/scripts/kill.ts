@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import { cp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { DOUBLES } from '../../src/lab/doubles/index.ts';
 import { Machine } from '../../src/lab/machine.ts';
 import { handOver } from '../../src/lab/node-tree.ts';
+import { runTool } from '../../src/lab/tools.ts';
 import { type Shell, Node, makeBin } from './node-bed.ts';
 
 /** The tools by which scripts change something; with dd, only where it writes a file. */
@@ -146,7 +147,7 @@ export async function changesMade(node: Node): Promise<number> {
 /** A copy of a node as it stands, in a folder of its own. */
 export async function copyNode(node: Node, dir: string): Promise<Node> {
   await rm(dir, { recursive: true, force: true });
-  await cp(node.machine.dir, dir, { recursive: true, verbatimSymlinks: true, preserveTimestamps: true });
+  await runTool('cp', ['-a', '--sparse=always', node.machine.dir, dir]);
   const machine = new Machine({ dir, firmware: node.machine.firmware });
   await handOver(dir, machine.identity);
   return Object.assign(new Node(machine, node.bin), { by: node.by });
