@@ -47,13 +47,12 @@ onRealVersionsAtOnce('a whole run with the rights of the least role', (assets) =
     { timeout: 10 * MINUTE },
     async () => {
       const letSpeak = bed.holdNextBoot('worker-2');
-      const flags = ['--to-previous', '-y', '--canary', '0', '--maxunavailable', '2', '--health-timeout', '110s'];
+      const flags = ['--to-previous', '-y', '--canary', '0', '--maxunavailable', '2'];
       const run = bed.lab.start(['rollback', ...flags], { env: bed.env });
       const toThere = async (): Promise<void> => {
         await bed.untilStep('worker-2', 'prove');
         // The third node's turn: the first one is through, and the second is still on trial.
         await bed.midDrain('worker-3');
-        // Longer than a healthy kubelet is waited for.
         await bed.away(2 * MINUTE);
         expect([bed.stepOf('worker-2'), bed.stepOf('worker-3')]).toEqual(['prove', 'drain']);
       };
