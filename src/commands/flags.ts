@@ -93,7 +93,8 @@ export function addRolloutFlags(command: Command): void {
   addSelectionFlags(command);
   command
     .option('--include-control-plane', 'control-plane nodes too', false)
-    .option('--strict', 'refuse the whole run where a selected node cannot be started; warnings refuse nothing', false);
+    .option('--strict', 'refuse the whole run where a selected node cannot be started; warnings refuse nothing', false)
+    .option('--allow-no-fallback', 'also try nodes whose trial, should it fail, does not end by itself', false);
   addPaceFlags(command);
   addDrainFlags(command);
   addSshFlags(command);

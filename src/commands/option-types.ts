@@ -64,6 +64,7 @@ export interface ValidateFlags extends DisplayFlags {
 
 export interface RolloutFlags extends ClusterFlags, SshFlags, SelectionFlags, DrainFlags, PaceFlags, DisplayFlags {
   strict: boolean;
+  allowNoFallback: boolean;
   output: OutputFormat;
 }
 

@@ -25,6 +25,7 @@ export function requestOptions(
     },
     allowMajor: flags.allowMajor,
     strict: flags.strict,
+    allowNoFallback: flags.allowNoFallback,
     reinstall: flags.reinstall === true,
     retryFailedImage: flags.retryFailedImage === true,
     rights,

@@ -18,6 +18,19 @@ export function grubenvPath(firmware: Firmware): string {
   return firmware === 'uefi' ? '/boot/efi/EFI/openEuler/grubenv' : '/boot/grub2/grubenv';
 }
 
+/** What `chooseEntry` plays: as in KubeOS's stock grub.cfg, without the entries themselves. */
+const GRUB_CFG = `load_env
+if [ "\${next_entry}" ]; then
+  set default="\${next_entry}"
+  set next_entry=
+  save_env next_entry
+else
+  set default="\${saved_entry}"
+fi
+set boot_success=0
+save_env boot_success
+`;
+
 /** Made-up but steady: what `root=PARTUUID=` names. */
 export function partUuid(slot: Slot): string {
   return `6b756265-6f73-4000-8000-00000000000${PARTITIONS[slot]}`;
@@ -46,6 +59,7 @@ export async function makeNodeTree(root: string, firmware: Firmware): Promise<vo
   for (const folder of folders) await mkdir(path.join(root, folder), { recursive: true });
   await writeFile(path.join(root, 'proc/swaps'), 'Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n');
   await writeFile(path.join(root, 'var/log/messages'), '');
+  await writeFile(path.join(root, path.dirname(grubenvPath(firmware)), 'grub.cfg'), GRUB_CFG);
   for (const device of ['vda', 'vda1', 'vda4']) await writeFile(path.join(root, 'dev', device), '');
 }
 

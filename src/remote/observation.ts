@@ -3,7 +3,14 @@ import type { BootEnvironment, NodeJournal, NodeObservation, Slot, SlotFacts } f
 import type { ClockOffset, ImageNotSeen, ImageSeen, PreflightFacts } from '../rollout/preflight-types.ts';
 import { readAnswers, singleValues, slotName, under, wholeNumber, yesOrNo, type Answers } from './answers.ts';
 
-const UNSUPPORTED = ['verity', 'partitions', 'unknown-root', 'no-boot-environment', 'missing-tool'] as const;
+const UNSUPPORTED = [
+  'verity',
+  'partitions',
+  'unknown-root',
+  'no-boot-environment',
+  'no-trial',
+  'missing-tool',
+] as const;
 
 const nodeSchema = z.object({
   boot_id: z.string(),
@@ -18,6 +25,8 @@ const nodeSchema = z.object({
   unsupported_message: z.string().default(''),
   active: slotName.optional(),
   dead_man: wholeNumber.optional(),
+  fallback: z.enum(['proven', 'likely', 'none']).optional(),
+  fallback_because: z.string().default(''),
   journal_problem: z.string().optional(),
 });
 
@@ -75,6 +84,7 @@ export function readObservation(answers: Answers, node: string): NodeObservation
     ...(facts.active !== undefined && { active: facts.active }),
     ...(slots !== undefined && { slots }),
     ...(bootEnv !== undefined && { bootEnv }),
+    ...(facts.fallback !== undefined && { fallback: { verdict: facts.fallback, because: facts.fallback_because } }),
     token: facts.token,
     ...readJournalPart(answers, facts.journal_problem),
     freeBytes: facts.free_bytes,

@@ -117,7 +117,12 @@ function versionsBefore(entries: readonly PlanEntry[], version: string): string 
 
 function conditions(plan: Plan, pen: Pen): string[] {
   return fields(
-    [field('image', imageLines(plan.image)), field('pace', pace(plan)), field('lost', losses(plan.entries))],
+    [
+      field('image', imageLines(plan.image)),
+      field('pace', pace(plan)),
+      field('lost', losses(plan.entries)),
+      field('back', waysBack(plan.entries, pen)),
+    ],
     2,
     pen,
   );
@@ -148,6 +153,24 @@ function losses(entries: readonly PlanEntry[]): string[] {
     ([what, count]) =>
       `${what} in the inactive ${count === 1 ? 'slot of 1 node' : `slots of ${count} nodes`}: no way back to it`,
   );
+}
+
+const WAYS_BACK = {
+  none: 'not by itself',
+  likely: 'by itself, most likely; no boot has shown that GRUB can clear what it is told for one boot',
+  proven: 'by itself; GRUB was seen to clear what it is told for one boot',
+} as const;
+
+/** What a failed trial ends in; nothing to tell where all is well. */
+function waysBack(entries: readonly PlanEntry[], pen: Pen): string[] {
+  const all = entries.filter((entry) => isRebooted(entry) && entry.fallback !== undefined);
+  if (all.every(({ fallback }) => fallback === 'proven')) return [];
+  return (['none', 'likely', 'proven'] as const).flatMap((verdict) => {
+    const nodes = all.filter(({ fallback }) => fallback === verdict).map(({ node }) => node);
+    if (nodes.length === 0) return [];
+    const where = nodes.length === all.length ? '' : `, on ${someNames(nodes, pen)}`;
+    return [`a trial that fails ends ${WAYS_BACK[verdict]}${where}`];
+  });
 }
 
 function entryTable(plan: Plan, notes: readonly Footnote[], pen: Pen): string[] {

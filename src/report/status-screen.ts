@@ -30,7 +30,7 @@ export function renderStatus(report: StatusReport, display: Display, options: St
 }
 
 const NARROW = ['NODE', 'READY', 'OS', 'SLOT', 'OTHER SLOT', 'NEXT BOOT'];
-const WIDE = ['STATE', 'KERNEL', 'ARCH', 'DEVICE', 'IMAGE', 'OTHER DEVICE', 'OTHER IMAGE'];
+const WIDE = ['STATE', 'FALLBACK', 'KERNEL', 'ARCH', 'DEVICE', 'IMAGE', 'OTHER DEVICE', 'OTHER IMAGE'];
 
 function statusTable(report: StatusReport, { wide }: StatusScreenOptions, pen: Pen): string[] {
   const headers = [...NARROW, ...(wide ? WIDE : []), 'NOTE'].map((header) => ({ header }));
@@ -57,6 +57,7 @@ function wideCells(row: StatusRow): Cell[] {
   const image = (slot: SlotStatus | undefined): string => (slot?.sha256 ? shortDigest(slot.sha256) : '-');
   return [
     row.state,
+    row.fallback?.verdict ?? '?',
     row.kernelVersion,
     row.architecture,
     row.activeSlot?.device ?? '?',
@@ -153,6 +154,9 @@ function sentencesOf(row: StatusRow, now: number, { wide }: StatusScreenOptions)
     other && (wide || !isEmpty(other)) ? labelled(`slot ${other.slot}`, other.problem) : undefined,
     row.unsupported,
     labelled('boot environment', bootProblem),
+    row.fallback?.verdict === 'none' && bootProblem === undefined
+      ? labelled('a trial that fails would not end by itself', row.fallback.because)
+      : undefined,
     row.operatorUpgrading ? "KubeOS's own operator is upgrading it" : undefined,
   ];
   return sentences.filter((sentence) => sentence !== undefined);

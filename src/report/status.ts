@@ -1,5 +1,6 @@
 import type { KubeosError } from '../errors.ts';
 import {
+  type Fallback,
   otherSlot,
   type ClusterNode,
   type NodeJournal,
@@ -71,6 +72,8 @@ export interface StatusRow {
   unsupported?: string;
   /** The trial goes back by itself in so many milliseconds, unless a run renews that. */
   deadManMs?: number;
+  /** Whether a trial that fails ends in the old slot by itself. */
+  fallback?: Fallback;
   /** A long step that runs detached on the node. */
   detached?: { step: string; running: boolean };
   run?: RunOnNode;
@@ -160,13 +163,14 @@ function clusterFacts(node: ClusterNode, lock: LockState | undefined): Omit<Stat
 /** The node's own word on its boot goes before what its kubelet last told the cluster. */
 function nodeFacts(
   seen: NodeObservation | undefined,
-): Partial<Pick<StatusRow, 'bootId' | 'unsupported' | 'deadManMs' | 'detached' | 'journal'>> {
+): Partial<Pick<StatusRow, 'bootId' | 'unsupported' | 'deadManMs' | 'fallback' | 'detached' | 'journal'>> {
   if (seen === undefined) return {};
-  const { bootId, unsupported, deadManMs, detached, journal } = seen;
+  const { bootId, unsupported, deadManMs, fallback, detached, journal } = seen;
   return defined({
     bootId,
     unsupported: unsupported?.message,
     deadManMs,
+    fallback,
     detached: detached && { step: detached.step, running: detached.running },
     journal,
   });

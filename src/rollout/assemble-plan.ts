@@ -66,6 +66,7 @@ export function assemblePlan(input: PlanInput): Plan {
     writeAfterDrain: request.writeAfterDrain,
     reinstall: request.reinstall,
     retryFailedImage: request.retryFailedImage,
+    allowNoFallback: request.allowNoFallback,
     highestToken: highestToken(input, selection),
     ...liveRunOf(input.liveLock, input.nodes),
     drain: request.drain,
@@ -117,6 +118,7 @@ export const goalOf = (plan: Plan): NodeGoal => ({
   sha256: plan.operation === 'upgrade' ? (plan.image?.sha256 ?? '') : '',
   reinstall: plan.reinstall ?? false,
   retryFailedImage: plan.retryFailedImage ?? false,
+  allowNoFallback: plan.allowNoFallback ?? false,
 });
 
 interface Judged {
@@ -140,6 +142,7 @@ function judge({ request, nodes, observed }: Facts): Judged {
     sha256: request.image?.type === 'disk' ? request.image.artifact.sha256 : '',
     reinstall: request.reinstall,
     retryFailedImage: request.retryFailedImage,
+    allowNoFallback: request.allowNoFallback,
   };
   return { selection, goal, refusals: [] };
 }
@@ -268,6 +271,7 @@ function entryOf(
     fellBackEarlier: standing.kind === 'fell-back',
     alreadyDown: isDown(node),
     canary: false,
+    ...(seen.fallback === undefined ? {} : { fallback: seen.fallback.verdict }),
     ...(loses === undefined ? {} : { loses }),
     drain,
     notes: standing.kind === 'way' ? standing.notes : [`fell back in an earlier run: ${standing.reason}`],

@@ -62,8 +62,21 @@ export const isMine = (journal: NodeJournal, goal: NodeGoal): boolean =>
 export const hasArtifact = ({ seen, goal }: Layout): boolean => seen.artifact?.sha256 === goal.sha256;
 
 /** What forbids to bring this node's other slot to the goal. */
-export const refuseTarget = (layout: Layout, target: Slot): readonly Finding[] =>
-  layout.goal.operation === 'upgrade' ? refuseUpgrade(layout, target) : refuseRollback(layout, target);
+export const refuseTarget = (layout: Layout, target: Slot): readonly Finding[] => [
+  ...(layout.goal.operation === 'upgrade' ? refuseUpgrade(layout, target) : refuseRollback(layout, target)),
+  ...refuseNoFallback(layout),
+];
+
+function refuseNoFallback({ seen: { fallback }, goal }: Layout): readonly Finding[] {
+  if (fallback?.verdict !== 'none' || goal.allowNoFallback) return [];
+  return [
+    {
+      what: 'a trial that fails would not end by itself: each reset would lead to it again',
+      reason: fallback.because,
+      next: 'mend that, or insist, with somebody at the console: --allow-no-fallback',
+    },
+  ];
+}
 
 function refuseUpgrade(layout: Layout, target: Slot): readonly Finding[] {
   const { seen, slots, goal } = layout;

@@ -78,6 +78,7 @@ export interface NodeObservation {
   active?: Slot;
   slots?: Readonly<Record<Slot, SlotFacts>>;
   bootEnv?: BootEnvironment;
+  fallback?: Fallback;
   /** The highest lock token that this node has seen; 0 where none. */
   token: number;
   journal?: NodeJournal;
@@ -98,7 +99,7 @@ export interface NodeObservation {
 }
 
 export interface UnsupportedLayout {
-  code: 'verity' | 'partitions' | 'unknown-root' | 'no-boot-environment' | 'missing-tool';
+  code: 'verity' | 'partitions' | 'unknown-root' | 'no-boot-environment' | 'no-trial' | 'missing-tool';
   message: string;
 }
 
@@ -139,6 +140,13 @@ export interface BootEnvironment {
   next?: Slot;
   /** Set where the environment cannot be trusted: why (size, missing, unknown entry, read-only). */
   problem?: string;
+}
+
+/** Whether a trial that fails ends in the old slot by itself, which hangs on GRUB alone. */
+export interface Fallback {
+  /** `proven`: GRUB was seen to clear what it was told for one boot. `likely`: nothing speaks against it. */
+  verdict: 'proven' | 'likely' | 'none';
+  because: string;
 }
 
 /** Where a node stands in the rollout that last touched it, from /persist/kubeos/journal. */

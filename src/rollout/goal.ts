@@ -18,6 +18,8 @@ export interface RolloutRequest {
   allowMajor: boolean;
   reinstall: boolean;
   retryFailedImage: boolean;
+  /** Nodes may be tried whose trial, should it fail, does not end by itself. */
+  allowNoFallback: boolean;
   /** The node whose own pod runs kubeos, where there is one. */
   ownNode?: string;
   /** One node that cannot be started refuses the whole run. */
@@ -38,4 +40,5 @@ export interface NodeGoal {
   sha256: string;
   reinstall: boolean;
   retryFailedImage: boolean;
+  allowNoFallback: boolean;
 }

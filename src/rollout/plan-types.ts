@@ -1,5 +1,5 @@
 import type { DrainForecast, DrainOptions } from './drain-types.ts';
-import type { Assignment, Operation, Slot } from './facts.ts';
+import type { Assignment, Fallback, Operation, Slot } from './facts.ts';
 import type { ImageSeen } from './preflight-types.ts';
 import type { Step } from './steps.ts';
 
@@ -40,6 +40,8 @@ export interface PlanEntry {
   /** Not Ready or cordoned already: it goes first and takes no further budget. */
   alreadyDown: boolean;
   canary: boolean;
+  /** Whether a trial that fails ends in the old slot by itself; missing where the node did not say. */
+  fallback?: Fallback['verdict'];
   /** What the inactive slot holds that a write will destroy; missing where nothing is lost. */
   loses?: string;
   drain: DrainForecast;
@@ -84,6 +86,8 @@ export interface Plan {
   reinstall?: boolean;
   /** An image that failed its trial on a node is tried there once more. */
   retryFailedImage?: boolean;
+  /** Nodes are tried whose trial, should it fail, does not end by itself. */
+  allowNoFallback?: boolean;
   /** The highest lock token that a selected node or its annotation has seen; the run's own must be higher. */
   highestToken?: number;
   /** Missing where no other run is at work. */

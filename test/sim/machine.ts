@@ -84,6 +84,7 @@ export class SimMachine {
   hasCurl = true;
   network = true;
   unsupported: NodeObservation['unsupported'];
+  fallback: NonNullable<NodeObservation['fallback']> = { verdict: 'proven', because: 'GRUB has cleared next_entry' };
   architecture = 'x86_64';
   kernel = '5.10.0-60.oe2209.x86_64';
   freeBytes = 10 ** 10;
@@ -210,6 +211,7 @@ export class SimMachine {
       active: this.active,
       slots: { A: facts('A'), B: facts('B') },
       bootEnv: { path: '/boot/efi/EFI/openEuler/grubenv', ...this.env },
+      fallback: this.fallback,
       ...(this.journal === undefined ? {} : { journal: this.journal }),
       ...(this.artifact === undefined ? {} : { artifact: { sha256: this.artifact.sha256, bytes: BYTES } }),
       ...(this.job === undefined

@@ -52,6 +52,7 @@ export const UPGRADE: RolloutRequest = {
   allowMajor: true,
   reinstall: false,
   retryFailedImage: false,
+  allowNoFallback: false,
   rights: 'rollout',
 };
 

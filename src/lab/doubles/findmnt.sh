@@ -6,7 +6,7 @@ fail() {
 	exit 64
 }
 if [ "$#" -ne 6 ] || [ "$1 $2 $3" != '-n -r -o' ]; then fail "$@"; fi
-case $4 in MAJ:MIN,SOURCE | TARGET | OPTIONS) ;; *) fail "$@" ;; esac
+case $4 in MAJ:MIN,SOURCE | TARGET | OPTIONS | FSTYPE) ;; *) fail "$@" ;; esac
 case $5 in --mountpoint | --target) ;; *) fail "$@" ;; esac
 case $6 in /*) ;; *) fail "$@" ;; esac
 if [ "$4 $6" = 'OPTIONS /persist' ] && [ -e "$KUBEOS_LAB_NODE/state/faults/persist-read-only" ]; then
@@ -21,7 +21,7 @@ awk -v columns="$4" -v how="$5" -v path="$6" '
 	function show() {
 		if (columns == "TARGET") return $5
 		if (columns == "OPTIONS") return $6
-		for (i = 7; i < NF; i++) if ($i == "-") return $3 " " $(i + 2)
+		for (i = 7; i < NF; i++) if ($i == "-") return columns == "FSTYPE" ? $(i + 1) : $3 " " $(i + 2)
 	}
 	how == "--mountpoint" && $5 == path { print show(); found = 1 }
 	how == "--target" && holds($5) && length($5) >= longest { answer = show(); longest = length($5); found = 1 }

@@ -15,7 +15,9 @@ main() {
 	fi
 	need_env
 	if [ "$J_PHASE" = proven ]; then
+		choose_canary
 		write_env "$TARGET" ''
+		if [ -n "$CANARY" ]; then put_file "$STATE/grub" "canary $(boot_id)"; fi
 		write_journal committed
 		log "committed: slot $TARGET ($J_VERSION) is permanent"
 	fi
@@ -25,6 +27,13 @@ main() {
 	remove_file "$STATE/part"
 	remove_file "$IMAGE.part"
 	remove_file "$IMAGE"
+}
+
+# The proof told whether GRUB can write; from now on each boot does, where its grub.cfg saves a 0.
+choose_canary() {
+	if [ "$(grub_clears)" = yes ] && grep -q 'save_env.*boot_success' "$(grub_config)" 2>/dev/null; then
+		CANARY=boot_success=1
+	fi
 }
 
 # What failed its trial here once has proven itself since.

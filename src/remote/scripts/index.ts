@@ -10,6 +10,7 @@ import deadMan from './dead-man.sh';
 import endJob from './end-job.sh';
 import launch from './launch.sh';
 import libFetch from './lib-fetch.sh';
+import libFallback from './lib-fallback.sh';
 import libGrub from './lib-grub.sh';
 import libJobs from './lib-jobs.sh';
 import libSlots from './lib-slots.sh';
@@ -28,7 +29,7 @@ import verify from './verify.sh';
 import write from './write.sh';
 
 /** The parts of the library beside lib.sh, which every script begins with; one may use those before it. */
-const PARTS = [libState, libSlots, libGrub, libJobs, libTrial, libFetch].map((text) => {
+const PARTS = [libState, libSlots, libGrub, libFallback, libJobs, libTrial, libFetch].map((text) => {
   const functions = Array.from(text.matchAll(/^(\w+)\(\)/gm), ([, name]) => name);
   return { text, isUsedIn: new RegExp(`\\b(?:${functions.join('|')})\\b`) };
 });

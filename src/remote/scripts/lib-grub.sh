@@ -16,8 +16,8 @@ env_path() { # as the node sees it, without KUBEOS_ROOT
 	fi
 }
 
-read_env() { # sets ENV_PATH, ENV_SAVED, ENV_NEXT (A, B or empty), ENV_TOOL; ENV_PROBLEM where it cannot be trusted
-	ENV_SAVED='' ENV_NEXT='' ENV_TOOL='' ENV_PROBLEM=''
+read_env() { # sets ENV_PATH, ENV_SAVED, ENV_NEXT (A, B or empty), ENV_SUCCESS, ENV_TOOL; ENV_PROBLEM where it cannot be trusted
+	ENV_SAVED='' ENV_NEXT='' ENV_SUCCESS='' ENV_TOOL='' ENV_PROBLEM=''
 	ENV_PATH=$(env_path)
 	file=$KUBEOS_ROOT$ENV_PATH
 	if has grub2-editenv; then ENV_TOOL=grub2-editenv; elif has grub-editenv; then ENV_TOOL=grub-editenv; fi
@@ -46,6 +46,7 @@ read_entries() { # OUTPUT-OF-LIST
 		next_entry)
 			ENV_NEXT=$(entry_slot "$value") || ENV_PROBLEM="next_entry is $value, which names no KubeOS slot"
 			;;
+		boot_success) ENV_SUCCESS=$value ;;
 		esac
 	done <<-END
 		$1
@@ -102,7 +103,8 @@ edit_env() { # FILE SAVED NEXT
 	if [ -n "$3" ]; then
 		"$ENV_TOOL" "$1" unset prev_saved_entry && "$ENV_TOOL" "$1" set "saved_entry=$2" "next_entry=$3"
 	else
-		"$ENV_TOOL" "$1" unset prev_saved_entry next_entry && "$ENV_TOOL" "$1" set "saved_entry=$2"
+		"$ENV_TOOL" "$1" unset prev_saved_entry next_entry &&
+			"$ENV_TOOL" "$1" set "saved_entry=$2" ${CANARY:+"$CANARY"}
 	fi
 }
 

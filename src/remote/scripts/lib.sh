@@ -22,6 +22,7 @@ IMAGE=$UPDATE/update.img
 CHANGING=no
 MOUNTED=no
 REMOUNTED=''
+CANARY=''
 
 exit_code() { # NAME
 	case $1 in

@@ -31,6 +31,9 @@ answer_layout() {
 		read_env
 		answer_missing
 	fi
+	if [ -z "$UNSUPPORTED" ] && ! knows_next_entry; then
+		unsupported no-trial "its grub.cfg does not know next_entry: no slot can be tried for one boot"
+	fi
 	if [ -n "$UNSUPPORTED" ]; then
 		out unsupported "$UNSUPPORTED"
 		out unsupported_message "$UNSUPPORTED_MESSAGE"
@@ -43,6 +46,9 @@ answer_layout() {
 	if [ -n "$ENV_SAVED" ]; then out env.saved "$ENV_SAVED"; fi
 	if [ -n "$ENV_NEXT" ]; then out env.next "$ENV_NEXT"; fi
 	if [ -n "$ENV_PROBLEM" ]; then out env.problem "$ENV_PROBLEM"; fi
+	read_fallback
+	out fallback "$FALLBACK"
+	out fallback_because "$FALLBACK_BECAUSE"
 }
 
 # What the steps need beside the tools that read the layout.

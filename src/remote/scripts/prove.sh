@@ -18,6 +18,10 @@ main() {
 		die not-proven "slot $TARGET runs ${running:-an unknown system}, wanted is $VERSION"
 	fi
 	if [ "$J_PHASE" = committed ]; then return 0; fi
+	if [ "$ADOPT" != true ]; then
+		read_env
+		if [ -z "$ENV_PROBLEM" ]; then note_grub; fi
+	fi
 	# shellcheck disable=SC2034 # goes into the journal
 	J_PROVEN=$now
 	write_journal proven

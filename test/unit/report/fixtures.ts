@@ -98,6 +98,7 @@ export function preflightPlan(): Plan {
     sha256: SHA256,
     reinstall: false,
     retryFailedImage: false,
+    allowNoFallback: false,
   };
   const { errors } = preflightNode({ node: { name: 'worker-2' }, way, seen: readOnly, goal, request: {} });
   return plan({

@@ -94,6 +94,7 @@ export const UPGRADE: NodeGoal = {
   sha256: SHA2,
   reinstall: false,
   retryFailedImage: false,
+  allowNoFallback: false,
 };
 export const ROLLBACK: NodeGoal = { ...UPGRADE, operation: 'rollback', version: V1, sha256: '' };
 
@@ -113,6 +114,7 @@ export const request = (change: Partial<RolloutRequest> = {}): RolloutRequest =>
   allowMajor: true,
   reinstall: false,
   retryFailedImage: false,
+  allowNoFallback: false,
   rights: 'read',
   ...change,
 });
