@@ -38,10 +38,10 @@ const tier = (name: string, timeoutMs: number) => ({
 export default defineConfig({
   test: {
     projects: [
-      tier('unit', 20_000),
+      tier('unit', 60_000),
       tier('contract', 120_000),
       tier('scripts', 180_000),
-      tier('sim', 120_000),
+      tier('sim', 300_000),
       tier('lab', 300_000),
       tier('proof', 12 * 3_600_000),
     ],

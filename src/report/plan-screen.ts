@@ -156,9 +156,9 @@ function losses(entries: readonly PlanEntry[]): string[] {
 }
 
 const WAYS_BACK = {
-  none: 'not by itself',
-  likely: 'by itself, most likely; no boot has shown that GRUB can clear what it is told for one boot',
-  proven: 'by itself; GRUB was seen to clear what it is told for one boot',
+  none: 'does not end by itself',
+  likely: 'most likely ends by itself: no boot has shown yet that GRUB can clear next_entry',
+  proven: 'ends by itself: GRUB was seen to clear next_entry',
 } as const;
 
 /** What a failed trial ends in; nothing to tell where all is well. */
@@ -169,7 +169,7 @@ function waysBack(entries: readonly PlanEntry[], pen: Pen): string[] {
     const nodes = all.filter(({ fallback }) => fallback === verdict).map(({ node }) => node);
     if (nodes.length === 0) return [];
     const where = nodes.length === all.length ? '' : `, on ${someNames(nodes, pen)}`;
-    return [`a trial that fails ends ${WAYS_BACK[verdict]}${where}`];
+    return [`a trial that fails ${WAYS_BACK[verdict]}${where}`];
   });
 }
 

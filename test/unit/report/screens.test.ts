@@ -8,6 +8,7 @@ import { refuseImage } from '../../../src/rollout/look.ts';
 import { statusReport } from '../../../src/report/status.ts';
 import { width } from '../../../src/report/text.ts';
 import type { NodeObservation, SlotFacts } from '../../../src/rollout/facts.ts';
+import type { PlanEntry } from '../../../src/rollout/plan-types.ts';
 import type { DrainObstacle } from '../../../src/rollout/ports.ts';
 import {
   at,
@@ -85,6 +86,25 @@ describe('the plan', () => {
       '           n-3: by 3m',
       '           n-4: by 4m',
       '           and 4 more',
+    ]);
+  });
+
+  it('says what a trial that fails would end in, unless that is proven on every node', () => {
+    const back = (...verdicts: (PlanEntry['fallback'] | undefined)[]): string[] => {
+      const entries = verdicts.map((fallback, index) => entry(`n-${index}`, 1, fallback && { fallback }));
+      const lines = renderPlan(plan({ entries }), DISPLAY, { dryRun: false });
+      const from = lines.findIndex((line) => line.startsWith('  back'));
+      return from < 0 ? [] : lines.slice(from, lines.indexOf('', from));
+    };
+    expect(back('proven', 'proven', undefined)).toEqual([]);
+    expect(back('likely', 'likely')).toEqual([
+      '  back   a trial that fails most likely ends by itself: no boot has shown yet',
+      '         that GRUB can clear next_entry',
+    ]);
+    expect(back('none', 'proven', 'proven')).toEqual([
+      '  back   a trial that fails does not end by itself, on n-0',
+      '         a trial that fails ends by itself: GRUB was seen to clear next_entry,',
+      '         on n-1, n-2',
     ]);
   });
 
@@ -357,10 +377,13 @@ describe('the status', () => {
   });
 
   it('shows more when asked for, as wide as it needs to be', () => {
-    const report = statusReport(nodes.slice(1, 2), observations, undefined, at('12:24:30'));
+    const seen = observations.get('worker-1') as NodeObservation;
+    const fallback = { verdict: 'proven', because: 'GRUB has cleared what it was told for one boot' } as const;
+    const observed = new Map(observations).set('worker-1', { ...seen, fallback });
+    const report = statusReport(nodes.slice(1, 2), observed, undefined, at('12:24:30'));
     expect(renderStatus(report, DISPLAY, { wide: true, ssh: true })).toEqual([
-      'NODE      READY  OS            SLOT  OTHER SLOT    NEXT BOOT  STATE      KERNEL      ARCH   DEVICE     IMAGE  OTHER DEVICE  OTHER IMAGE',
-      'worker-1  yes    KubeOS 2.0.0  B     KubeOS 1.0.0  B          committed  5.10.0-216  amd64  /dev/vda3  -      /dev/vda2     -',
+      'NODE      READY  OS            SLOT  OTHER SLOT    NEXT BOOT  STATE      FALLBACK  KERNEL      ARCH   DEVICE     IMAGE  OTHER DEVICE  OTHER IMAGE',
+      'worker-1  yes    KubeOS 2.0.0  B     KubeOS 1.0.0  B          committed  proven    5.10.0-216  amd64  /dev/vda3  -      /dev/vda2     -',
     ]);
   });
 
