@@ -52,7 +52,7 @@ export class PreflightError extends KubeosError {
   }
 }
 
-/** The image is of a kind that kubeos does not write yet: found before a slot changed, and true for every node. */
+/** The image is one that kubeos does not write: found before a slot changed, and true for every node. */
 export class ImageRefusedError extends PreflightError {
   override readonly name: string = 'ImageRefusedError';
 }

@@ -130,7 +130,12 @@ export function readElfArchitecture(bytes: Buffer): Architecture | undefined {
   return machine === 183 ? 'aarch64' : undefined;
 }
 
-async function fillTree(tree: string, options: SystemImageOptions, paddingBytes: number): Promise<void> {
+/** Fills a folder with a system: what GRUB, the node scripts and the lab look at, and filling. */
+export async function fillTree(
+  tree: string,
+  options: Omit<SystemImageOptions, 'sizeBytes' | 'label'>,
+  paddingBytes: number,
+): Promise<void> {
   const architecture = options.architecture ?? 'x86_64';
   const release = options.kernelRelease ?? `5.10.0-${options.version.replace(/^KubeOS /, '')}.oe2209.${architecture}`;
   for (const folder of [

@@ -3,7 +3,7 @@ import { access, chmod, constants, mkdir, readdir, symlink, writeFile } from 'no
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { PreflightError } from '../errors.ts';
-import { DOUBLES, HINDERED_TOOLS, REAL_TOOLS } from './doubles/index.ts';
+import { DOUBLES, HINDERED_TOOLS, OPTIONAL_TOOLS, REAL_TOOLS } from './doubles/index.ts';
 
 const run = promisify(execFile);
 
@@ -21,14 +21,19 @@ const PACKAGES: Readonly<Record<string, string>> = {
   debugfs: 'e2fsprogs',
   e2fsck: 'e2fsprogs',
   e2label: 'e2fsprogs',
+  find: 'findutils',
   flock: 'util-linux',
   grep: 'grep',
+  gzip: 'gzip',
   ionice: 'util-linux',
   'mkfs.ext4': 'e2fsprogs',
   openssl: 'openssl',
   sed: 'sed',
   setsid: 'util-linux',
   sh: 'dash',
+  tar: 'tar',
+  xargs: 'findutils',
+  zstd: 'zstd',
 };
 
 const packageOf = (tool: string): string => PACKAGES[tool] ?? 'coreutils';
@@ -110,7 +115,7 @@ async function fillFolder(binDir: string): Promise<void> {
     await writeFile(path.join(binDir, name), text);
     await chmod(path.join(binDir, name), 0o755);
   }
-  for (const name of REAL_TOOLS) {
+  for (const name of [...REAL_TOOLS, ...OPTIONAL_TOOLS]) {
     const tool = await findTool(name);
     if (tool !== undefined) await symlink(tool, path.join(name in HINDERED_TOOLS ? real : binDir, name));
   }

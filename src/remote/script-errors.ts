@@ -74,7 +74,10 @@ const MEANINGS: Readonly<Record<ScriptExit, { what: string; next: string }>> = {
     next: 'look at the grubenv of the node: it must be there, writable and 1024 bytes long',
   },
   'not-proven': { what: 'the node does not run what was expected', next: 'look at the node: kubeos status' },
-  'unsupported-image': { what: 'kubeos does not write this kind of image yet', next: 'use a raw file-system image' },
+  'unsupported-image': {
+    what: 'kubeos does not write this image',
+    next: 'mend the image, and its checksum in the spec; no slot was touched',
+  },
   'reboot-failed': {
     what: 'the node refused to reboot',
     next: `look at the node (systemctl list-jobs), then ${AGAIN}`,

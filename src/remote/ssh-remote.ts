@@ -26,8 +26,16 @@ import { DEAD_MAN_WATCH, type StepScript } from './scripts/index.ts';
 import { DEFAULT_PATIENCE, type Patience, type RemoteHooks, type RemoteSettings } from './settings.ts';
 
 const bytesSchema = z.object({ bytes: wholeNumber });
-const verifiedSchema = z.object({ version: z.string(), basis: z.enum(['bytes', 'recorded-digest', 'content']) });
-const BASIS = { bytes: 'bytes', 'recorded-digest': 'recorded digest', content: 'content only' } as const;
+const verifiedSchema = z.object({
+  version: z.string(),
+  basis: z.enum(['bytes', 'files', 'recorded-digest', 'content']),
+});
+const BASIS = {
+  bytes: 'bytes',
+  files: 'files',
+  'recorded-digest': 'recorded digest',
+  content: 'content only',
+} as const;
 
 /** The nodes over SSH: the `Remote` port, by the scripts of docs/node-protocol.md. */
 export class SshRemote implements Remote {

@@ -44,17 +44,13 @@ export async function lookFromOne(
   return noWay.size === 0 ? undefined : { noWay };
 }
 
-const NOT_WRITTEN: Readonly<Record<Exclude<ImageContent, 'ext4'>, string>> = {
-  xfs: 'an XFS file system',
-  tar: 'a tar of files',
-  gzip: 'compressed with gzip',
-  xz: 'compressed with xz',
-  zstd: 'compressed with zstd',
+/** What no node takes; what a compressed image is inside shows only on a node that has fetched it. */
+const NOT_WRITTEN: Readonly<Partial<Record<ImageContent, string>>> = {
   bzip2: 'compressed with bzip2',
   disk: 'a whole disk with partitions',
   'web-page': 'a web page',
   empty: 'empty',
-  unknown: 'no ext4 file system',
+  unknown: 'neither a file system nor a tar',
 };
 
 /** What refuses the whole run: no node could get this image, or write it. */
@@ -79,12 +75,13 @@ export function refuseImage(look: Look | undefined): readonly Finding[] {
       },
     ];
   }
-  if (seen.content === 'ext4') return [];
+  const unfit = NOT_WRITTEN[seen.content];
+  if (unfit === undefined) return [];
   return [
     {
-      what: `the image is ${NOT_WRITTEN[seen.content]}, which kubeos does not write yet`,
+      what: `the image is ${unfit}, which kubeos does not write`,
       reason: `its first bytes say so, seen from ${seen.from}`,
-      next: 'use a raw file-system image: ext4, not compressed',
+      next: 'use an image of the root file system, or a tar of it; plain, or compressed with gzip, xz or zstd',
     },
   ];
 }

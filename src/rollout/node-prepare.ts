@@ -127,6 +127,7 @@ const BEFORE_DRAIN = { stage, write, verify } as const;
 
 const BASIS: Readonly<Record<Verified['basis'], string>> = {
   bytes: 'read back equal',
+  files: 'each file read back equal',
   'recorded digest': 'its recorded digest holds',
   'content only': 'its content is whole (no digest was recorded)',
 };

@@ -209,8 +209,11 @@ export interface StepProgress {
 
 export interface Verified {
   version: string;
-  /** What the verdict stands on: the slot's bytes equal the artifact, its recorded digest holds, or only its content. */
-  basis: 'bytes' | 'recorded digest' | 'content only';
+  /**
+   * What the verdict stands on: the slot's bytes equal the image's, all its files those of the tar after a remount with
+   * caches dropped, its recorded digest holds, or only its content.
+   */
+  basis: 'bytes' | 'files' | 'recorded digest' | 'content only';
 }
 
 /** What a node says of itself after its reboot. */

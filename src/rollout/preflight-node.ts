@@ -4,7 +4,7 @@ import type { Look } from './look.ts';
 import { isSinceOpenEuler2209 } from './openeuler.ts';
 import type { Finding } from './plan-types.ts';
 import type { DiskArtifact } from './ports.ts';
-import type { PreflightFacts } from './preflight-types.ts';
+import type { ImageContent, PreflightFacts } from './preflight-types.ts';
 import { rebootAhead, type Way } from './standing.ts';
 import { formatBytes } from './units.ts';
 
@@ -43,6 +43,7 @@ export function preflightNode(subject: Subject): NodePreflight {
     ...(facts === undefined ? [] : persistErrors(facts, seen, fetches)),
     ...(fetches ? [...releaseFindings(subject, false), ...toolErrors(subject), ...fetchErrors(subject)] : []),
     ...sizeErrors(subject),
+    ...contentErrors(subject),
   ];
   const warnings = fetches ? [...releaseFindings(subject, true), ...fetchWarnings(subject)] : [];
   return { errors, warnings };
@@ -144,11 +145,48 @@ function spaceErrors(seen: NodeObservation, look: Look | undefined): readonly Fi
 function sizeErrors({ way, seen, goal, look }: Subject): readonly Finding[] {
   const { active, slots, artifact } = seen;
   if (!writes(way, goal) || active === undefined || slots === undefined) return [];
+  const content = look?.seen?.content;
+  // How much a tar or a compressed image becomes shows only on the node, before the slot changes.
+  if (content !== undefined && !isRaw(content)) return [];
   const size = way.firstStep === 'write' ? artifact?.bytes : look?.seen?.sizeBytes;
+  return tooBig(size, otherSlot(active), slots);
+}
+
+const isRaw = (content: ImageContent): boolean => content === 'ext4' || content === 'xfs';
+
+/** As write.sh: what the node must be and have for this very image. */
+function contentErrors({ way, seen, goal, look }: Subject): readonly Finding[] {
+  const { active, slots, preflight } = seen;
+  const content = look?.seen?.content;
+  if (!writes(way, goal) || active === undefined || slots === undefined || content === undefined) return [];
+  const { fsType } = slots[active];
   return [
-    ...tooBig(size, otherSlot(active), slots),
-    ...(look?.seen?.content === 'ext4' ? otherFileSystem(slots[active].fsType) : []),
+    ...(isRaw(content) ? otherFileSystem(content, fsType) : []),
+    ...(preflight === undefined ? [] : missingTools(content, fsType, preflight.tools)),
   ];
+}
+
+const COMPRESSED: ReadonlySet<ImageContent> = new Set(['gzip', 'xz', 'zstd']);
+
+function missingTools(content: ImageContent, fsType: string, tools: readonly string[]): readonly Finding[] {
+  const missing = toolsFor(content, fsType).filter((tool) => !tools.includes(tool));
+  if (missing.length === 0) return [];
+  const named = missing.map((tool) => (tool === 'tar' ? 'GNU tar' : tool)).join(', no ');
+  const install = `install ${missing.length === 1 ? 'it' : 'them'} on the node`;
+  if (!COMPRESSED.has(content)) return [{ what: `it has no ${named}, which this image needs`, next: install }];
+  return [
+    {
+      what: `it has no ${named}, and the image is compressed with it`,
+      reason: 'kubeos cannot decompress an image on this machine for the node yet',
+      next: `${install}, or use the image as it is without compression`,
+    },
+  ];
+}
+
+function toolsFor(content: ImageContent, fsType: string): readonly string[] {
+  if (COMPRESSED.has(content)) return [content];
+  if (content === 'xfs') return ['xfs_repair', 'xfs_admin'];
+  return content === 'tar' ? ['tar', 'find', 'sort', 'xargs', 'comm', `mkfs.${fsType}`] : [];
 }
 
 const writes = ({ firstStep }: Way, { operation }: NodeGoal): boolean =>
@@ -167,10 +205,10 @@ function tooBig(size: number | undefined, target: Slot, slots: Readonly<Record<S
 }
 
 /** As write.sh: GRUB and the kernel's command line know the file system that the node runs. */
-function otherFileSystem(fsType: string): readonly Finding[] {
-  if (fsType === 'ext4') return [];
+function otherFileSystem(content: ImageContent, fsType: string): readonly Finding[] {
+  if (fsType === content) return [];
   const named = fsType === '' ? 'of another type' : fsType;
-  return [{ what: `the image is ext4, but the root of this node is ${named}`, next: 'leave it out: --exclude' }];
+  return [{ what: `the image is ${content}, but the root of this node is ${named}`, next: 'leave it out: --exclude' }];
 }
 
 function fetchWarnings({ seen, request, look }: Subject): readonly Finding[] {

@@ -23,7 +23,7 @@ export interface PreflightFacts {
   freeInodes?: number;
   /** Bytes of a download that an earlier run left unfinished. */
   partBytes: number;
-  /** Those of openssl, docker, ctr, crictl that the node has. */
+  /** Those of the tools that images and certificates need that the node has; `tar` only where it is GNU tar. */
   tools: readonly string[];
   /** Why the certificates asked for cannot be used, one each; without openssl only what a look at the files tells. */
   certificateProblems: readonly string[];

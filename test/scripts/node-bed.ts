@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { DOUBLES, REAL_TOOLS } from '../../src/lab/doubles/index.ts';
+import { DOUBLES, OPTIONAL_TOOLS, REAL_TOOLS } from '../../src/lab/doubles/index.ts';
 import { type Machine, type MachineOptions, createMachine } from '../../src/lab/machine.ts';
 import { type SystemImage, type SystemImageOptions, buildSystemImage } from '../../src/lab/system-image.ts';
 import { findTool } from '../../src/lab/tools.ts';
@@ -39,9 +39,10 @@ export async function makeBin(dir: string, shell: Shell, more: Readonly<Record<s
   await mkdir(dir, { recursive: true });
   const applets = shell === 'busybox' ? await busyboxApplets() : new Set<string>();
   const shellTool = await toolPath(shell);
-  for (const name of REAL_TOOLS) {
+  for (const name of [...REAL_TOOLS, ...OPTIONAL_TOOLS]) {
     if (more[name] !== undefined) continue;
-    const target = name === 'sh' || applets.has(name) ? shellTool : await toolPath(name);
+    const ofShell = name === 'sh' || (applets.has(name) && !GNU_TOOLS.has(name));
+    const target = ofShell ? shellTool : await toolPath(name);
     await symlink(target, path.join(dir, name));
   }
   for (const [name, text] of Object.entries({ ...DOUBLES, ...more })) {
@@ -50,6 +51,9 @@ export async function makeBin(dir: string, shell: Shell, more: Readonly<Record<s
   }
   return dir;
 }
+
+/** Of these a tar needs the GNU ones; the scripts refuse others. */
+const GNU_TOOLS: ReadonlySet<string> = new Set(['tar', 'find']);
 
 async function busyboxApplets(): Promise<Set<string>> {
   const { stdout } = await runTool('busybox', ['--list']);

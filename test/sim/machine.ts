@@ -95,7 +95,7 @@ export class SimMachine {
     persistReadOnly: false,
     freeInodes: 10 ** 6,
     partBytes: 0,
-    tools: ['openssl'],
+    tools: ['openssl', 'gzip', 'xz', 'zstd', 'tar', 'find', 'sort', 'xargs', 'comm', 'mkfs.ext4'],
     certificateProblems: [],
   };
   kubelet: Kubelet;

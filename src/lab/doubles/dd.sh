@@ -6,17 +6,20 @@ image='' device=''
 for argument; do
 	case $argument in
 	if="$KUBEOS_ROOT"/persist/*) image=${argument#if=} ;;
+	if=*) image=other ;;
 	of="$KUBEOS_ROOT"/dev/vda*) device=${argument#of=} ;;
 	esac
 done
-if [ -z "$image" ] || [ -z "$device" ] || [ ! -e "$KUBEOS_LAB_NODE/state/faults/slow-write" ]; then
+if [ "$image" = other ] || [ -z "$device" ] || [ ! -e "$KUBEOS_LAB_NODE/state/faults/slow-write" ]; then
 	exec "$real" "$@"
 fi
 # The device is this process's own descriptor 1, whose position tells how far it is, as with the real one.
-exec <"$image" 1<>"$device"
-left=$(($(stat -c %s "$image") / 262144 + 1))
-while [ "$left" -gt 0 ]; do
+if [ -n "$image" ]; then exec <"$image"; fi
+exec 1<>"$device"
+before='' now=start
+while [ "$now" != "$before" ]; do
+	before=$now
 	"$real" bs=256K count=1 iflag=fullblock conv=fsync status=none
+	IFS= read -r now <"/proc/$$/fdinfo/1"
 	sleep 0.25
-	left=$((left - 1))
 done

@@ -26,6 +26,7 @@ main() {
 	remove_file "$STATE/artifact"
 	remove_file "$STATE/part"
 	remove_file "$IMAGE.part"
+	remove_file "$LIST"
 	remove_file "$IMAGE"
 }
 

@@ -12,9 +12,11 @@ import launch from './launch.sh';
 import libFetch from './lib-fetch.sh';
 import libFallback from './lib-fallback.sh';
 import libGrub from './lib-grub.sh';
+import libImage from './lib-image.sh';
 import libJobs from './lib-jobs.sh';
 import libSlots from './lib-slots.sh';
 import libState from './lib-state.sh';
+import libTar from './lib-tar.sh';
 import libTrial from './lib-trial.sh';
 import lib from './lib.sh';
 import log from './log.sh';
@@ -29,7 +31,7 @@ import verify from './verify.sh';
 import write from './write.sh';
 
 /** The parts of the library beside lib.sh, which every script begins with; one may use those before it. */
-const PARTS = [libState, libSlots, libGrub, libFallback, libJobs, libTrial, libFetch].map((text) => {
+const PARTS = [libState, libSlots, libGrub, libFallback, libJobs, libTrial, libFetch, libImage, libTar].map((text) => {
   const functions = Array.from(text.matchAll(/^(\w+)\(\)/gm), ([, name]) => name);
   return { text, isUsedIn: new RegExp(`\\b(?:${functions.join('|')})\\b`) };
 });

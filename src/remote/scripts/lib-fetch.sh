@@ -196,6 +196,12 @@ image_kind() { # FILE: what its first bytes are
 	esac
 }
 
+# BusyBox's keeps neither extended attributes nor can it compare.
+has_gnu_tar() {
+	case $(tar --version 2>/dev/null) in *'GNU tar'*) return 0 ;; esac
+	return 1
+}
+
 is_web_page() { # FILE: a sign-in page or the like was delivered instead
 	case $(head -c 15 "$1" | tr 'A-Z\000' 'a-z ') in
 	\<!doctype\ html* | \<html*) return 0 ;;

@@ -62,6 +62,8 @@ end_job() {
 	fi
 	if job_runs; then die busy "the detached step $(first_line "$JOB/step") does not end"; fi
 	rm -rf -- "$JOB" || die state "cannot remove $JOB"
+	# A step that was unpacking had its slot mounted.
+	if hold_mounts 1; then let_go_of_mounts; fi
 }
 
 end_processes() { # SIGNAL TENTHS-OF-A-SECOND-TO-WAIT

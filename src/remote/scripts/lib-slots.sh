@@ -97,7 +97,9 @@ slot_bytes() { # SLOT; sysfs counts in units of 512 bytes whatever the disk's se
 }
 
 # The file system's own facts, at byte 1024 of the device (Linux, fs/ext4/ext4.h): magic at 56, write time at 48, UUID
-# at 104, label at 120. XFS has its magic at 0 and its UUID at 32, and no write time.
+# at 104, label at 120. XFS (fs/xfs/libxfs/xfs_format.h) has its magic at 0, its UUID at 32, and no write time: the
+# superblock's checksum at 224 and its place in the log at 240 stand in for it, since the kernel writes it anew, with
+# the counters of free blocks, when a file system is left that was written to.
 read_superblock() { # DEVICE: sets SB_TYPE (ext4, xfs or empty), SB_UUID, SB_WTIME, SB_LABEL
 	SB_TYPE='' SB_UUID='' SB_WTIME='' SB_LABEL=''
 	file=$1
@@ -112,6 +114,7 @@ read_superblock() { # DEVICE: sets SB_TYPE (ext4, xfs or empty), SB_UUID, SB_WTI
 	elif [ "$(hex_at "$file" 0 4)" = 58465342 ]; then
 		SB_TYPE=xfs
 		SB_UUID=$(hex_at "$file" 32 16)
+		SB_WTIME=$(hex_at "$file" 224 4)-$(hex_at "$file" 240 8)
 		SB_LABEL=$(text_at "$file" 108 12)
 	fi
 }
@@ -163,14 +166,17 @@ need_safe_target() { # SLOT
 # --------------------------------------------------------------------------------------------------------- content
 
 # For who holds the mounts. Sets SLOT_ROOT; fails where the slot cannot be mounted, and MOUNT_PROBLEM says why.
-mount_slot() { # SLOT
+mount_slot() { # SLOT [rw]
 	MOUNT_PROBLEM=''
+	how=${2-ro}
 	device=$(slot_path "$1")
 	read_superblock "$device"
-	# The journal is not replayed: that would write to the slot.
-	case $SB_TYPE in
-	ext4) options=ro,noload,nosuid,nodev,noexec ;;
-	xfs) options=ro,norecovery,nouuid,nosuid,nodev,noexec ;;
+	# Where nothing is to be written, the journal is not replayed either: that would write to the slot.
+	case $SB_TYPE:$how in
+	ext4:ro) options=ro,noload,nosuid,nodev,noexec ;;
+	ext4:rw) options=rw,nosuid,nodev,noexec ;;
+	xfs:ro) options=ro,norecovery,nouuid,nosuid,nodev,noexec ;;
+	xfs:rw) options=rw,nouuid,nosuid,nodev,noexec ;;
 	*)
 		MOUNT_PROBLEM='it holds no file system'
 		return 1
@@ -183,18 +189,6 @@ mount_slot() { # SLOT
 		MOUNT_PROBLEM="it cannot be mounted: $(first_line "$RUN/mount.err")"
 		return 1
 	fi
-}
-
-# From now on no other script mounts a slot. Where the lock is free, a mount that is there is of a script that died.
-hold_mounts() { # SECONDS-TO-WAIT
-	mkdir -p -- "$RUN"
-	exec 7>>"$RUN/mount.lock"
-	flock -w "$1" 7 || return 1
-	unmount_slot
-}
-
-let_go_of_mounts() {
-	exec 7>&-
 }
 
 # What must be there before a slot may be booted. Links are followed inside the slot: an absolute one means the slot's

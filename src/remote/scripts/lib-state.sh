@@ -129,16 +129,20 @@ need_open_journal() {
 # --------------------------------------------------------------------------------------------------- slot records
 
 read_record() { # SLOT: sets R_*; R_STATE stays empty where there is no record, or none that can be trusted
-	R_STATE='' R_VERSION='' R_SHA256='' R_BYTES='' R_SLOT_SHA256='' R_UUID='' R_WTIME='' R_VERIFIED_AT=''
+	R_STATE='' R_KIND='' R_VERSION='' R_SHA256='' R_BYTES='' R_DATA_SHA256='' R_SLOT_SHA256='' R_TREE_SHA256=''
+	R_UUID='' R_WTIME='' R_VERIFIED_AT=''
 	if [ ! -r "$STATE/slot-$1" ]; then return 0; fi
 	while IFS= read -r line || [ -n "$line" ]; do
 		value=${line#*=}
 		case $line in
 		state=*) R_STATE=$value ;;
+		kind=*) R_KIND=$value ;;
 		version=*) R_VERSION=$value ;;
 		sha256=*) R_SHA256=$value ;;
 		bytes=*) R_BYTES=$value ;;
+		data_sha256=*) R_DATA_SHA256=$value ;;
 		slot_sha256=*) R_SLOT_SHA256=$value ;;
+		tree_sha256=*) R_TREE_SHA256=$value ;;
 		uuid=*) R_UUID=$value ;;
 		wtime=*) R_WTIME=$value ;;
 		verified_at=*) R_VERIFIED_AT=$value ;;
@@ -146,11 +150,14 @@ read_record() { # SLOT: sets R_*; R_STATE stays empty where there is no record, 
 	done <"$STATE/slot-$1"
 	if ! one_of "$R_STATE" dirty verified; then R_STATE=''; fi
 	if ! is_number "$R_BYTES"; then R_BYTES=''; fi
+	# Records of older runs: a slot was the artifact, byte for byte.
+	if [ -z "$R_KIND" ]; then R_KIND=raw R_DATA_SHA256=$R_SHA256; fi
 }
 
 write_record() { # SLOT; from R_*
-	put_file "$STATE/slot-$1" "$(printf '%s=%s\n' state "$R_STATE" version "$R_VERSION" sha256 "$R_SHA256" \
-		bytes "$R_BYTES" slot_sha256 "$R_SLOT_SHA256" uuid "$R_UUID" wtime "$R_WTIME" verified_at "$R_VERIFIED_AT")
+	put_file "$STATE/slot-$1" "$(printf '%s=%s\n' state "$R_STATE" kind "$R_KIND" version "$R_VERSION" sha256 "$R_SHA256" \
+		bytes "$R_BYTES" data_sha256 "$R_DATA_SHA256" slot_sha256 "$R_SLOT_SHA256" tree_sha256 "$R_TREE_SHA256" \
+		uuid "$R_UUID" wtime "$R_WTIME" verified_at "$R_VERIFIED_AT")
 "
 }
 

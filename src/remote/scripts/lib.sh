@@ -19,6 +19,8 @@ UPDATE=$KUBEOS_ROOT/persist/KubeOS-Update
 RUN=$KUBEOS_ROOT/run/kubeos
 JOB=$RUN/job
 IMAGE=$UPDATE/update.img
+# The members of a tar.
+LIST=$IMAGE.list
 CHANGING=no
 MOUNTED=no
 REMOUNTED=''
@@ -92,9 +94,30 @@ trap 'exit 143' HUP INT TERM
 unmount_slot() {
 	MOUNTED=no
 	if grep -q " ${RUN#"$KUBEOS_ROOT"}/mount " "$KUBEOS_ROOT/proc/self/mountinfo"; then
-		umount "$RUN/mount" || say "cannot unmount $RUN/mount"
+		# What was ended together with this script may hold it for a moment longer.
+		tries=20
+		until umount "$RUN/mount" 2>"$RUN/umount.err"; do
+			tries=$((tries - 1))
+			if [ "$tries" -eq 0 ]; then
+				say "cannot unmount $RUN/mount: $(first_line "$RUN/umount.err")"
+				return 0
+			fi
+			sleep 0.1
+		done
 	fi
 	if [ -d "$RUN/mount" ]; then rmdir -- "$RUN/mount" || :; fi
+}
+
+# From now on no other script mounts a slot. Where the lock is free, a mount that is there is of a script that died.
+hold_mounts() { # SECONDS-TO-WAIT
+	mkdir -p -- "$RUN"
+	exec 7>>"$RUN/mount.lock"
+	flock -w "$1" 7 || return 1
+	unmount_slot
+}
+
+let_go_of_mounts() {
+	exec 7>&-
 }
 
 # ------------------------------------------------------------------------------------------------------ arguments

@@ -144,9 +144,10 @@ answer_preflight() {
 	fi
 	inodes=$(free_inodes) || inodes=''
 	if [ -n "$inodes" ]; then out free_inodes "$inodes"; fi
-	for tool in openssl docker ctr crictl; do
+	for tool in openssl docker ctr crictl gzip xz zstd find sort xargs comm mkfifo tee wc mkfs.ext4 mkfs.xfs xfs_repair xfs_admin; do
 		if has "$tool"; then out "tool.$tool" yes; fi
 	done
+	if has_gnu_tar; then out tool.tar yes; fi
 	if [ -f "$IMAGE.part" ]; then out part.bytes "$(file_bytes "$IMAGE.part")"; fi
 	# With a certificate's name the image is to be fetched by https.
 	if [ "$PREFLIGHT" = https ]; then certificate_problems | sed 's/^/certificate_problem=/'; fi

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Proves the target slot: an upgrade by reading back every byte, a rollback by the digest that was recorded, both by
-# what is inside.
+# Proves the target slot: an upgrade by reading back all that was written, a rollback by the digest that was recorded,
+# both by what is inside.
 # shellcheck disable=SC2153 # R_* and J_* are the values of the record and of the journal, the others the arguments
 main() {
 	read_args 'run token operation target version sha256' "$@"
@@ -13,7 +13,7 @@ main() {
 	begin_long_work
 	read_superblock "$(slot_path "$TARGET")"
 	read_record "$TARGET"
-	if [ "$OPERATION" = upgrade ]; then prove_bytes; else prove_record; fi
+	if [ "$OPERATION" = upgrade ]; then prove_written; else prove_record; fi
 	prove_content
 	end_long_work
 	need_assignment
@@ -39,22 +39,52 @@ note_verified() {
 	write_journal verified
 }
 
-prove_bytes() {
-	BASIS=bytes
+# ------------------------------------------------------------------------------------------------------ what was written
+
+prove_written() {
+	if [ "$R_KIND" = tar ]; then BASIS=files; else BASIS=bytes; fi
 	if [ -z "$R_STATE" ] || [ "$R_SHA256" != "$SHA256" ] || [ -z "$R_BYTES" ]; then
 		die out-of-order "slot $TARGET was not written by this run: write comes first"
 	fi
-	SLOT_SUM=$(slot_sum) || die read-back-mismatch "slot $TARGET cannot be read back"
 	if [ "$R_STATE" = verified ]; then
 		need_recorded_sum
 		return 0
 	fi
-	if [ "$SLOT_SUM" != "$SHA256" ]; then
-		die read-back-mismatch "slot $TARGET reads back as $SLOT_SUM, written was $SHA256: write it again"
-	fi
-	e2fsck -fn "$(slot_path "$TARGET")" >"$RUN/fsck.out" 2>&1 ||
-		die bad-content "the image's file system has errors: $(tail -n 3 "$RUN/fsck.out" | tr '\n' ' ')"
+	if [ "$R_KIND" = tar ]; then prove_files; else prove_bytes; fi
+	check_file_system
+	need_grub_reads "$(slot_path "$TARGET")" bad-content "slot $TARGET"
 	set_label
+	if [ -z "$SLOT_SUM" ]; then read_slot_sum; fi
+}
+
+prove_bytes() {
+	read_slot_sum
+	if [ "$SLOT_SUM" != "$R_DATA_SHA256" ]; then
+		die read-back-mismatch "slot $TARGET reads back as $SLOT_SUM, written was ${R_DATA_SHA256:-nothing}: write it again"
+	fi
+}
+
+# From the disk, not from memory: the slot was unmounted after it was written, and nothing of it is cached any more. The
+# archive's own digest was compared when it was staged.
+prove_files() {
+	read_artifact
+	if [ "$ARTIFACT_SHA256" != "$SHA256" ]; then
+		die out-of-order "the tar that slot $TARGET was written from is not on the node any more: stage comes first"
+	fi
+	read_image
+	blockdev --flushbufs "$(slot_path "$TARGET")" || die read-back-mismatch "slot $TARGET cannot be read back"
+	mount_slot "$TARGET" || die bad-content "slot $TARGET: $MOUNT_PROBLEM"
+	compare_tar
+	SLOT_SUM=$(tree_sum "$SLOT_ROOT") || die read-back-mismatch "slot $TARGET cannot be read back"
+	unmount_slot
+}
+
+check_file_system() {
+	device=$(slot_path "$TARGET")
+	case $SB_TYPE in
+	xfs) xfs_repair -n "$device" >"$RUN/fsck.out" 2>&1 ;;
+	*) e2fsck -fn "$device" >"$RUN/fsck.out" 2>&1 ;;
+	esac || die bad-content "the slot's file system has errors: $(tail -n 3 "$RUN/fsck.out" | tr '\n' ' ')"
 }
 
 # Where the layout goes by labels, GRUB finds a slot's kernel by its label (KubeOS 1.0.7 and newer): a wrong one boots
@@ -62,35 +92,59 @@ prove_bytes() {
 set_label() {
 	read_superblock "$(slot_path "$ACTIVE")"
 	case $SB_LABEL in ROOT-A | ROOT-B) ;; *) return 0 ;; esac
-	read_superblock "$(slot_path "$TARGET")"
+	device=$(slot_path "$TARGET")
+	read_superblock "$device"
 	if [ "$SB_LABEL" = "ROOT-$TARGET" ]; then return 0; fi
-	e2label "$(slot_path "$TARGET")" "ROOT-$TARGET" || die write-failed "slot $TARGET takes no label"
-	sync_path "$(slot_path "$TARGET")"
-	SLOT_SUM=$(slot_sum) || die read-back-mismatch "slot $TARGET cannot be read back"
-	read_superblock "$(slot_path "$TARGET")"
+	case $SB_TYPE in
+	xfs) xfs_admin -L "ROOT-$TARGET" "$device" >/dev/null ;;
+	*) e2label "$device" "ROOT-$TARGET" ;;
+	esac || die write-failed "slot $TARGET takes no label"
+	sync_path "$device"
+	# The files are the same, the bytes are not.
+	if [ "$R_KIND" = raw ]; then SLOT_SUM=''; fi
+	read_superblock "$device"
 	if [ "$SB_LABEL" != "ROOT-$TARGET" ]; then die write-failed "slot $TARGET did not keep its label"; fi
 }
 
+# ------------------------------------------------------------------------------------------------------- what is recorded
+
 prove_record() {
-	SLOT_SUM=$R_SLOT_SHA256
+	SLOT_SUM=''
 	case $R_STATE in
 	dirty) die bad-content "slot $TARGET was being written and was never verified: nothing to go back to" ;;
 	verified) ;;
-	*) R_SHA256='' R_BYTES='' R_SLOT_SHA256='' ;;
+	*) R_KIND=raw R_SHA256='' R_BYTES='' R_DATA_SHA256='' R_SLOT_SHA256='' R_TREE_SHA256='' ;;
 	esac
-	if [ -z "$R_SLOT_SHA256" ] || [ -z "$R_BYTES" ]; then
+	if [ -z "$(recorded_sum)" ] || [ -z "$R_BYTES" ]; then
 		BASIS=content
 		return 0
 	fi
-	BASIS=recorded-digest
-	SLOT_SUM=$(slot_sum) || die read-back-mismatch "slot $TARGET cannot be read"
+	BASIS='recorded-digest'
 	need_recorded_sum
 }
 
+# A slot that was unpacked has a digest of its files: its other bytes are nobody's.
+recorded_sum() {
+	if [ "$R_KIND" = tar ]; then printf '%s' "$R_TREE_SHA256"; else printf '%s' "$R_SLOT_SHA256"; fi
+}
+
 need_recorded_sum() {
-	if [ "$SLOT_SUM" != "$R_SLOT_SHA256" ]; then
+	read_slot_sum
+	recorded=$(recorded_sum)
+	if [ "$SLOT_SUM" != "$recorded" ]; then
 		if [ "$OPERATION" = upgrade ]; then remove_file "$STATE/slot-$TARGET"; fi
-		die read-back-mismatch "slot $TARGET was changed since it was verified: its digest is $SLOT_SUM, recorded was $R_SLOT_SHA256"
+		die read-back-mismatch "slot $TARGET was changed since it was verified: its digest is $SLOT_SUM, recorded was $recorded"
+	fi
+}
+
+read_slot_sum() { # sets SLOT_SUM, of the slot's kind
+	if [ "$R_KIND" = tar ]; then
+		need find sort xargs
+		mount_slot "$TARGET" || die bad-content "slot $TARGET: $MOUNT_PROBLEM"
+		SLOT_SUM=$(tree_sum "$SLOT_ROOT") || die read-back-mismatch "slot $TARGET cannot be read"
+		unmount_slot
+	else
+		SLOT_SUM=$(slot_sum) || die read-back-mismatch "slot $TARGET cannot be read back"
 	fi
 }
 
@@ -112,6 +166,8 @@ slot_sum() {
 	} | head -c "$R_BYTES" | sha256_of_input
 }
 
+# ----------------------------------------------------------------------------------------------------------- content
+
 prove_content() {
 	mount_slot "$TARGET" || die bad-content "slot $TARGET: $MOUNT_PROBLEM"
 	check_content
@@ -125,7 +181,8 @@ prove_content() {
 # shellcheck disable=SC2034 # they go into the record
 keep_record() {
 	read_superblock "$(slot_path "$TARGET")"
-	R_STATE=verified R_VERSION=$CONTENT_VERSION R_SLOT_SHA256=$SLOT_SUM
+	R_STATE=verified R_VERSION=$CONTENT_VERSION
+	if [ "$R_KIND" = tar ]; then R_TREE_SHA256=$SLOT_SUM; else R_SLOT_SHA256=$SLOT_SUM; fi
 	R_UUID=$SB_UUID R_WTIME=$SB_WTIME R_VERIFIED_AT=$(date +%s)
 	write_record "$TARGET"
 }

@@ -1,10 +1,39 @@
 #!/bin/sh
-# Puts the artifact on the inactive slot. Before its first byte changes, the boot environment leads to the active slot
-# and the slot is marked dirty, both on disk.
+# Puts the artifact on the inactive slot. Before its first byte changes, all that can be known of the image is checked,
+# the boot environment leads to the active slot, and the slot is marked dirty, both on disk.
 # shellcheck disable=SC2034,SC2153 # R_* and J_* are the values of the record and of the journal
 main() {
 	read_args 'run token target' "$@"
 	authority
+	need_order
+	hold_target
+	if written_before; then
+		out bytes "$R_BYTES"
+		return 0
+	fi
+	let_go_of_mounts
+	begin_long_work
+	check_image
+	end_long_work
+	# A look into a big tar takes its time: what was asked before it is asked again.
+	need_order
+	hold_target
+	if [ "$J_PHASE" != started ]; then
+		forget_trial
+		write_journal started
+	fi
+	write_env "$ACTIVE" ''
+	mark_dirty
+	# Who unpacks has the slot mounted for as long as it takes.
+	if [ "$R_KIND" = raw ]; then let_go_of_mounts; fi
+	begin_long_work
+	write_image
+	end_long_work
+	log "slot $TARGET: $WRITTEN written, to be verified"
+	out bytes "$R_BYTES"
+}
+
+need_order() {
 	need_open_journal
 	if [ "$J_OPERATION" != upgrade ]; then die out-of-order 'a rollback writes nothing'; fi
 	need_layout
@@ -14,26 +43,11 @@ main() {
 	if [ -z "$ARTIFACT_SHA256" ] || [ "$ARTIFACT_SHA256" != "$J_SHA256" ]; then
 		die out-of-order 'the artifact of this run is not on the node: stage comes first'
 	fi
+}
+
+hold_target() {
 	hold_mounts 20 || die busy 'another script looks into the slot'
 	need_safe_target "$TARGET"
-	need_raw_image
-	need_fit
-	if written_before; then
-		out bytes "$ARTIFACT_BYTES"
-		return 0
-	fi
-	if [ "$J_PHASE" != started ]; then
-		forget_trial
-		write_journal started
-	fi
-	write_env "$ACTIVE" ''
-	mark_dirty
-	let_go_of_mounts
-	begin_long_work
-	copy_image
-	end_long_work
-	log "slot $TARGET: $ARTIFACT_BYTES bytes written, to be verified"
-	out bytes "$ARTIFACT_BYTES"
 }
 
 # Otherwise the write would make a slot permanent that nobody proved, and destroy the one that was.
@@ -44,54 +58,138 @@ need_permanent_active() {
 	fi
 }
 
-need_raw_image() {
-	kind=$(image_kind "$IMAGE")
-	case $kind in
-	ext4) ;;
-	gzip | xz | zstd | bzip2)
-		die unsupported-image "the image is compressed with $kind, which kubeos does not write yet"
-		;;
-	xfs) die unsupported-image 'the image is an XFS file system, which kubeos does not write yet' ;;
-	tar) die unsupported-image 'the image is a tar of files, which kubeos does not write yet' ;;
-	*) die unsupported-image 'the image is not an ext4 file system' ;;
-	esac
-	read_superblock "$(slot_path "$ACTIVE")"
-	if [ "$SB_TYPE" != ext4 ]; then
-		die unsupported-image "the image is ext4, but this node's root is ${SB_TYPE:-of another type}"
-	fi
-}
-
-need_fit() {
-	room=$(slot_bytes "$TARGET")
-	if [ "$ARTIFACT_BYTES" -gt "$room" ]; then
-		die unsafe-target "slot $TARGET has $room bytes, too few for the image's $ARTIFACT_BYTES"
-	fi
-}
-
 written_before() {
 	read_superblock "$(slot_path "$TARGET")"
 	read_record "$TARGET"
 	record_holds && [ "$R_SHA256" = "$J_SHA256" ]
 }
 
-# shellcheck disable=SC2034,SC2153 # as above
+# ------------------------------------------------------------------------------------------------------------- check
+
+check_image() {
+	read_image
+	need_kind
+	case $CONTENT:$COMPRESSION in
+	tar:none)
+		check_tar
+		# Beside the files' bytes a tar has a few blocks of its own for each member.
+		need_fit "$((ARTIFACT_BYTES - TAR_MEMBERS * 3072 - 1048576))" "the tar's $ARTIFACT_BYTES"
+		;;
+	tar:*) check_tar ;;
+	*)
+		need_grub_reads "$HEAD" unsupported-image 'the image'
+		need_fit "$SB_BYTES" "the image's file system of $SB_BYTES"
+		if [ "$COMPRESSION" = none ]; then need_fit "$ARTIFACT_BYTES" "the image's $ARTIFACT_BYTES"; fi
+		;;
+	esac
+}
+
+need_fit() { # BYTES WHAT-NEEDS-THEM
+	room=$(slot_bytes "$TARGET")
+	if [ "$1" -gt "$room" ]; then die unsafe-target "slot $TARGET has $room bytes, too few for $2"; fi
+}
+
+# ------------------------------------------------------------------------------------------------------------- write
+
+# What a compressed image is inside is recorded once it is written: without that, nothing can be verified.
 mark_dirty() {
-	R_STATE=dirty R_VERSION=$J_VERSION R_SHA256=$J_SHA256 R_BYTES=$ARTIFACT_BYTES
-	R_SLOT_SHA256='' R_UUID='' R_WTIME='' R_VERIFIED_AT=''
+	R_STATE=dirty R_KIND=raw R_VERSION=$J_VERSION R_SHA256=$J_SHA256 R_BYTES=$ARTIFACT_BYTES R_DATA_SHA256=$J_SHA256
+	R_SLOT_SHA256='' R_TREE_SHA256='' R_UUID='' R_WTIME='' R_VERIFIED_AT=''
+	case $CONTENT:$COMPRESSION in
+	tar:*) R_KIND=tar R_DATA_SHA256='' ;;
+	*:none) ;;
+	*) R_BYTES='' R_DATA_SHA256='' ;;
+	esac
 	write_record "$TARGET"
 	log "slot $TARGET: write of $J_VERSION begins, what it held is lost"
+}
+
+write_image() { # sets WRITTEN, for people
+	case $CONTENT:$COMPRESSION in
+	tar:*)
+		unpack_tar
+		WRITTEN="a tar of $ARTIFACT_BYTES bytes and $TAR_MEMBERS members"
+		;;
+	*:none)
+		copy_image
+		WRITTEN="$R_BYTES bytes"
+		;;
+	*)
+		decompress_image
+		WRITTEN="$R_BYTES bytes out of $COMPRESSION"
+		;;
+	esac
 }
 
 copy_image() {
 	device=$(slot_path "$TARGET")
 	flags=''
 	# Past the page cache where the device can: the node's memory stays with its pods. It takes whole blocks only.
-	if [ "$((ARTIFACT_BYTES % 4096))" -eq 0 ] &&
-		dd if="$device" of=/dev/null bs=4096 count=1 iflag=direct 2>/dev/null; then
-		flags=oflag=direct
-	fi
+	if [ "$((ARTIFACT_BYTES % 4096))" -eq 0 ] && takes_direct "$device"; then flags=oflag=direct; fi
 	note_total "$ARTIFACT_BYTES"
 	become_gentle dd if="$IMAGE" of="$device" bs=4M conv=notrunc,fsync ${flags:+"$flags"} 2>"$RUN/dd.err" &
 	note_dd "$!" 1
-	wait "$!" || die write-failed "writing /dev/$(slot_name "$TARGET") failed: $(grep -v records "$RUN/dd.err" | head -n 3)"
+	wait "$!" || die write-failed "writing /dev/$(slot_name "$TARGET") failed: $(dd_words)"
+}
+
+takes_direct() { # DEVICE
+	dd if="$1" of=/dev/null bs=4096 count=1 iflag=direct 2>/dev/null
+}
+
+dd_words() {
+	grep -v records "$RUN/dd.err" | head -n 3
+}
+
+# The bytes go to the slot, to a hash and to a count at once; no decompressed image lies anywhere. A pipeline tells the
+# end of its last command alone, so each leaves its own in a file.
+decompress_image() {
+	device=$(slot_path "$TARGET")
+	room=$(slot_bytes "$TARGET")
+	flags=''
+	# Of a length that is not known yet: only GNU dd writes a last part that is no whole block.
+	if takes_direct "$device" && dd --version >/dev/null 2>&1; then flags=oflag=direct; fi
+	rm -f -- "$RUN/to-hash" "$RUN/to-count"
+	mkfifo -- "$RUN/to-hash" "$RUN/to-count" || die state "cannot make $RUN/to-hash"
+	note_total "$ARTIFACT_BYTES"
+	sha256_of_input <"$RUN/to-hash" >"$RUN/data.sum" &
+	hash=$!
+	wc -c <"$RUN/to-count" >"$RUN/data.bytes" &
+	count=$!
+	{
+		decompress_noted | noting tee tee "$RUN/to-hash" "$RUN/to-count" |
+			noting dd dd of="$device" bs=4M iflag=fullblock count="$(((room + 4194303) / 4194304))" \
+				conv=notrunc,fsync ${flags:+"$flags"} 2>"$RUN/dd.err"
+	} 3>"$RUN/ends"
+	wait "$hash" || echo 'hash failed' >>"$RUN/ends"
+	wait "$count" || echo 'count failed' >>"$RUN/ends"
+	keep_decompressed
+}
+
+decompress_noted() {
+	end=0
+	decompress <"$IMAGE" 2>"$RUN/decompress.err" &
+	note_dd "$!" 0
+	wait "$!" || end=$?
+	echo "decompress $end" >&3
+}
+
+noting() { # NAME COMMAND ARGUMENT...
+	end=0
+	name=$1
+	shift
+	gentle "$@" || end=$?
+	echo "$name $end" >&3
+}
+
+keep_decompressed() {
+	R_BYTES=$(tr -d ' \n' <"$RUN/data.bytes")
+	R_DATA_SHA256=$(first_line "$RUN/data.sum")
+	rm -f -- "$RUN/to-hash" "$RUN/to-count"
+	if is_number "$R_BYTES" && [ "$R_BYTES" -gt "$room" ]; then
+		die write-failed "the image is longer than slot $TARGET of $room bytes, though its file system says less"
+	fi
+	if [ "$(sort "$RUN/ends" | tr '\n' ' ')" != 'dd 0 decompress 0 tee 0 ' ] || ! is_sha256 "$R_DATA_SHA256"; then
+		die write-failed "writing /dev/$(slot_name "$TARGET") failed: $(tail -n 3 "$RUN/decompress.err" | tr '\n' ' ')$(dd_words)"
+	fi
+	write_record "$TARGET"
 }

@@ -1,0 +1,280 @@
+#!/bin/sh
+# A rootfs tar: what is in it, whether it would leave the slot, how it gets there, and how that is proven. Lists lie in
+# /persist, for they grow with the tar, and the node's memory belongs to its pods.
+# shellcheck disable=SC2034 # the steps' files read what is set here
+
+over_tar() { # ARGUMENT...: GNU tar over the decompressed image; fails where one of the two does
+	note_total "$ARTIFACT_BYTES"
+	if [ "$COMPRESSION" = none ]; then
+		# Its standard input is the file itself, in which it can jump over what it does not need.
+		become_gentle tar --file=- "$@" <"$IMAGE" &
+		note_dd "$!" 0
+		wait "$!"
+		return
+	fi
+	rm -f -- "$RUN/decompress.rc"
+	{
+		decompress <"$IMAGE" 2>"$RUN/decompress.err" &
+		note_dd "$!" 0
+		rc=0
+		wait "$!" || rc=$?
+		echo "$rc" >"$RUN/decompress.rc"
+	} | gentle tar --file=- "$@" || return
+	[ "$(first_line "$RUN/decompress.rc")" = 0 ]
+}
+
+tar_words() { # what tar and the decompressor said last, on one line
+	cat "$RUN/decompress.err" "$RUN/tar.err" 2>/dev/null | tail -n 3 | tr '\n' ' '
+}
+
+sorted() { # ARGUMENT...: in little memory, whatever the size
+	gentle sort -S 8M -T "$STATE" "$@"
+}
+
+# -------------------------------------------------------------------------------------------------------------- list
+
+# C's quotes leave no room for doubt: a line break, a blank or an arrow in a name cannot pass for something else.
+list_as_c() { # ARGUMENT...: a mode of tar, and more
+	set -- "$@" --verbose --verbose --numeric-owner --full-time --quoting-style=c
+	case $1 in
+	--list) over_tar "$@" 2>"$RUN/tar.err" ;;
+	*) gentle tar "$@" 2>"$RUN/tar.err" ;;
+	esac
+}
+
+# A line a member: its path (without . and doubled slashes), type, mode with owner and size, link target, path as it is
+# stored; separated by tabs, of which C's quotes leave none in names.
+members() {
+	awk '
+		function plain(path,   parts, count, i, result) {
+			count = split(path, parts, "/")
+			result = ""
+			for (i = 1; i <= count; i++)
+				if (parts[i] != "" && parts[i] != ".") result = result (result == "" ? "" : "/") parts[i]
+			return result == "" ? "." : result
+		}
+		{
+			tail = substr($0, index($0, "\""))
+			if (!match(tail, /^"([^"\\]|\\.)*"/)) { print "?\t?\t?\t?\t?"; next }
+			stored = substr(tail, 2, RLENGTH - 2)
+			tail = substr(tail, RLENGTH + 1)
+			target = ""
+			if (tail ~ /^ -> "/) target = substr(tail, 6, length(tail) - 6)
+			else if (tail ~ /^ link to "/) target = substr(tail, 11, length(tail) - 11)
+			print plain(stored) "\t" substr($1, 1, 1) "\t" substr($1, 2) " " $2 " " $3 "\t" target "\t" stored
+		}'
+}
+
+list_tar() { # SHA256 of the image: makes LIST, sorted by path
+	rm -f -- "$RUN/list.rc" "$RUN/list.of" "$RUN/decompress.err"
+	{ list_as_c --list && echo whole >"$RUN/list.rc"; } | members | sorted >"$LIST" ||
+		die no-space "the list of the tar's members cannot be written to $LIST"
+	if [ "$(first_line "$RUN/list.rc")" != whole ]; then die unsupported-image "the tar cannot be read: $(tar_words)"; fi
+	# It is trusted as long as this boot lasts: nothing has forced it to the disk.
+	echo "$1" >"$RUN/list.of"
+}
+
+# ------------------------------------------------------------------------------------------------------------- check
+
+# Before the slot changes: what would leave it, what cannot be verified, what cannot boot.
+check_tar() { # sets TAR_MEMBERS
+	list_tar "$J_SHA256"
+	judge_members "$LIST" >"$RUN/tar.judged"
+	problem=$(sed -n 's/^problem //p' "$RUN/tar.judged" | head -n 1)
+	if [ -n "$problem" ]; then die unsupported-image "the tar is refused: $problem"; fi
+	TAR_MEMBERS=$(sed -n 's/^members //p' "$RUN/tar.judged")
+	check_tar_version "$(sed -n 's/^release //p' "$RUN/tar.judged")"
+}
+
+# Links are followed as the kernel would once all of it is unpacked, in whatever order the members come.
+judge_members() { # LIST: a line each, `problem TEXT`, `members COUNT`, `release PATH-AS-STORED`
+	awk -F '\t' '
+		function refuse(text) { print "problem " text; refused = 1; exit }
+		function climbs(path) { return ("/" path "/") ~ /\/\.\.\// }
+		# Where a path ends up; LEFT tells whether the way there left the root. An absolute link starts at the root again.
+		function follow(path,   done, cut, part, hops) {
+			done = ""; left = 0; hops = 0
+			while (path != "") {
+				cut = index(path, "/")
+				part = cut ? substr(path, 1, cut - 1) : path
+				path = cut ? substr(path, cut + 1) : ""
+				if (part == "" || part == ".") continue
+				if (part == "..") {
+					if (done == "") left = 1
+					sub(/(^|\/)[^\/]*$/, "", done)
+					continue
+				}
+				part = done == "" ? part : done "/" part
+				if (!(part in link)) { done = part; continue }
+				if (++hops > 40) { left = 1; return "" }
+				if (link[part] ~ /^\//) { left = 1; done = "" }
+				path = link[part] "/" path
+			}
+			return done
+		}
+		function strays(path,   folder) {
+			folder = path
+			if (!sub(/\/[^\/]*$/, "", folder)) return 0
+			if (!(folder in out)) { follow(folder); out[folder] = left }
+			return out[folder]
+		}
+		FNR == 1 && NR > 1 {
+			count = split("boot/vmlinuz boot/initramfs.img sbin/init etc/os-release usr/lib/os-release", wanted, " ")
+			for (i = 1; i <= count; i++) home[i] = follow(wanted[i])
+		}
+		NR == FNR { if ($2 == "l") link[$1] = $4; next }
+		{
+			members++
+			if ($2 !~ /^[-dlhbcpC]$/) refuse("\"" $5 "\" is of a kind (" $2 ") that no file system keeps")
+			if ($5 ~ /^\//) refuse("\"" $5 "\" is absolute")
+			if (climbs($5)) refuse("\"" $5 "\" leads out of it by ..")
+			if (strays($1)) refuse("\"" $5 "\" would be written through a link that leads out of it")
+			if ($2 == "h" && ($4 ~ /^\// || climbs($4) || strays($4)))
+				refuse("\"" $5 "\" is a hard link to \"" $4 "\", out of it")
+			if ($1 == last && ($2 != "d" || $2 " " $3 != facts)) refuse("\"" $5 "\" is in it twice")
+			last = $1; facts = $2 " " $3
+			for (i = 1; i <= count; i++) {
+				if (home[i] != $1) continue
+				split($3, field, " ")
+				if ($2 == "h") there[i] = $4
+				else if ($2 ~ /[-C]/ && field[3] > 0) there[i] = $5
+			}
+		}
+		END {
+			if (refused) exit
+			if (!(1 in there)) print "problem it has no kernel (/boot/vmlinuz is missing or empty)"
+			else if (!(2 in there)) print "problem it has no initramfs (/boot/initramfs.img is missing or empty)"
+			else if (!(3 in there)) print "problem it has no /sbin/init"
+			else if (!(4 in there) && !(5 in there)) print "problem it has no os-release"
+			else print "release " (4 in there ? there[4] : there[5])
+			print "members " members
+		}' "$1" "$1"
+}
+
+# One member alone is unpacked, to where only this script reads it.
+check_tar_version() { # PATH-AS-STORED
+	case $1 in *\\*) die unsupported-image "the tar is refused: the name of its os-release is odd (\"$1\")" ;; esac
+	over_tar --extract --to-stdout --occurrence=1 -- "$1" 2>/dev/null | head -c 65536 >"$RUN/os-release" || :
+	found=$(pretty_name "$RUN/os-release")
+	if [ "$found" != "$J_VERSION" ]; then
+		die unsupported-image "the tar holds ${found:-a system that does not say its version}, wanted is $J_VERSION"
+	fi
+}
+
+# ------------------------------------------------------------------------------------------------------------ unpack
+
+unpack_tar() { # into the target slot, from its first byte on
+	make_file_system
+	need_grub_reads "$(slot_path "$TARGET")" bad-content "the new file system of slot $TARGET"
+	mount_slot "$TARGET" rw || die write-failed "slot $TARGET, freshly made: $MOUNT_PROBLEM"
+	find_keepers
+	# Folders that the tar does not name are made with this; all others have their own mode.
+	umask 022
+	rc=0
+	# shellcheck disable=SC2086 # one word an option
+	over_tar --extract --directory="$SLOT_ROOT" --preserve-permissions --same-owner --numeric-owner \
+		--xattrs --xattrs-include='*' $KEEPERS --warning=none --warning=xattr-write 2>"$RUN/tar.err" || rc=$?
+	umask 077
+	# tar ends well where it could not keep an attribute, but says so: nothing else is let through to its standard error.
+	if [ "$rc" -ne 0 ] || [ -s "$RUN/tar.err" ]; then
+		die write-failed "unpacking to /dev/$(slot_name "$TARGET") failed: $(tar_words)"
+	fi
+	sync_file_system "$SLOT_ROOT"
+	unmount_slot
+	need_safe_target "$TARGET"
+	sync_path "$(slot_path "$TARGET")"
+}
+
+# tar says so at the first file where it was built without one of these.
+find_keepers() { # sets KEEPERS: the further attributes that this tar keeps
+	KEEPERS=''
+	for option in --acls --selinux; do
+		rm -rf -- "$RUN/probe"
+		mkdir -- "$RUN/probe"
+		words=$(tar --create --file=- --directory="$RUN" os-release |
+			tar --extract --file=- --directory="$RUN/probe" "$option" 2>&1) || continue
+		if [ -z "$words" ]; then KEEPERS="$KEEPERS $option"; fi
+	done
+	rm -rf -- "$RUN/probe"
+}
+
+# Of the active slot's type, with the label that GRUB looks for where it goes by labels.
+make_file_system() {
+	device=$(slot_path "$TARGET")
+	read_superblock "$(slot_path "$ACTIVE")"
+	read_features "$(slot_path "$ACTIVE")"
+	label=''
+	case $SB_LABEL in ROOT-A | ROOT-B) label=ROOT-$TARGET ;; esac
+	options=$(quiet_features)
+	# shellcheck disable=SC2086 # one word an option
+	gentle "mkfs.$SB_TYPE" $options ${label:+-L "$label"} "$device" >/dev/null 2>"$RUN/mkfs.err" ||
+		die write-failed "mkfs.$SB_TYPE on /dev/$(slot_name "$TARGET") failed: $(tail -n 3 "$RUN/mkfs.err" | tr '\n' ' ')"
+}
+
+# Newer tools switch on what an older GRUB, or the e2fsck of an older system, does not know. Where the active slot lacks
+# it, and this mkfs knows it, it is left off. Times to the nanosecond need inodes of 256 bytes.
+quiet_features() { # of the superblock and the features that were read last: options for mkfs
+	case $SB_TYPE in
+	ext4)
+		off=''
+		for feature in "$((SB_INCOMPAT & 0x2000)):metadata_csum_seed" "$((SB_COMPAT & 0x1000)):orphan_file"; do
+			if [ "${feature%%:*}" -eq 0 ] &&
+				mkfs.ext4 -n -q -F -O "^${feature#*:}" "$device" >/dev/null 2>&1; then off=$off,^${feature#*:}; fi
+		done
+		echo "-q -F -I 256${off:+ -O ${off#,}}"
+		;;
+	xfs)
+		options='-q -f'
+		for feature in '8:-m bigtime=0' '32:-i nrext64=0' '64:-i exchange=0' '128:-n parent=0'; do
+			if [ "$((SB_INCOMPAT & ${feature%%:*}))" -ne 0 ]; then continue; fi
+			# shellcheck disable=SC2086 # two words
+			if mkfs.xfs -N -q -f ${feature#*:} "$device" >/dev/null 2>&1; then options="$options ${feature#*:}"; fi
+		done
+		echo "$options"
+		;;
+	esac
+}
+
+# ------------------------------------------------------------------------------------------------------------- prove
+
+# With the slot as it was mounted anew: tar compares every file's bytes, times and links, and the lists what it passes
+# over, which is owners and modes of folders, links and devices.
+compare_tar() {
+	over_tar --compare --directory="$SLOT_ROOT" --numeric-owner >"$RUN/compare.out" 2>"$RUN/tar.err" ||
+		die read-back-mismatch "slot $TARGET does not hold what the tar holds: $(cat "$RUN/tar.err" "$RUN/compare.out" |
+			head -n 3 | tr '\n' ' ')"
+	if [ "$(first_line "$RUN/list.of")" != "$SHA256" ]; then list_tar "$SHA256"; fi
+	kept_facts <"$LIST" | sorted -u >"$LIST.tar"
+	{ list_as_c --create --file=/dev/null --hard-dereference --directory="$SLOT_ROOT" . || echo failed; } | members |
+		kept_facts | sorted -u >"$LIST.slot"
+	comm -23 "$LIST.tar" "$LIST.slot" >"$LIST.lost"
+	lost=$(head -n 3 "$LIST.lost" | tr '\t\n' '  ')
+	rm -f -- "$LIST.tar" "$LIST.slot" "$LIST.lost"
+	if [ -n "$lost" ]; then die read-back-mismatch "slot $TARGET did not keep owner, mode or target of: $lost"; fi
+}
+
+# Without hard links, which stand in one list under another name, and without the modes of links, which are none.
+kept_facts() {
+	awk -F '\t' '$2 == "h" { next } $2 == "l" { sub(/^[^ ]* /, "", $3) } { print $1 "\t" ($2 == "C" ? "-" : $2) "\t" $3 "\t" $4 }'
+}
+
+tree_sum() { # FOLDER: SHA-256 over the sorted facts of all that is in it, then over all files' bytes, sorted by name
+	rm -f -- "$RUN/tree.err"
+	tree_text "$1" | sha256_of_input || return 1
+	[ ! -e "$RUN/tree.err" ]
+}
+
+tree_text() { # FOLDER
+	cd -- "$1" || tree_failed
+	{
+		find . -xdev \( -type d -printf 'd %m %U %G %p\0' \) -o -printf '%y %m %U %G %n %s %p\t%l\0' || tree_failed
+	} | sorted -z || tree_failed
+	{ find . -xdev \( -type b -o -type c \) -print0 || tree_failed; } | sorted -z |
+		xargs -0 -r stat -c '%t:%T' -- || tree_failed
+	{ find . -xdev -type f -print0 || tree_failed; } | sorted -z | gentle xargs -0 -r cat -- || tree_failed
+}
+
+# The status of what stands before a pipe is lost, so it is left in a file.
+tree_failed() {
+	echo failed >"$RUN/tree.err"
+}
