@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { SystemImage } from '../../src/lab/system-image.ts';
+import { buildSystemTar } from '../../src/lab/system-tar.ts';
 import type { ScriptArguments } from '../../src/remote/compose.ts';
 import type { StepScript } from '../../src/remote/scripts/index.ts';
 import { type ImageServer, file, serve } from './image-server.ts';
@@ -21,8 +22,8 @@ const FROM_A = ['begin', 'stage', 'write', 'verify', 'arm', 'boot', ...FROM_B] a
  * each kill the machine loses its power: it must boot the old system, or the new one once that was verified, and the
  * same way, taken again, must reach the same end.
  */
-export function describeKilled(shell: Shell, firmware: 'uefi' | 'bios'): void {
-  describe(`killed before each change, sh is ${shell}, ${firmware}`, () => {
+export function describeKilled(shell: Shell, firmware: 'uefi' | 'bios', form: 'image' | 'tar' = 'image'): void {
+  describe(`killed before each change, sh is ${shell}, ${firmware}, the system comes as ${form}`, () => {
     let yard: Awaited<ReturnType<typeof makeYard>>;
     let server: ImageServer;
     let image: SystemImage;
@@ -32,7 +33,8 @@ export function describeKilled(shell: Shell, firmware: 'uefi' | 'bios'): void {
     beforeAll(async () => {
       yard = await makeYard();
       const small = { sizeBytes: 2 * MIB, paddingBytes: MIB / 4 };
-      image = await makeImage(yard.dir, NEW, small);
+      const tar = { version: NEW, out: path.join(yard.dir, 'new.tar'), paddingBytes: MIB / 4 };
+      image = form === 'tar' ? await buildSystemTar(tar) : await makeImage(yard.dir, NEW, small);
       server = await serve(file(image.path));
       const bin = await makeKillingBin(path.join(yard.dir, 'bin'), shell);
       node = await makeNode(yard.dir, bin, await makeImage(yard.dir, OLD, small), { firmware, slotBytes: 3 * MIB });
@@ -125,7 +127,9 @@ export function describeKilled(shell: Shell, firmware: 'uefi' | 'bios'): void {
     }
 
     it.each(['claim', 'begin', 'stage'] as const)('%s', async (step) => {
-      await killEach(step, false, false);
+      // These are the same whatever the image is.
+      if (form === 'tar') await node.must(step, argumentsOf(step));
+      else await killEach(step, false, false);
     });
     it('write, in the middle of it', async () => {
       await killEach('write', false, true);

@@ -52,13 +52,25 @@ describe('the look at the image', () => {
     expect(looks).toEqual(['look worker-1']);
   });
 
+  test.each([
+    ['tar', 'slot B, each file read back equal, KubeOS 2.0.0'],
+    ['zstd', 'slot B, read back equal, KubeOS 2.0.0'],
+  ] as const)('of kind %s: every node takes it, and the run says what the proof stands on', async (content, words) => {
+    const world = new SimWorld();
+    world.imageServer = { sizeBytes: 5, ranges: true, content };
+    const ran = await give(world);
+    expect(ran.result?.exitCode).toBe(0);
+    const verified = ran.events.filter((event) => event.type === 'step-done' && event.step === 'verify');
+    expect(verified).toMatchObject([{ detail: words }, { detail: words }, { detail: words }]);
+  });
+
   test('of a kind that is not written refuses the run before it begins', async () => {
     const world = new SimWorld();
-    world.imageServer = { sizeBytes: 5, ranges: true, content: 'tar' };
+    world.imageServer = { sizeBytes: 5, ranges: true, content: 'bzip2' };
     const ran = await give(world);
     expect([ran.result?.exitCode, refusal(ran)]).toEqual([
       4,
-      'the image is a tar of files, which kubeos does not write yet',
+      'the image is compressed with bzip2, which kubeos does not write',
     ]);
     expectUntouched(world);
   });

@@ -133,7 +133,8 @@ export class SimRemote implements Remote {
     onProgress: (progress: StepProgress) => void,
     signal: AbortSignal,
   ): Promise<Verified> {
-    let basis: Verified['basis'] = 'bytes';
+    const { imageServer } = this.#world;
+    let basis: Verified['basis'] = 'content' in imageServer && imageServer.content === 'tar' ? 'files' : 'bytes';
     await this.#jobs.run(node, by, 'verify', assignment.target, onProgress, signal, {
       done: () => false,
       begin: (machine) => needOpen(machine),

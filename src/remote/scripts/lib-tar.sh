@@ -37,7 +37,8 @@ sorted() { # ARGUMENT...: in little memory, whatever the size
 list_as_c() { # ARGUMENT...: a mode of tar, and more
 	set -- "$@" --verbose --verbose --numeric-owner --full-time --quoting-style=c
 	case $1 in
-	--list) over_tar "$@" 2>"$RUN/tar.err" ;;
+	# Otherwise tar shows the targets of hard links as harmless as it would make them.
+	--list) over_tar "$@" --absolute-names 2>"$RUN/tar.err" ;;
 	*) gentle tar "$@" 2>"$RUN/tar.err" ;;
 	esac
 }
@@ -86,50 +87,60 @@ check_tar() { # sets TAR_MEMBERS
 	check_tar_version "$(sed -n 's/^release //p' "$RUN/tar.judged")"
 }
 
-# Links are followed as the kernel would once all of it is unpacked, in whatever order the members come.
+# awk's part that both readers of a list share: its first pass over the list learns the links. Links are followed as the
+# kernel would once all is unpacked, in whatever order the members come.
+# shellcheck disable=SC2016 # it is for awk
+FOLLOW='
+	# Where a path ends up. LEFT tells whether the way there left the root; an absolute link starts there anew.
+	function follow(path,   done, cut, part, hops) {
+		done = ""; left = 0; hops = 0
+		while (path != "") {
+			cut = index(path, "/")
+			part = cut ? substr(path, 1, cut - 1) : path
+			path = cut ? substr(path, cut + 1) : ""
+			if (part == "" || part == ".") continue
+			if (part == "..") {
+				if (done == "") left = 1
+				sub(/(^|\/)[^\/]*$/, "", done)
+				continue
+			}
+			part = done == "" ? part : done "/" part
+			if (!(part in link)) { done = part; continue }
+			if (++hops > 40) { left = 1; return "" }
+			if (link[part] ~ /^\//) { left = 1; done = "" }
+			path = link[part] "/" path
+		}
+		return done
+	}
+	# Where a member is put: the way to its folder is followed, its own name is not. Sets STRAYS as follow sets LEFT.
+	function place(path,   folder, name) {
+		folder = path
+		strays = 0
+		if (!sub(/\/[^\/]*$/, "", folder)) return path
+		name = substr(path, length(folder) + 2)
+		if (!(folder in way)) { way[folder] = follow(folder); out[folder] = left }
+		strays = out[folder]
+		return way[folder] == "" ? name : way[folder] "/" name
+	}
+	NR == FNR { if ($2 == "l") link[$1] = $4; next }
+'
+
 judge_members() { # LIST: a line each, `problem TEXT`, `members COUNT`, `release PATH-AS-STORED`
-	awk -F '\t' '
+	awk -F '\t' "$FOLLOW"'
 		function refuse(text) { print "problem " text; refused = 1; exit }
 		function climbs(path) { return ("/" path "/") ~ /\/\.\.\// }
-		# Where a path ends up; LEFT tells whether the way there left the root. An absolute link starts at the root again.
-		function follow(path,   done, cut, part, hops) {
-			done = ""; left = 0; hops = 0
-			while (path != "") {
-				cut = index(path, "/")
-				part = cut ? substr(path, 1, cut - 1) : path
-				path = cut ? substr(path, cut + 1) : ""
-				if (part == "" || part == ".") continue
-				if (part == "..") {
-					if (done == "") left = 1
-					sub(/(^|\/)[^\/]*$/, "", done)
-					continue
-				}
-				part = done == "" ? part : done "/" part
-				if (!(part in link)) { done = part; continue }
-				if (++hops > 40) { left = 1; return "" }
-				if (link[part] ~ /^\//) { left = 1; done = "" }
-				path = link[part] "/" path
-			}
-			return done
-		}
-		function strays(path,   folder) {
-			folder = path
-			if (!sub(/\/[^\/]*$/, "", folder)) return 0
-			if (!(folder in out)) { follow(folder); out[folder] = left }
-			return out[folder]
-		}
-		FNR == 1 && NR > 1 {
+		function stray(path) { place(path); return strays }
+		FNR == 1 {
 			count = split("boot/vmlinuz boot/initramfs.img sbin/init etc/os-release usr/lib/os-release", wanted, " ")
 			for (i = 1; i <= count; i++) home[i] = follow(wanted[i])
 		}
-		NR == FNR { if ($2 == "l") link[$1] = $4; next }
 		{
 			members++
 			if ($2 !~ /^[-dlhbcpC]$/) refuse("\"" $5 "\" is of a kind (" $2 ") that no file system keeps")
 			if ($5 ~ /^\//) refuse("\"" $5 "\" is absolute")
 			if (climbs($5)) refuse("\"" $5 "\" leads out of it by ..")
-			if (strays($1)) refuse("\"" $5 "\" would be written through a link that leads out of it")
-			if ($2 == "h" && ($4 ~ /^\// || climbs($4) || strays($4)))
+			if (stray($1)) refuse("\"" $5 "\" would be written through a link that leads out of it")
+			if ($2 == "h" && ($4 ~ /^\// || climbs($4) || stray($4)))
 				refuse("\"" $5 "\" is a hard link to \"" $4 "\", out of it")
 			if ($1 == last && ($2 != "d" || $2 " " $3 != facts)) refuse("\"" $5 "\" is in it twice")
 			last = $1; facts = $2 " " $3
@@ -147,7 +158,7 @@ judge_members() { # LIST: a line each, `problem TEXT`, `members COUNT`, `release
 			else if (!(3 in there)) print "problem it has no /sbin/init"
 			else if (!(4 in there) && !(5 in there)) print "problem it has no os-release"
 			else print "release " (4 in there ? there[4] : there[5])
-			print "members " members
+			print "members " members + 0
 		}' "$1" "$1"
 }
 
@@ -244,18 +255,20 @@ compare_tar() {
 		die read-back-mismatch "slot $TARGET does not hold what the tar holds: $(cat "$RUN/tar.err" "$RUN/compare.out" |
 			head -n 3 | tr '\n' ' ')"
 	if [ "$(first_line "$RUN/list.of")" != "$SHA256" ]; then list_tar "$SHA256"; fi
-	kept_facts <"$LIST" | sorted -u >"$LIST.tar"
-	{ list_as_c --create --file=/dev/null --hard-dereference --directory="$SLOT_ROOT" . || echo failed; } | members |
-		kept_facts | sorted -u >"$LIST.slot"
-	comm -23 "$LIST.tar" "$LIST.slot" >"$LIST.lost"
+	list_as_c --create --file=/dev/null --hard-dereference --directory="$SLOT_ROOT" . | members >"$LIST.slot"
+	for list in "$LIST" "$LIST.slot"; do kept_facts "$list" | sorted -u >"$list.kept"; done
+	comm -23 "$LIST.kept" "$LIST.slot.kept" >"$LIST.lost"
 	lost=$(head -n 3 "$LIST.lost" | tr '\t\n' '  ')
-	rm -f -- "$LIST.tar" "$LIST.slot" "$LIST.lost"
+	rm -f -- "$LIST".*
 	if [ -n "$lost" ]; then die read-back-mismatch "slot $TARGET did not keep owner, mode or target of: $lost"; fi
 }
 
 # Without hard links, which stand in one list under another name, and without the modes of links, which are none.
-kept_facts() {
-	awk -F '\t' '$2 == "h" { next } $2 == "l" { sub(/^[^ ]* /, "", $3) } { print $1 "\t" ($2 == "C" ? "-" : $2) "\t" $3 "\t" $4 }'
+kept_facts() { # LIST
+	awk -F '\t' "$FOLLOW"'
+		$2 == "h" { next }
+		$2 == "l" { sub(/^[^ ]* /, "", $3) }
+		{ print place($1) "\t" ($2 == "C" ? "-" : $2) "\t" $3 "\t" $4 }' "$1" "$1"
 }
 
 tree_sum() { # FOLDER: SHA-256 over the sorted facts of all that is in it, then over all files' bytes, sorted by name

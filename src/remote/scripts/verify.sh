@@ -84,7 +84,7 @@ check_file_system() {
 	case $SB_TYPE in
 	xfs) xfs_repair -n "$device" >"$RUN/fsck.out" 2>&1 ;;
 	*) e2fsck -fn "$device" >"$RUN/fsck.out" 2>&1 ;;
-	esac || die bad-content "the slot's file system has errors: $(tail -n 3 "$RUN/fsck.out" | tr '\n' ' ')"
+	esac || die bad-content "the file system of slot $TARGET has errors: $(tail -n 3 "$RUN/fsck.out" | tr '\n' ' ')"
 }
 
 # Where the layout goes by labels, GRUB finds a slot's kernel by its label (KubeOS 1.0.7 and newer): a wrong one boots

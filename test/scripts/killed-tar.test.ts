@@ -1,0 +1,3 @@
+import { describeKilled } from './killed-suite.ts';
+
+describeKilled('dash', 'uefi', 'tar');

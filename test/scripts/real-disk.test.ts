@@ -1,0 +1,224 @@
+import { spawnSync } from 'node:child_process';
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { sha256OfFile } from '../../src/lab/system-image.ts';
+import { type ScriptArguments, composeScript } from '../../src/remote/compose.ts';
+import { SCRIPT_EXITS, type ScriptExit } from '../../src/remote/script-exits.ts';
+import { LIBRARY, STEP_SCRIPTS, type StepScript } from '../../src/remote/scripts/index.ts';
+
+const VERSION = 'KubeOS 1.1.0';
+const HERE = path.dirname(new URL(import.meta.url).pathname);
+
+/** All that a file system keeps of a tree: facts, devices, attributes, capabilities, links, and the files' bytes. */
+const SHOW = `cd "$1"
+find . ! -path './lost+found*' \\( -type d -printf 'd %m %U %G %p\\n' -o -printf '%y %m %U %G %n %s %T@ %p -> %l\\n' \\) | sort
+find . \\( -type c -o -type b \\) -exec stat -c '%n %t:%T' {} + | sort
+find . -type f -links +1 -exec stat -c '%i %n' {} + | sort | awk '$1 == last { print "one file:", name, $2 } { last = $1; name = $2 }'
+getfattr --recursive --no-dereference --physical --dump --match=- . | grep -v SGI_ACL | sort
+find . -type f -exec sha256sum {} + | sort`;
+
+/** A root with every kind of member that a tar keeps, and names that would fool a careless reader of lists. */
+const MAKE_TREE = `cd "$1"
+mkdir -p boot usr/bin usr/sbin usr/lib/systemd etc dev var/empty opt/deep/er persist "opt/a b"
+ln -s usr/bin usr/sbin usr/lib .
+echo 'kernel' >boot/vmlinuz
+echo 'initramfs' >boot/initramfs.img
+cp -L /usr/bin/env usr/lib/systemd/systemd
+ln -s ../lib/systemd/systemd usr/sbin/init
+echo 'PRETTY_NAME="${VERSION}"' >usr/lib/os-release
+ln -s /usr/lib/os-release etc/os-release
+ln -s /proc/self/mounts etc/mtab
+ln -s '../../../../../../etc/mtab' opt/climbing
+echo secret >etc/shadow
+chmod 0 etc/shadow
+cp -L /usr/bin/env usr/bin/ping
+chown 12:34 usr/bin/ping
+chmod 4755 usr/bin/ping
+setcap cap_net_raw+ep usr/bin/ping
+ln usr/bin/ping usr/bin/ping4
+echo owned >opt/owned
+chown 4242:2147483000 opt/owned opt/deep
+chown -h 77:88 etc/mtab
+chmod 1777 var/empty
+chmod 2750 opt/deep/er
+setfattr -n user.origin -v 'https://example/' opt/owned
+setfattr -n trusted.note -v deep opt/deep
+setfacl -m u:99:r opt/owned
+mknod dev/null c 1 3
+mknod dev/disk b 8 17
+mkfifo opt/pipe
+truncate -s 40M opt/sparse
+printf x | dd of=opt/sparse bs=1 seek=20M conv=notrunc status=none
+printf 'a\\nb' >"opt/$(printf 'line\\nbreak')"
+echo x >'opt/a b/arrow -> nowhere'
+ln -s 'x" -> "y' 'opt/a "quoted" link'
+echo x >'opt/back\\\\slash *?[x]'
+echo x >"opt/$(printf 'tab\\there')"
+echo x >"opt/$(printf 'caf\\303\\251')"
+touch -d '1999-12-31 23:59:59.123456789' opt/owned`;
+
+interface Ended {
+  /** The name of the exit code, `ok` for 0, else the code. */
+  ended: string;
+  stdout: string;
+  stderr: string;
+}
+
+let yard: string;
+let tree: string;
+let expected: string;
+let count = 0;
+
+const sh = (text: string, ...args: string[]): string => {
+  const ran = spawnSync('sh', ['-eu', '-c', text, 'sh', ...args], {
+    encoding: 'utf8',
+    env: { ...process.env, LC_ALL: 'C' },
+  });
+  if (ran.status !== 0) throw new Error(ran.stderr);
+  return ran.stdout;
+};
+
+/** Why no test here can run; undefined where they can. */
+function lacking(): string | undefined {
+  if (process.getuid?.() !== 0) return 'they need root, for loop devices and mounts of their own';
+  const probe = 'd=$(mktemp) && truncate -s 1M "$d" && l=$(losetup -f --show "$d") && losetup -d "$l" && rm "$d"';
+  const ran = spawnSync('unshare', ['--mount', '--propagation', 'private', 'sh', '-c', probe], { encoding: 'utf8' });
+  return ran.status === 0 ? undefined : `loop devices cannot be used: ${ran.stderr.trim()}`;
+}
+
+const why = lacking();
+if (why !== undefined) console.warn(`NOT RUN  real disks: ${why}`);
+
+beforeAll(async () => {
+  yard = await mkdtemp(path.join(tmpdir(), 'kubeos-disk-'));
+  await chmod(yard, 0o755);
+  if (why !== undefined) return;
+  tree = path.join(yard, 'tree');
+  await mkdir(tree);
+  await chmod(tree, 0o755);
+  sh(MAKE_TREE, tree);
+  expected = sh(SHOW, tree);
+});
+
+afterAll(async () => {
+  await rm(yard, { recursive: true, force: true });
+});
+
+type Act = readonly [StepScript, ScriptArguments] | { host: string };
+
+/** Runs steps in a node of its own that has the image staged. */
+async function inNode(type: 'ext4' | 'xfs', image: string, acts: readonly Act[]): Promise<readonly Ended[]> {
+  count += 1;
+  const folder = path.join(yard, `node-${count}`);
+  await mkdir(path.join(folder, 'steps'), { recursive: true });
+  sh('ln "$1" "$2"', image, path.join(folder, 'update.img'));
+  const names = acts.map((act, index) => `${String(index).padStart(2, '0')}${'host' in act ? '.host' : ''}`);
+  for (const [index, act] of acts.entries()) {
+    const text =
+      'host' in act
+        ? act.host
+        : composeScript(
+            LIBRARY,
+            STEP_SCRIPTS[act[0]],
+            act[0] === 'observe' ? act[1] : { run: 'run-1', token: 1, ...act[1] },
+          );
+    await writeFile(path.join(folder, 'steps', names[index] ?? ''), text);
+  }
+  const script = path.join(HERE, 'private-node.sh');
+  const ran = spawnSync('unshare', ['--mount', '--propagation', 'private', 'sh', script, folder, type], {
+    encoding: 'utf8',
+  });
+  if (ran.status !== 0) throw new Error(ran.stderr);
+  const ended = names.map(async (name) => {
+    const read = (what: string): Promise<string> => readFile(path.join(folder, 'ended', `${name}.${what}`), 'utf8');
+    return { ended: nameOf(Number(await read('rc'))), stdout: await read('out'), stderr: await read('err') };
+  });
+  const all = await Promise.all(ended);
+  await rm(folder, { recursive: true, force: true });
+  return all;
+}
+
+const nameOf = (code: number): string =>
+  code === 0 ? 'ok' : (Object.entries(SCRIPT_EXITS).find(([, number]) => number === code)?.[0] ?? String(code));
+
+const MOUNTED = { ext4: 'ro,noload', xfs: 'ro,norecovery' };
+const show = (type: 'ext4' | 'xfs'): Act => ({
+  host: `mount -o ${MOUNTED[type]} "$SLOT" "$SEEN"\n(set -- "$SEEN"\n${SHOW}\n)\numount "$SEEN"`,
+});
+
+async function wayOf(image: string): Promise<{ sha256: string; steps: readonly Act[] }> {
+  const sha256 = await sha256OfFile(image);
+  const assignment = { version: VERSION, sha256, target: 'B' };
+  return {
+    sha256,
+    steps: [
+      ['begin', { ...assignment, operation: 'upgrade', replaced: 'KubeOS 1.0.0', from: 'A' }],
+      ['stage', { url: 'http://nobody/', sha256, flagsafe: true }],
+      ['write', { target: 'B' }],
+      ['verify', { ...assignment, operation: 'upgrade' }],
+      ['arm', { target: 'B', version: VERSION }],
+    ],
+  };
+}
+
+const back: readonly Act[] = [
+  ['close', { outcome: 'aborted' }],
+  ['begin', { operation: 'rollback', version: VERSION, replaced: 'KubeOS 1.0.0', sha256: '', from: 'A', target: 'B' }],
+  ['verify', { operation: 'rollback', version: VERSION, sha256: '', target: 'B' }],
+];
+
+const allEnded = (ends: readonly Ended[]): readonly string[] =>
+  ends.map(({ ended, stderr }) => (ended === 'ok' ? ended : `${ended}: ${stderr}`));
+
+describe.skipIf(why !== undefined)('on a real disk', () => {
+  it.each(['ext4', 'xfs'] as const)(
+    'a tar leaves on %s what it was made of, and its digest outlives it',
+    async (type) => {
+      const tar = path.join(yard, 'root.tar.zst');
+      sh('tar -C "$1" --xattrs --xattrs-include="*" --acls --sparse --numeric-owner --zstd -cf "$2" .', tree, tar);
+      const { sha256, steps } = await wayOf(tar);
+      const ends = await inNode(type, tar, [
+        ...steps,
+        ['observe', {}],
+        show(type),
+        ...back,
+        // The same length, the same facts, another byte: only the file's content tells.
+        {
+          host: 'mount "$SLOT" "$SEEN"\nfile=$SEEN/boot/initramfs.img\ntouch -r "$file" "$SEEN/../time"\nprintf I | dd of="$file" bs=1 conv=notrunc status=none\ntouch -r "$SEEN/../time" "$file"\numount "$SEEN"',
+        },
+        ['observe', {}],
+        ['verify', { operation: 'rollback', version: VERSION, sha256: '', target: 'B' }],
+      ]);
+      expect(allEnded(ends.slice(0, -1)).filter((end) => end !== 'ok')).toEqual([]);
+      const [, , , verified, , observed, shown, , , rolledBack, , changed, refused] = ends;
+      expect(verified?.stdout).toBe(`version=${VERSION}\nbasis=files\n`);
+      expect(observed?.stdout).toContain(`B.record_sha256=${sha256}`);
+      expect(observed?.stdout).toContain('B.label=ROOT-B\n');
+      expect(observed?.stdout).toContain('B.record_holds=yes\n');
+      expect(shown?.stdout).toBe(expected);
+      expect(rolledBack?.stdout).toBe(`version=${VERSION}\nbasis=recorded-digest\n`);
+      expect(changed?.stdout).toContain('B.record_holds=no\n');
+      expect(refused).toMatchObject({
+        ended: 'read-back-mismatch' satisfies ScriptExit,
+        stderr: expect.stringContaining('was changed since it was verified') as string,
+      });
+    },
+  );
+
+  it('a compressed XFS image is written, checked, labelled and read back', async () => {
+    const image = path.join(yard, 'xfs.img');
+    sh(
+      'truncate -s 64M "$1"\nmkfs.xfs --unsupported -q -m bigtime=0 "$1" || mkfs.xfs -q -m bigtime=0 "$1"\nunshare --mount --propagation private sh -euc \'mkdir "$1.at"; mount -o loop "$1" "$1.at"; tar -C "$2" -cf - . | tar -C "$1.at" -xpf -; umount "$1.at"; rmdir "$1.at"\' sh "$1" "$2"\nzstd -q "$1"',
+      image,
+      tree,
+    );
+    const { steps } = await wayOf(`${image}.zst`);
+    const ends = await inNode('xfs', `${image}.zst`, [...steps, ['observe', {}], ...back]);
+    expect(allEnded(ends).filter((end) => end !== 'ok')).toEqual([]);
+    expect(ends[3]?.stdout).toBe(`version=${VERSION}\nbasis=bytes\n`);
+    expect(ends[5]?.stdout).toContain('B.label=ROOT-B\n');
+    expect(ends.at(-1)?.stdout).toBe(`version=${VERSION}\nbasis=recorded-digest\n`);
+  });
+});
