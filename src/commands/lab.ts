@@ -128,6 +128,7 @@ function whatToTry(dir: string, workers: number): string {
     `kubeos lab fault worker-${Math.min(3, workers)} boot-fails`,
     `kubeos upgrade -f ${spec} --max-failures 2`,
     'kubeos rollback --to-previous',
+    `kubeos upgrade -f ${shellWord(`${dir}/upgrade-tar.yaml`)}`,
     'kubeos lab stop',
   ];
   return `Try, one after the other:\n${steps.map((step) => `  ${step}\n`).join('')}`;

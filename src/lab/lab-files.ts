@@ -18,6 +18,7 @@ export function labPaths(dir: string) {
     knownHosts: at('known_hosts'),
     identity: at('id_ed25519'),
     spec: at('upgrade-disk.yaml'),
+    tarSpec: at('upgrade-tar.yaml'),
     record: at('lab.json'),
     log: at('lab.log'),
     control: at('control.sock'),
@@ -73,9 +74,10 @@ export async function writeEnv(dir: string): Promise<void> {
   await writeFile(labPaths(dir).env, lines.join(''));
 }
 
-/** Writes LAB/upgrade-disk.yaml: the example of the same name with this lab's version, address and checksum. */
-export async function writeSpec(paths: LabPaths, image: SystemImage, url: string): Promise<void> {
-  const example = await readFile(path.join(packageRoot(), 'examples/upgrade-disk.yaml'), 'utf8');
+/** Writes an example with this lab's version, address and checksum. `server` is an address without a slash at its end. */
+export async function writeSpec(file: string, name: string, image: SystemImage, server: string): Promise<void> {
+  const example = await readFile(path.join(packageRoot(), 'examples', name), 'utf8');
+  const url = `${server}/${path.basename(image.path)}`;
   let text = example;
   for (const [field, value] of [
     ['osversion', image.version],
@@ -83,8 +85,8 @@ export async function writeSpec(paths: LabPaths, image: SystemImage, url: string
     ['checksum', image.sha256],
   ] as const) {
     const line = new RegExp(`^(  ${field}: ).*$`, 'm');
-    if (!line.test(text)) throw new Error(`examples/upgrade-disk.yaml has no field ${field}`);
+    if (!line.test(text)) throw new Error(`examples/${name} has no field ${field}`);
     text = text.replace(line, (_all, start: string) => start + value);
   }
-  await writeFile(paths.spec, text);
+  await writeFile(file, text);
 }

@@ -10,13 +10,14 @@ import { type DownloadFault, type ImageServer, startImageServer } from './image-
 import { writeInside } from './inside.ts';
 import { type LabPaths, type SshEntry, labPaths, writeEnv, writeSpec, writeSshFiles } from './lab-files.ts';
 import { makeLabFolder } from './lab-folder.ts';
+import { buildLabImages } from './lab-images.ts';
 import { LabNode, type LabNodeStatus, type NodeTimings } from './lab-node.ts';
 import { type MachineOptions, createMachine } from './machine.ts';
 import { type Pki, makePki } from './pki.ts';
 import { addSampleWorkload, blockDrain, unblockDrain } from './sample-workload.ts';
 import { serverVersion } from './server-version.ts';
 import { makeKeyPair } from './ssh-server.ts';
-import { type SystemImage, buildSystemImage } from './system-image.ts';
+import type { SystemImage } from './system-image.ts';
 import { assertLabCanRun, installNodeTools } from './tools.ts';
 import { PreflightError } from '../errors.ts';
 
@@ -25,8 +26,11 @@ export interface LabOptions {
   dir: string;
   /** How many workers, beside the one control plane; 5 unless told. */
   workers?: number;
-  /** What the nodes run at first, and what the image server has; `KubeOS 1.0.0` and `KubeOS 1.1.0` unless told. */
-  versions?: { now: string; update: string };
+  /**
+   * What the nodes run at first, and what the image server has as an image and as a tar; `KubeOS 1.0.0`, `1.1.0` and
+   * `1.2.0` unless told.
+   */
+  versions?: { now: string; update: string; tar?: string };
   /** Bytes of a system image; 16 MiB unless told. A slot is a quarter bigger. */
   imageBytes?: number;
   timings?: Partial<NodeTimings>;
@@ -100,7 +104,7 @@ async function assemble(options: LabOptions, undo: (() => Promise<void>)[]): Pro
   const nodes: LabNode[] = [];
   await installNodeTools(paths.bin);
   const pki = await makePki(paths.pki);
-  const systems = await buildSystems(paths, options);
+  const systems = await buildLabImages(paths.images, options);
   const images = await startImageServer({
     folder: paths.images,
     pki,
@@ -126,7 +130,8 @@ async function assemble(options: LabOptions, undo: (() => Promise<void>)[]): Pro
   await writeFile(paths.identity, client.privateKey, { mode: 0o600 });
   await writeFile(paths.kubeconfig, api.kubeconfig(token), { mode: 0o600 });
   await writeSshFiles(paths, entries);
-  await writeSpec(paths, systems.update, `${images.urls.https}/${path.basename(systems.update.path)}`);
+  await writeSpec(paths.spec, 'upgrade-disk.yaml', systems.update, images.urls.https);
+  await writeSpec(paths.tarSpec, 'upgrade-tar.yaml', systems.tar, images.urls.https);
   await writeEnv(dir);
   const looking = setInterval(() => nodes.forEach((node) => node.look()), LOOK_MS);
   undo.push(() => {
@@ -169,15 +174,6 @@ function handle(parts: LabParts, undo: (() => Promise<void>)[]): Lab {
       return stopped;
     },
   };
-}
-
-async function buildSystems(paths: LabPaths, options: LabOptions): Promise<{ now: SystemImage; update: SystemImage }> {
-  const versions = options.versions ?? { now: 'KubeOS 1.0.0', update: 'KubeOS 1.1.0' };
-  const sizeBytes = options.imageBytes ?? 16 * MIB;
-  const out = (version: string): string =>
-    path.join(paths.images, `${version.toLowerCase().replace(/[^a-z0-9.]+/g, '-')}.img`);
-  const build = (version: string): Promise<SystemImage> => buildSystemImage({ version, out: out(version), sizeBytes });
-  return { now: await build(versions.now), update: await build(versions.update) };
 }
 
 interface NodesSetup {

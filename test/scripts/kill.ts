@@ -138,8 +138,8 @@ async function likeness(machine: Machine): Promise<(name: string, bytes: Buffer)
   };
 }
 
-/** What a tool said: read by nobody but the script that ran it. */
-const OWN_WORDS = /^run\/kubeos\/\w+\.(err|out)$/;
+/** What a tool said, and the list of a tar's members, which no later boot trusts: read by nobody but the script that ran it. */
+const OWN_WORDS = /^run\/kubeos\/\w+\.(err|out)$|\/update\.img\.list/;
 const BOOT_ID = 'proc/sys/kernel/random/boot_id';
 /** In an ext4 device: s_wtime and s_checksum (Linux, fs/ext4/ext4.h). */
 const [WRITE_TIME, CHECKSUM] = [1024 + 0x30, 1024 + 0x3fc];

@@ -16,6 +16,8 @@ const TRIAL = { kind: 'up', slot: 'B', trial: true };
 type Next = StepScript | 'boot' | 'end';
 const FROM_B = ['prove', 'commit', 'end'] as const;
 const FROM_A = ['begin', 'stage', 'write', 'verify', 'arm', 'boot', ...FROM_B] as const;
+/** For machines that have much else to do; on a quiet one it takes half a minute. */
+const LONG_MS = 900_000;
 
 /**
  * The tests of a script that is killed before each of its changes, and in the middle of each write to a disk. After
@@ -131,12 +133,14 @@ export function describeKilled(shell: Shell, firmware: 'uefi' | 'bios', form: 'i
       if (form === 'tar') await node.must(step, argumentsOf(step));
       else await killEach(step, false, false);
     });
-    it('write, in the middle of it', async () => {
+    it('write, in the middle of it', { timeout: LONG_MS }, async () => {
       await killEach('write', false, true);
     });
-    it('verify', async () => {
+    it('verify', { timeout: LONG_MS }, async () => {
       await killEach('verify', false, false);
     });
+    // From here on nothing depends on what the image was.
+    if (form === 'tar') return;
     it('arm', async () => {
       await killEach('arm', true, false);
     });

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sha256OfFile } from '../../src/lab/system-image.ts';
 import { type ScriptArguments, composeScript } from '../../src/remote/compose.ts';
 import { SCRIPT_EXITS, type ScriptExit } from '../../src/remote/script-exits.ts';
-import { LIBRARY, STEP_SCRIPTS, type StepScript } from '../../src/remote/scripts/index.ts';
+import { SCRIPTS, type StepScript } from '../../src/remote/scripts/index.ts';
 
 const VERSION = 'KubeOS 1.1.0';
 const HERE = path.dirname(new URL(import.meta.url).pathname);

@@ -7,6 +7,7 @@ const example = (name: string): string => readFileSync(new URL(`../../../example
 test.each([
   ['upgrade-disk.yaml', { opstype: 'upgrade', image: { type: 'disk', cacert: 'ca.crt' } }],
   ['upgrade-disk-mtls.yaml', { opstype: 'upgrade', image: { type: 'disk', clientkey: 'client.key' } }],
+  ['upgrade-tar.yaml', { opstype: 'upgrade', image: { type: 'disk', url: 'https://192.168.122.15/kubeos.tar.gz' } }],
   ['upgrade-docker.yaml', { opstype: 'upgrade', image: { type: 'docker' } }],
   ['rollback.yaml', { opstype: 'rollback', maxunavailable: 1 }],
 ])('examples/%s is valid, without a warning or a note', (name, spec) => {
@@ -15,9 +16,12 @@ test.each([
   expect(result.spec).toMatchObject(spec);
 });
 
-test('the lab can put its own address, checksum and certificate into examples/upgrade-disk.yaml', () => {
-  const text = example('upgrade-disk.yaml');
-  for (const field of ['imageurl', 'checksum', 'cacert', 'osversion', 'maxunavailable']) {
-    expect(text.match(new RegExp(`^ {2}${field}: \\S.*$`, 'gm'))).toHaveLength(1);
-  }
-});
+test.each(['upgrade-disk.yaml', 'upgrade-tar.yaml'])(
+  'the lab can put its own address and checksum into examples/%s',
+  (name) => {
+    const text = example(name);
+    for (const field of ['imageurl', 'checksum', 'cacert', 'osversion', 'maxunavailable']) {
+      expect(text.match(new RegExp(`^ {2}${field}: \\S.*$`, 'gm'))).toHaveLength(1);
+    }
+  },
+);

@@ -1,0 +1,70 @@
+import { access, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { sha256OfFile } from '../../src/lab/system-image.ts';
+import { type CliBed, startCliBed } from './cli-bed.ts';
+
+// One story: each test goes on where the one before has ended.
+let bed: CliBed;
+const WHOLE = ['-y', '--canary', '0', '--maxunavailable', '2'];
+
+beforeAll(async () => {
+  bed = await startCliBed();
+});
+
+afterAll(async () => {
+  await bed.stop();
+});
+
+const outcomes = (nodes: readonly { node: string; outcome: string }[]): string[] =>
+  nodes.map(({ node, outcome }) => `${node} ${outcome}`);
+
+async function expectAt(version: string, slot: 'A' | 'B', other: string): Promise<void> {
+  for (const name of ['worker-1', 'worker-2']) {
+    expect(await bed.look(name)).toMatchObject({
+      osVersion: version,
+      active: slot,
+      nextBoot: slot,
+      state: 'committed',
+      cordoned: false,
+      otherSlot: { content: 'bootable', version: other },
+    });
+  }
+}
+
+describe('kubeos, whatever the system comes as', () => {
+  it('upgrades by a tar: unpacked into the slot, each file read back, nothing left of it in /persist', async () => {
+    const spec = bed.lab.paths.tarSpec;
+    const plan = await bed.json(['plan', '-f', spec]);
+    expect(plan).toMatchObject({ exitCode: 0, refusals: [], image: { seen: { content: 'gzip' } } });
+    const done = await bed.json(['upgrade', '-f', spec, ...WHOLE]);
+    expect(outcomes(done.nodes)).toEqual(['worker-1 upgraded', 'worker-2 upgraded']);
+    expect(done.stderr).toContain('slot B, each file read back equal, KubeOS 1.2.0');
+    await expectAt('KubeOS 1.2.0', 'B', 'KubeOS 1.0.0');
+    const { root } = bed.lab.node('worker-1').machine;
+    await expect(access(path.join(root, 'persist/KubeOS-Update/update.img.list'))).rejects.toThrow();
+    expect(await readFile(path.join(root, 'persist/kubeos/slot-B'), 'utf8')).toMatch(/^kind=tar$/m);
+  });
+
+  it('goes back from it, and to it again by the digest of its files', async () => {
+    const back = await bed.json(['rollback', '--to-previous', ...WHOLE]);
+    expect(outcomes(back.nodes)).toEqual(['worker-1 rolled back', 'worker-2 rolled back']);
+    await expectAt('KubeOS 1.0.0', 'A', 'KubeOS 1.2.0');
+    const again = await bed.json(['rollback', '--to-other-slot', ...WHOLE]);
+    expect(outcomes(again.nodes)).toEqual(['worker-1 rolled back', 'worker-2 rolled back']);
+    expect(again.stderr).toContain('slot B, its recorded digest holds, KubeOS 1.2.0');
+    await expectAt('KubeOS 1.2.0', 'B', 'KubeOS 1.0.0');
+  });
+
+  it('upgrades by an image that is compressed with zstd: decompressed into the slot, read back', async () => {
+    const image = path.join(bed.lab.paths.images, 'kubeos-1.1.0.img.zst');
+    const spec = await bed.spec('KubeOS 1.1.0', {
+      imageurl: `${bed.lab.images.urls.https}/${path.basename(image)}`,
+      checksum: await sha256OfFile(image),
+    });
+    const done = await bed.json(['upgrade', '-f', spec, ...WHOLE]);
+    expect(outcomes(done.nodes)).toEqual(['worker-1 upgraded', 'worker-2 upgraded']);
+    expect(done.stderr).toContain('slot A, read back equal, KubeOS 1.1.0');
+    await expectAt('KubeOS 1.1.0', 'A', 'KubeOS 1.2.0');
+  });
+});
