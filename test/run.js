@@ -23,6 +23,14 @@ const TIERS = {
     openssl: 'openssl',
     'mkfs.ext4': 'e2fsprogs',
     ps: 'procps',
+    xz: 'xz-utils',
+    zstd: 'zstd',
+    'mkfs.xfs': 'xfsprogs',
+    setfacl: 'acl',
+    setfattr: 'attr',
+    setcap: 'libcap2-bin',
+    'grub-editenv': 'grub-common',
+    unshare: 'util-linux',
   },
   contract: {
     kubectl: 'kubernetes-client',
@@ -48,6 +56,7 @@ const TIERS = {
     script: 'bsdutils',
     ssh: 'openssh-client',
     unshare: 'util-linux',
+    zstd: 'zstd',
   },
 };
 

@@ -173,6 +173,41 @@ describe('the image', () => {
     expect(plan({ a: {} }, {}, { look }).entries[0]?.warnings?.[0]?.what).toMatch(/whether the image fits/);
   });
 
+  const size = (sizeBytes: number) => ({ slots: { A: slot(), B: slot({ sizeBytes }) } });
+  test.each(['tar', 'gzip', 'xz', 'zstd'] as const)('that is %s is judged by its tools, not by its size', (content) => {
+    const tools = ['openssl', 'tar', 'find', 'sort', 'xargs', 'comm', 'mkfs.ext4', 'gzip', 'xz', 'zstd'];
+    const whole = { seen: size(GIB - 1), preflight: { tools } };
+    const look = looked({ content });
+    expect(whats(plan({ a: whole }, {}, { look }))).toEqual([]);
+    const poor = { preflight: { tools: tools.filter((tool) => tool !== content) } };
+    const made = plan({ a: whole, b: poor }, {}, { look });
+    const words =
+      content === 'tar' ? 'GNU tar, which this image needs' : `${content}, and the image is compressed with it`;
+    expect(whats(made)).toEqual([`b: it has no ${words}`]);
+    if (content !== 'tar')
+      expect(made.notStarted[0]?.findings[0]?.reason).toMatch(/cannot decompress an image on this/);
+  });
+
+  test('that is a tar is unpacked by what makes the file system of this very node', () => {
+    const tools = ['openssl', 'tar', 'find', 'sort', 'xargs', 'comm', 'mkfs.ext4'];
+    const xfs = { seen: { slots: { A: slot({ fsType: 'xfs' }), B: slot() } }, preflight: { tools } };
+    const made = plan({ a: { preflight: { tools } }, b: xfs }, {}, { look: looked({ content: 'tar' }) });
+    expect(whats(made)).toEqual(['b: it has no mkfs.xfs, which this image needs']);
+  });
+
+  test('of XFS is for a root on XFS alone, with the tools that check and label it', () => {
+    const tools = ['openssl', 'xfs_repair', 'xfs_admin'];
+    const xfs = { slots: { A: slot({ fsType: 'xfs' }), B: slot() } };
+    const made = plan(
+      { a: { preflight: { tools } }, b: { seen: xfs, preflight: { tools } }, c: { seen: xfs } },
+      {},
+      { look: looked({ content: 'xfs' }) },
+    );
+    expect(made.entries.map(({ node }) => node)).toEqual(['b']);
+    expect(whats(made)).toContain('a: the image is xfs, but the root of this node is ext4');
+    expect(whats(made)).toContain('c: it has no xfs_repair, no xfs_admin, which this image needs');
+  });
+
   test('ext4 for a root on XFS keeps the node out', () => {
     const xfs = { slots: { A: slot({ fsType: 'xfs' }), B: slot() } };
     const made = plan({ a: {}, b: { seen: xfs } }, {}, { look: looked() });
