@@ -1,6 +1,6 @@
 import type { Operation, Slot } from './facts.ts';
 import type { Plan } from './plan-types.ts';
-import type { LockState } from './ports.ts';
+import type { LockState, Verified } from './ports.ts';
 import type { Outcome, Step } from './steps.ts';
 import type { ExitCode } from '../exit-codes.ts';
 
@@ -23,6 +23,8 @@ export interface NodeResult {
   /** What to do next. */
   next?: string;
   logTail: readonly string[];
+  /** What the proof of its other slot stood on; missing where this run verified nothing. */
+  proof?: Verified['basis'];
   /** What hands other than the run's did to it meanwhile; missing where nothing was noticed. */
   noticed?: readonly string[];
   /** Milliseconds from its start to its end; 0 where it was not started. */

@@ -81,7 +81,7 @@ export function refuseImage(look: Look | undefined): readonly Finding[] {
     {
       what: `the image is ${unfit}, which kubeos does not write`,
       reason: `its first bytes say so, seen from ${seen.from}`,
-      next: 'use an image of the root file system, or a tar of it; plain, or compressed with gzip, xz or zstd',
+      next: 'use an image of the root file system, or a tar of it; plain, gzip, xz or zstd',
     },
   ];
 }

@@ -49,6 +49,7 @@ function ending(trip: Trip, outcome: Outcome): NodeResult {
     outcome,
     from: trip.assignment.replaced,
     logTail: [],
+    ...(trip.proof === undefined ? {} : { proof: trip.proof }),
     ...(trip.noticed.length === 0 ? {} : { noticed: trip.noticed }),
     tookMs: trip.now - trip.startedAt,
     ...(trip.unavailableMs === undefined ? {} : { unavailableMs: trip.unavailableMs }),

@@ -119,6 +119,7 @@ async function verify(trip: Trip): Promise<void> {
         next: 'correct osversion in the spec, or use the image of that version',
       });
     }
+    trip.proof = verified.basis;
     return `slot ${assignment.target}, ${BASIS[verified.basis]}, ${verified.version}`;
   });
 }

@@ -4,7 +4,7 @@ import type { RolloutEvent } from './events.ts';
 import type { ClusterNode, NodeRecord } from './facts.ts';
 import { annotate } from './foreign-hands.ts';
 import type { PlanEntry } from './plan-types.ts';
-import type { Assignment, Authority } from './ports.ts';
+import type { Assignment, Authority, Verified } from './ports.ts';
 import type { Step } from './steps.ts';
 
 /**
@@ -37,6 +37,8 @@ export class Trip {
   stood = false;
   /** Our journal has been begun there, so that ending early must close it. */
   begun = false;
+  /** What the proof of its other slot stood on. */
+  proof?: Verified['basis'];
   /** Its drain succeeded in this run. */
   drained = false;
   /** What our annotation says. */

@@ -39,6 +39,7 @@ describe('kubeos, whatever the system comes as', () => {
     expect(plan).toMatchObject({ exitCode: 0, refusals: [], image: { seen: { content: 'gzip' } } });
     const done = await bed.json(['upgrade', '-f', spec, ...WHOLE]);
     expect(outcomes(done.nodes)).toEqual(['worker-1 upgraded', 'worker-2 upgraded']);
+    expect(done.nodes).toMatchObject([{ proof: 'files' }, { proof: 'files' }]);
     expect(done.stderr).toContain('slot B, each file read back equal, KubeOS 1.2.0');
     await expectAt('KubeOS 1.2.0', 'B', 'KubeOS 1.0.0');
     const { root } = bed.lab.node('worker-1').machine;

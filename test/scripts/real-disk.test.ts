@@ -89,7 +89,7 @@ function lacking(): string | undefined {
 }
 
 const why = lacking();
-if (why !== undefined) console.warn(`NOT RUN  real disks: ${why}`);
+if (why !== undefined) process.stderr.write(`NOT RUN  real disks: ${why}\n`);
 
 beforeAll(async () => {
   yard = await mkdtemp(path.join(tmpdir(), 'kubeos-disk-'));
@@ -119,11 +119,7 @@ async function inNode(type: 'ext4' | 'xfs', image: string, acts: readonly Act[])
     const text =
       'host' in act
         ? act.host
-        : composeScript(
-            LIBRARY,
-            STEP_SCRIPTS[act[0]],
-            act[0] === 'observe' ? act[1] : { run: 'run-1', token: 1, ...act[1] },
-          );
+        : composeScript(SCRIPTS[act[0]], act[0] === 'observe' ? act[1] : { run: 'run-1', token: 1, ...act[1] });
     await writeFile(path.join(folder, 'steps', names[index] ?? ''), text);
   }
   const script = path.join(HERE, 'private-node.sh');

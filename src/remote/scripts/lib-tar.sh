@@ -1,7 +1,7 @@
 #!/bin/sh
 # A rootfs tar: what is in it, whether it would leave the slot, how it gets there, and how that is proven. Lists lie in
 # /persist, for they grow with the tar, and the node's memory belongs to its pods.
-# shellcheck disable=SC2034 # the steps' files read what is set here
+# shellcheck disable=SC2034,SC2153 # the steps' files read what is set here; LIST is lib.sh's
 
 over_tar() { # ARGUMENT...: GNU tar over the decompressed image; fails where one of the two does
 	note_total "$ARTIFACT_BYTES"

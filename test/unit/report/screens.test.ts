@@ -68,7 +68,7 @@ describe('the plan', () => {
   });
 
   it('shows the kind of an image that no node could take before everything else', () => {
-    const seen = { ...preflightPlan().image!.seen!, from: 'worker-1', content: 'tar' as const };
+    const seen = { ...preflightPlan().image!.seen!, from: 'worker-1', content: 'disk' as const };
     const refusals = refuseImage({ seen, noWay: new Map() });
     const made = plan({ refusals, image: { ...plan().image!, seen } });
     expect(renderPlan(made, DISPLAY, { dryRun: true, command: COMMAND })).toEqual(screen('plan-image'));
