@@ -78,8 +78,8 @@ check_image() {
 	tar:*) check_tar ;;
 	*)
 		need_grub_reads "$HEAD" unsupported-image 'the image'
-		need_fit "$SB_BYTES" "the image's file system of $SB_BYTES"
 		if [ "$COMPRESSION" = none ]; then need_fit "$ARTIFACT_BYTES" "the image's $ARTIFACT_BYTES"; fi
+		need_fit "$SB_BYTES" "the image's file system of $SB_BYTES"
 		;;
 	esac
 }
