@@ -154,12 +154,16 @@ function sentencesOf(row: StatusRow, now: number, { wide }: StatusScreenOptions)
     other && (wide || !isEmpty(other)) ? labelled(`slot ${other.slot}`, other.problem) : undefined,
     row.unsupported,
     labelled('boot environment', bootProblem),
-    row.fallback?.verdict === 'none' && bootProblem === undefined
-      ? labelled('a trial that fails would not end by itself', row.fallback.because)
-      : undefined,
+    noFallbackSentence(row),
     row.operatorUpgrading ? "KubeOS's own operator is upgrading it" : undefined,
   ];
   return sentences.filter((sentence) => sentence !== undefined);
+}
+
+/** A boot environment that cannot be trusted is told of as such. */
+function noFallbackSentence({ fallback, bootProblem }: StatusRow): string | undefined {
+  if (fallback?.verdict !== 'none' || bootProblem !== undefined) return undefined;
+  return labelled('a trial that fails would not end by itself', fallback.because);
 }
 
 const labelled = (label: string, text: string | undefined): string | undefined =>
