@@ -52,6 +52,8 @@ export class RenewedLock implements HeldLock {
   private renewedAt: number;
   private told = false;
   private looking: Promise<void> | undefined;
+  /** When the look that is under way began. */
+  private lookedAt = 0;
   /** Writes come one after the other, since each needs the version that the one before left. */
   private queue: Promise<unknown> = Promise.resolve();
   private giving: Promise<void> | undefined;
@@ -87,9 +89,11 @@ export class RenewedLock implements HeldLock {
       // A clock that was set back says nothing either.
       const age = askedAt - this.seenAt;
       if (age >= 0 && age < FRESH_MS) return;
+      if (this.looking === undefined) this.lookedAt = askedAt;
       this.looking ??= this.look().finally(() => (this.looking = undefined));
+      const since = this.lookedAt;
       await this.looking;
-      if (clock.now() - askedAt <= FROZEN_MS) return;
+      if (clock.now() - since <= FROZEN_MS) return;
     }
   }
 

@@ -109,7 +109,8 @@ export class SharedPassword {
     if (known !== undefined) return { why: known };
     if (this.#candidate === undefined || this.#takenBy === undefined) return 'first';
     const verdict = await attempt(this.#candidate).catch((reason: unknown) => {
-      this.#refuse(host, notAgain(reason));
+      // Where it was accepted before, it was not the password that broke this off.
+      if (!this.#hosts.has(host)) this.#refuse(host, notAgain(reason));
       throw reason;
     });
     if (verdict === 'accepted') this.#hosts.add(host);

@@ -39,10 +39,16 @@ function share(group: readonly [Found, ...Found[]], pen: Pen): Shared {
   const [{ finding, node }] = group;
   const nodes = [...new Set(group.map((one) => one.node))];
   const whats = new Set(group.map((one) => one.finding.what));
-  const servers = group.flatMap((one) => serversIn(one.finding.what).slice(0, 1));
+  // A jump host, say, that all of them name.
+  const common = namedByAll(group);
+  const servers = group.flatMap((one) => {
+    return serversIn(one.finding.what)
+      .filter(({ shown }) => !common.has(shown))
+      .slice(0, 1);
+  });
   return {
     nodes,
-    what: whats.size === 1 ? finding.what : masked(finding.what, node, finding.what),
+    what: whats.size === 1 ? finding.what : masked(finding.what, node, finding.what, common),
     ...(whats.size > 1 && servers.length > 0
       ? {
           where: someNames(
@@ -54,6 +60,12 @@ function share(group: readonly [Found, ...Found[]], pen: Pen): Shared {
     reason: joined(group, 'reason', (one, text) => `${one.node}: ${text}`),
     next: joined(group, 'next', (_one, text) => text),
   };
+}
+
+/** The servers that each of the texts names. */
+function namedByAll([first, ...others]: readonly [Found, ...Found[]]): ReadonlySet<string> {
+  const names = ({ finding }: Found): string[] => serversIn(finding.what).map(({ shown }) => shown);
+  return new Set(names(first).filter((name) => others.every((other) => names(other).includes(name))));
 }
 
 const MOST = 20;
@@ -85,14 +97,13 @@ function keyOf({ node, finding }: Found): string {
 const FINGERPRINT = /\bSHA256:[\w+/]+=*/g;
 const ITS = 'the node';
 
-/** The text without what tells one node from another. @param what where its server is named */
-function masked(text: string, node: string, what: string): string {
-  const names = serversIn(what).flatMap(({ shown, host, port }) => [
-    shown,
-    host,
-    ...(port === undefined ? [] : [port]),
-  ]);
-  return [...names, node]
+/** The text without what tells one node from another. @param what where its server is named @param kept servers that stay */
+function masked(text: string, node: string, what: string, kept: ReadonlySet<string> = new Set()): string {
+  const names = serversIn(what)
+    .filter(({ shown }) => !kept.has(shown))
+    .flatMap(({ shown, host, port }) => [shown, host, ...(port === undefined ? [] : [port])]);
+  const isKept = (name: string): boolean => [...kept].some((server) => server.includes(name));
+  return [...names.filter((name) => !isKept(name)), node]
     .sort((one, other) => other.length - one.length)
     .reduce(withoutName, text.replace(FINGERPRINT, 'SHA256'));
 }

@@ -166,7 +166,7 @@ interface Sorted {
 
 function sortNodes(input: PlanInput, selection: Selection, goal: NodeGoal | undefined): Sorted {
   const sorted: Sorted = { entries: [], already: [], notStarted: [] };
-  const same = sameMachines(input.observed);
+  const same = sameMachines(input.observed, input.nodes);
   for (const node of selection.selected) {
     const seen = input.observed.get(node.name);
     const unclear = same.get(node.name);

@@ -1,5 +1,5 @@
 import type { KubeosError } from '../errors.ts';
-import type { NodeObservation } from './facts.ts';
+import type { ClusterNode, NodeObservation } from './facts.ts';
 import type { Finding } from './plan-types.ts';
 
 /**
@@ -9,8 +9,14 @@ import type { Finding } from './plan-types.ts';
  */
 export function sameMachines(
   observed: ReadonlyMap<string, NodeObservation | KubeosError>,
+  nodes: readonly ClusterNode[],
 ): ReadonlyMap<string, Finding> {
   const byBoot = new Map<string, string[]>();
+  // Of a node that nobody asked by SSH, its kubelet tells the boot.
+  for (const { name, bootId } of nodes) {
+    const seen = observed.get(name);
+    if ((seen === undefined || seen instanceof Error) && bootId !== '') byBoot.set(bootId, [name]);
+  }
   for (const [node, seen] of observed) {
     if (seen instanceof Error || seen.bootId === '') continue;
     byBoot.set(seen.bootId, [...(byBoot.get(seen.bootId) ?? []), node]);

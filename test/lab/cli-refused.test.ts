@@ -195,7 +195,9 @@ describe('a host key', () => {
     const file = await knownHosts('empty', '');
     const ended = await run(upgrade(), { KUBEOS_KNOWN_HOSTS: file });
     expect(ended.code).toBe(10);
-    expect(words(ended)).toMatch(/host key of \[127\.77\.0\.11\]:\d+ is not known/);
+    expect(words(ended)).toMatch(
+      /host key of the node is not known where \[127\.77\.0\.11\]:\d+, \[127\.77\.0\.12\]:\d+ cause/,
+    );
     expect(words(ended)).toMatch(/SHA256:/);
     expect(words(ended)).toMatch(/ssh-keyscan .*127\.77\.0\.11.*>> /);
     expect(words(ended)).toContain('--accept-new-host-keys');

@@ -19,7 +19,9 @@ main() {
 # Under the node's lock, so that no script of a run is in the middle of something. It is kept until the node goes down:
 # nothing that is proven meanwhile would stand.
 end_trial() {
-	exec 9>>"$STATE/lock"
+	# Opened for reading: /persist may have turned read-only, and a redirection that fails would end this shell.
+	if [ ! -r "$STATE/lock" ]; then return 0; fi
+	exec 9<"$STATE/lock"
 	if ! flock -w 20 9; then return 0; fi
 	read_journal
 	read_layout
@@ -27,8 +29,8 @@ end_trial() {
 		forget_dead_man
 	elif [ "$(dead_man_left)" -eq 0 ]; then
 		(lead_back) || say "the boot environment may not lead back to slot $J_FROM"
+		# Without a sync, which waits for file systems whose server is out of reach: what counts has been fsynced.
 		while :; do
-			sync
 			(order_reboot) || :
 			sleep 120 6>&- 9>&-
 		done
@@ -40,6 +42,7 @@ end_trial() {
 lead_back() {
 	J_REASON="no sign of life from kubeos for ${DEAD_MAN_SPAN}s on trial: the node went back by itself"
 	need_env
+	note_grub
 	if [ -n "$ENV_NEXT" ] || [ "$(permanent_slot)" != "$J_FROM" ]; then write_env "$J_FROM" ''; fi
 	RUN_ID=$J_RUN TOKEN=$J_TOKEN
 	write_journal aborted

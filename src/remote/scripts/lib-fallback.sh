@@ -53,10 +53,11 @@ grub_clears() { # yes, no, or nothing where nobody knows
 		boot=$(first_line "$STATE/grub")
 		if [ "${boot#canary }" = "$(boot_id)" ]; then
 			echo yes
-		elif [ "$ENV_SUCCESS" = 1 ]; then
-			echo no
-		else
+		elif [ "$ENV_SUCCESS" != 1 ]; then
 			echo yes
+		# Fedora's grub-boot-success sets it too, once somebody has been signed in for a while.
+		elif ! has grub2-set-bootflag && ! has grub-set-bootflag; then
+			echo no
 		fi
 		;;
 	esac

@@ -140,6 +140,7 @@ judge_members() { # LIST: a line each, `problem TEXT`, `members COUNT`, `release
 			if ($5 ~ /^\//) refuse("\"" $5 "\" is absolute")
 			if (climbs($5)) refuse("\"" $5 "\" leads out of it by ..")
 			if (stray($1)) refuse("\"" $5 "\" would be written through a link that leads out of it")
+			if ($2 == "l" && place($1) != $1) refuse("\"" $5 "\" is a link that lies behind another link")
 			if ($2 == "h" && ($4 ~ /^\// || climbs($4) || stray($4)))
 				refuse("\"" $5 "\" is a hard link to \"" $4 "\", out of it")
 			if ($1 == last && ($2 != "d" || $2 " " $3 != facts)) refuse("\"" $5 "\" is in it twice")
@@ -254,9 +255,10 @@ compare_tar() {
 	over_tar --compare --directory="$SLOT_ROOT" --numeric-owner >"$RUN/compare.out" 2>"$RUN/tar.err" ||
 		die read-back-mismatch "slot $TARGET does not hold what the tar holds: $(cat "$RUN/tar.err" "$RUN/compare.out" |
 			head -n 3 | tr '\n' ' ')"
-	if [ "$(first_line "$RUN/list.of")" != "$SHA256" ]; then list_tar "$SHA256"; fi
+	if [ "$(first_line "$RUN/list.of")" != "$SHA256" ] || [ ! -s "$LIST" ]; then list_tar "$SHA256"; fi
 	list_as_c --create --file=/dev/null --hard-dereference --directory="$SLOT_ROOT" . | members >"$LIST.slot"
 	for list in "$LIST" "$LIST.slot"; do kept_facts "$list" | sorted -u >"$list.kept"; done
+	if [ ! -s "$LIST.kept" ]; then die state "the list of the tar's members cannot be read"; fi
 	comm -23 "$LIST.kept" "$LIST.slot.kept" >"$LIST.lost"
 	lost=$(head -n 3 "$LIST.lost" | tr '\t\n' '  ')
 	rm -f -- "$LIST".*

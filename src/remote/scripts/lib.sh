@@ -8,7 +8,7 @@ set -eu
 LC_ALL=C
 export LC_ALL
 umask 077
-unset CDPATH
+unset CDPATH TAR_OPTIONS XZ_OPT XZ_DEFAULTS GZIP
 KUBEOS_ROOT=${KUBEOS_ROOT-}
 if [ -z "$KUBEOS_ROOT" ]; then
 	PATH=${PATH:+$PATH:}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

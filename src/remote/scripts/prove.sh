@@ -18,7 +18,8 @@ main() {
 		die not-proven "slot $TARGET runs ${running:-an unknown system}, wanted is $VERSION"
 	fi
 	if [ "$J_PHASE" = committed ]; then return 0; fi
-	if [ "$ADOPT" != true ]; then
+	# Once it is proven, a commit may have cleared next_entry.
+	if [ "$ADOPT" != true ] && [ "$J_PHASE" != proven ]; then
 		read_env
 		if [ -z "$ENV_PROBLEM" ]; then note_grub; fi
 	fi

@@ -7,7 +7,7 @@ main() {
 	need_layout
 	need_env
 	if [ "$PURPOSE" = trial ]; then check_trial; else check_send_back; fi
-	sync
+	if [ "$PURPOSE" = trial ]; then sync; fi
 	order_reboot
 	out accepted yes
 }
@@ -28,6 +28,7 @@ check_send_back() {
 		die out-of-order "this boot is not a trial (phase $J_PHASE): there is nothing to send back"
 	fi
 	if [ "$ACTIVE" != "$J_TARGET" ]; then die out-of-order "slot $ACTIVE runs already"; fi
+	note_grub
 	if [ -n "$ENV_NEXT" ] || [ "$(permanent_slot)" != "$J_FROM" ]; then write_env "$J_FROM" ''; fi
 	log "sent back: reboot to slot $J_FROM"
 }

@@ -69,6 +69,8 @@ written_before() {
 check_image() {
 	read_image
 	need_kind
+	# A plain image is held against its digest once it is in the slot; of what is unpacked, only the artifact has one.
+	if [ "$CONTENT" = tar ] || [ "$COMPRESSION" != none ]; then need_artifact; fi
 	case $CONTENT:$COMPRESSION in
 	tar:none)
 		check_tar
@@ -82,6 +84,13 @@ check_image() {
 		need_fit "$SB_BYTES" "the image's file system of $SB_BYTES"
 		;;
 	esac
+}
+
+need_artifact() {
+	if [ "$(sha256_of_input <"$IMAGE")" = "$J_SHA256" ]; then return 0; fi
+	remove_file "$STATE/artifact"
+	remove_file "$IMAGE"
+	die checksum-mismatch 'the image changed on the node since it was staged: it has to be fetched again'
 }
 
 need_fit() { # BYTES WHAT-NEEDS-THEM
@@ -160,6 +169,8 @@ decompress_image() {
 			noting dd dd of="$device" bs=4M iflag=fullblock count="$(((room + 4194303) / 4194304))" \
 				conv=notrunc,fsync ${flags:+"$flags"} 2>"$RUN/dd.err"
 	} 3>"$RUN/ends"
+	# Where tee never came to open them, both would wait for ever.
+	if ! grep -q '^tee 0$' "$RUN/ends"; then kill "$hash" "$count" 2>/dev/null || :; fi
 	wait "$hash" || echo 'hash failed' >>"$RUN/ends"
 	wait "$count" || echo 'count failed' >>"$RUN/ends"
 	keep_decompressed

@@ -53,6 +53,16 @@ describe('what keeps many nodes out in the same way', () => {
     expect(planned(ported)).toEqual(screen('plan-host-keys'));
   });
 
+  it('names the jump host that all of them go through, and to which servers', () => {
+    const closed = (node: string): Finding => ({
+      what: `the jump host root@10.9.9.9:22 lets nobody through to ${address(node)}:22`,
+      next: 'allow it there: AllowTcpForwarding',
+    });
+    const lines = planned(closed).join(' ').replaceAll(/\s+/g, ' ');
+    expect(lines).toContain('the jump host root@10.9.9.9:22 lets nobody through to the node');
+    expect(lines).toContain('where 10.1.0.1:22, 10.1.0.2:22, 10.1.0.10:22');
+  });
+
   it('is told once in the status, and in the result of a run', () => {
     const answers = new Map(
       NODES.map((node) => {
