@@ -15,7 +15,9 @@ function inputOf(
   change: Partial<RolloutRequest> = {},
   more: Partial<PlanInput> = {},
 ): PlanInput {
-  const nodes = Object.entries(facts).map(([name, [node]]) => clusterNode({ name, ...node }));
+  const nodes = Object.entries(facts).map(([name, [node]]) =>
+    clusterNode({ name, bootId: `told of ${name}`, ...node }),
+  );
   const observed = new Map(
     Object.entries(facts).map(([name, [, own]], index) => {
       const bootId = index === 0 ? {} : { bootId: `boot-1 of ${name}` };
@@ -143,6 +145,17 @@ describe('what cannot be started', () => {
       { node: 'b', findings: [{ what: 'SSH reaches the same machine for it as for a', next }] },
     ]);
     expect(made.entries.map(({ node }) => node)).toEqual(['c', 'd']);
+  });
+
+  test('a node for which SSH reaches one that was not asked, be it that it is down', () => {
+    const made = plan(
+      { a: [{ ready: false }, { bootId: 'x' }], b: [{ bootId: 'x', controlPlane: true }, away], c: [{}] },
+      { selection: { includeControlPlane: false } },
+    );
+    expect(made.notStarted).toMatchObject([
+      { node: 'a', findings: [{ what: 'SSH reaches the same machine for it as for b' }] },
+    ]);
+    expect(made.entries.map(({ node }) => node)).toEqual(['c']);
   });
 
   test('a node that says a lock token which would use up all there are', () => {
