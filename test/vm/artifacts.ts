@@ -1,0 +1,127 @@
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { access, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { makePki, type Pki } from '../../src/lab/pki.ts';
+import { makeKeyPair } from '../../src/lab/ssh-server.ts';
+import { type SystemImage, sha256OfFile } from '../../src/lab/system-image.ts';
+
+const BUILD = fileURLToPath(new URL('build/', import.meta.url));
+export const CACHE = fileURLToPath(new URL('../../node_modules/.cache/kubeos-vm/', import.meta.url));
+const PROGRAMS = ['/bin/bash', '/usr/bin/curl', '/usr/bin/openssl', '/usr/sbin/sshd', '/usr/bin/grub-editenv'];
+
+/** What a system of a test does once it is booted; `build/image.sh` says it in full. */
+export type Variant = 'good' | 'panic' | 'no-network' | 'unhealthy' | 'garbage-kernel' | 'no-kernel';
+
+export interface DiskOptions {
+  name: string;
+  firmware: 'bios' | 'uefi';
+  /** How grub.cfg finds a slot: by label (KubeOS 1.0.7 and newer), or by number. */
+  style: 'label' | 'number';
+}
+
+/** The keys of all test machines, made once: they are of no use to anybody. */
+export interface Credentials {
+  readonly pki: Pki;
+  readonly client: { readonly privateKey: string; readonly publicLine: string };
+  /** The same for all nodes but one line: each has its own. */
+  readonly hostKey: (name: string) => Promise<{ privateKey: string; publicLine: string }>;
+}
+
+export const DISK_VERSION = 'KubeOS 1.0.0';
+
+/** A raw image of a node's root; built where the cache has none of the same content. */
+export async function imageOf(version: string, variant: Variant = 'good', label = 'ROOT-A'): Promise<SystemImage> {
+  const tree = await treeFolder();
+  const folder = await cached(`image-${variant}`, [await textOf('image.sh'), tree, version, label], (out) =>
+    sh('image.sh', tree, version, variant, label, path.join(out, 'root.img')),
+  );
+  const file = path.join(folder, 'root.img');
+  const sumFile = path.join(folder, 'sha256');
+  const known = await readFile(sumFile, 'utf8').catch(() => undefined);
+  const sha256 = known ?? (await sha256OfFile(file));
+  if (known === undefined) await writeFile(sumFile, sha256);
+  return { path: file, version, sha256, bytes: (await stat(file)).size };
+}
+
+/** A node's whole disk, with DISK_VERSION in slot A and an empty slot B. */
+export async function diskOf({ name, firmware, style }: DiskOptions): Promise<string> {
+  const system = await imageOf(DISK_VERSION);
+  const { pki, client, hostKey } = await credentials();
+  const key = await hostKey(name);
+  const inputs = [await textOf('disk.sh'), await textOf('grub.cfg'), system.path, style, name, pki.ca, key.publicLine];
+  const folder = await cached(`disk-${firmware}`, inputs, async (out) => {
+    const etc = path.join(out, 'etc');
+    await mkdir(path.join(etc, 'ssh'), { recursive: true });
+    await mkdir(path.join(etc, 'KubeOS/certs'), { recursive: true });
+    await writeFile(path.join(etc, 'ssh/ssh_host_ed25519_key'), key.privateKey, { mode: 0o600 });
+    await writeFile(path.join(etc, 'ssh/authorized_keys'), `${client.publicLine}\n`);
+    await writeFile(path.join(etc, 'KubeOS/certs/ca.crt'), pki.ca);
+    await sh('disk.sh', firmware, style, system.path, name, etc, path.join(out, 'disk.raw'));
+  });
+  return path.join(folder, 'disk.raw');
+}
+
+export async function credentials(): Promise<Credentials> {
+  const folder = await cached('keys', ['1'], async (out) => {
+    const pki = await makePki(path.join(out, 'pki'), ['10.0.2.2']);
+    await writeFile(path.join(out, 'pki.json'), JSON.stringify(pki));
+    await writeFile(path.join(out, 'client.json'), JSON.stringify(makeKeyPair('kubeos-vm')));
+  });
+  const read = async <T>(name: string): Promise<T> => JSON.parse(await readFile(path.join(folder, name), 'utf8')) as T;
+  return {
+    pki: await read<Pki>('pki.json'),
+    client: await read('client.json'),
+    hostKey: async (name) => {
+      const of = await cached('host-key', [name], (out) =>
+        writeFile(path.join(out, 'key.json'), JSON.stringify(makeKeyPair(name))),
+      );
+      return JSON.parse(await readFile(path.join(of, 'key.json'), 'utf8')) as {
+        privateKey: string;
+        publicLine: string;
+      };
+    },
+  };
+}
+
+/** A root's files, from Debian's packages and this machine's programs. */
+async function treeFolder(): Promise<string> {
+  const packages = await cached('packages', [await textOf('packages.sh')], (out) => sh('packages.sh', out));
+  const programs = await Promise.all(PROGRAMS.map(async (file) => `${file} ${(await stat(file)).mtimeMs}`));
+  const names = await readdir(path.join(BUILD, 'node'));
+  const texts = await Promise.all(names.map((name) => textOf(path.join('node', name))));
+  const inputs = [packages, await textOf('tree.sh'), ...programs, ...texts];
+  return path.join(await cached('tree', inputs, (out) => sh('tree.sh', packages, path.join(out, 'root'))), 'root');
+}
+
+/** The folder that `build` filled from these inputs, now or at an earlier time; never one that it left half-way. */
+async function cached(name: string, inputs: readonly string[], build: (out: string) => Promise<void>): Promise<string> {
+  const key = createHash('sha256').update(JSON.stringify(inputs)).digest('hex').slice(0, 16);
+  const folder = path.join(CACHE, `${name}-${key}`);
+  if (await exists(folder)) return folder;
+  await mkdir(CACHE, { recursive: true });
+  const own = await mkdtemp(path.join(CACHE, `.making-${name}-`));
+  try {
+    await build(own);
+    await rename(own, folder);
+  } catch (error) {
+    await rm(own, { recursive: true, force: true });
+    // Another test process was quicker.
+    if (!(await exists(folder))) throw error;
+  }
+  return folder;
+}
+
+const exists = (file: string): Promise<boolean> =>
+  access(file).then(
+    () => true,
+    () => false,
+  );
+
+const textOf = (name: string): Promise<string> => readFile(path.join(BUILD, name), 'utf8');
+
+async function sh(script: string, ...args: string[]): Promise<void> {
+  await promisify(execFile)('sh', [path.join(BUILD, script), ...args], { maxBuffer: 64 * 1024 * 1024 });
+}

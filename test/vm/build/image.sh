@@ -1,0 +1,29 @@
+#!/bin/sh
+# image.sh TREE VERSION VARIANT LABEL OUT: a raw ext4 image of a node's root, as KubeOS's image tools make it.
+# VARIANT: good, or how the system goes wrong (node/rc, node/kubelet, node/initramfs-init): panic, no-network,
+# unhealthy; garbage-kernel: GRUB cannot load it; no-kernel: it is missing.
+set -eu
+tree=$1 version=$2 variant=$3 label=$4 out=$5
+PATH=$PATH:/usr/sbin:/sbin
+umask 022
+# The owner of all is root, also where the one who builds is not.
+[ "$(id -u)" = 0 ] || exec unshare -r sh "$0" "$@"
+own=$out.tree
+rm -rf "$own"
+cp -a "$tree" "$own"
+# KubeOS has no /etc/os-release.
+cat >"$own/usr/lib/os-release" <<END
+NAME="KubeOS"
+ID=kubeos
+VERSION_ID="${version#KubeOS }"
+PRETTY_NAME="$version"
+END
+echo "$variant" >"$own/usr/lib/node/variant"
+case $variant in
+garbage-kernel) echo 'this is no kernel' >"$own/boot/vmlinuz" ;;
+no-kernel) rm "$own/boot/vmlinuz" ;;
+esac
+truncate -s 60M "$out.new"
+mkfs.ext4 -q -F -L "$label" -m 0 -b 4096 -E root_owner=0:0,lazy_itable_init=0 -d "$own" "$out.new"
+rm -rf "$own"
+mv "$out.new" "$out"
