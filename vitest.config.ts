@@ -44,6 +44,7 @@ export default defineConfig({
       tier('sim', 300_000),
       tier('lab', 300_000),
       tier('vm', 1_200_000),
+      tier('vm-matrix', 6 * 3_600_000),
       tier('proof', 12 * 3_600_000),
     ],
     // One more than the cores of CI: on the average a test waits for half of its time.

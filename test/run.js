@@ -10,7 +10,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 process.chdir(root);
 process.env.PATH += `${delimiter}/usr/sbin${delimiter}/sbin`;
 
-/** tier -> the commands it cannot do without, each with its Debian package */
+/** tier -> the commands it cannot do without, or files by their path, each with its Debian package */
 const TIERS = {
   unit: { ssh: 'openssh-client' },
   sim: {},
@@ -57,6 +57,28 @@ const TIERS = {
     ssh: 'openssh-client',
     unshare: 'util-linux',
     zstd: 'zstd',
+  },
+  vm: {
+    kubectl: 'kubernetes-client',
+    ssh: 'openssh-client',
+    sshd: 'openssh-server',
+    curl: 'curl',
+    openssl: 'openssl',
+    'qemu-system-x86_64': 'qemu-system-x86',
+    'qemu-img': 'qemu-utils',
+    'grub-mkimage': 'grub-common',
+    'grub-fstest': 'grub-common',
+    'grub-editenv': 'grub-common',
+    'mkfs.ext4': 'e2fsprogs',
+    debugfs: 'e2fsprogs',
+    'mkfs.vfat': 'dosfstools',
+    sfdisk: 'fdisk',
+    mcopy: 'mtools',
+    cpio: 'cpio',
+    'apt-get': 'apt',
+    '/usr/lib/grub/i386-pc/boot.img': 'grub-pc-bin',
+    '/usr/lib/grub/x86_64-efi/moddep.lst': 'grub-efi-amd64-bin',
+    '/usr/share/OVMF/OVMF_CODE.fd': 'ovmf',
   },
 };
 
@@ -112,6 +134,7 @@ function realVersionsPassed() {
 }
 
 function onPath(tool) {
+  if (tool.startsWith('/')) return existsSync(tool);
   return process.env.PATH.split(delimiter).some((folder) => {
     try {
       accessSync(join(folder, tool), constants.X_OK);

@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
@@ -6,6 +6,7 @@ import { type Disturbance, DISTURBANCES } from '../lab/matrix/disturbances.ts';
 import { BOUNDARIES, instants } from '../lab/matrix/places.ts';
 import { type Case, measureSpans, play, type Played, startMatrixBed } from '../lab/matrix/play.ts';
 import { isWell, proofPage } from './page.ts';
+import { withPart } from './parts.ts';
 
 const SEED = Number(process.env['KUBEOS_PROOF_SEED'] ?? 20);
 const LABS = Number(process.env['KUBEOS_PROOF_LABS'] ?? 2 * availableParallelism());
@@ -36,7 +37,7 @@ it('disturbed anywhere, a run ends as if nothing had happened', async () => {
   } finally {
     await Promise.all(beds.map((bed) => bed.stop()));
   }
-  await writeFile(PAGE, proofPage(places, played, SEED));
+  await writeFile(PAGE, withPart(await readFile(PAGE, 'utf8'), proofPage(places, played, SEED)));
   expect(played.filter((one) => !isWell(one)).map(lineOf)).toEqual([]);
 });
 

@@ -21,8 +21,8 @@ export interface BedOptions {
   firmware?: DiskOptions['firmware'];
   style?: DiskOptions['style'];
   bus?: MachineOptions['bus'];
-  /** Only worker-1's. */
-  writeLog?: string;
+  /** As in MachineOptions. */
+  writeLog?: boolean;
 }
 
 /** Virtual machines as the nodes of a cluster, an image server, and the built kubeos that reaches them by real SSH. */
@@ -31,6 +31,8 @@ export interface VmBed {
   readonly cluster: VmCluster;
   node(name: string): VmNode;
   readonly nodes: readonly VmNode[];
+  /** Serves the image from now on; its address as the nodes reach it. */
+  serve(image: SystemImage): Promise<string>;
   /** Serves the image, and writes a spec that leads to it; what it says of itself unless told otherwise. */
   spec(image: SystemImage, says?: { version?: string }): Promise<string>;
   kubeos(args: readonly string[]): Promise<Finished>;
@@ -98,14 +100,17 @@ async function assemble(
   const commands = commandsIn(dir);
   undo.push(() => commands.end());
   await Promise.all(nodes.map((node) => node.untilUp()));
+  const serve = async (image: SystemImage): Promise<string> => {
+    const name = `${path.basename(path.dirname(image.path))}.img`;
+    if (!existsSync(path.join(paths.images, name))) await symlink(image.path, path.join(paths.images, name));
+    return `${images.urls.https.replace('127.0.0.1', '10.0.2.2')}/${name}`;
+  };
   return {
     ...{ dir, cluster, nodes, stop, start: commands.start, kubeos: (args) => commands.start(args).done },
     node: (name) => nodes.find((node) => node.name === name) ?? must(name),
+    serve,
     spec: async (image, says = {}) => {
-      const name = `${path.basename(path.dirname(image.path))}.img`;
-      if (!existsSync(path.join(paths.images, name))) await symlink(image.path, path.join(paths.images, name));
-      const url = images.urls.https.replace('127.0.0.1', '10.0.2.2');
-      await writeSpec(paths, { ...image, version: says.version ?? image.version }, `${url}/${name}`);
+      await writeSpec(paths, { ...image, version: says.version ?? image.version }, await serve(image));
       return paths.spec;
     },
   };
@@ -141,14 +146,14 @@ interface Place {
 }
 
 async function startNode(options: BedOptions, { dir, name, index, cluster }: Place): Promise<Node> {
-  const { firmware = 'bios', style = 'label', bus, writeLog } = options;
+  const { firmware = 'bios', style = 'label', bus, writeLog = false } = options;
   const node = new Node(dir, name, cluster);
   // All of 127.0.0.0/8 is this machine: so each node has an address of its own.
   const address = `127.88.0.${index + 11}`;
   node.machine = await Machine.start({
     ...{ name, dir, firmware, address, disk: await diskOf({ name, firmware, style }) },
     ...(bus === undefined ? {} : { bus }),
-    ...(writeLog === undefined || index > 0 ? {} : { writeLog }),
+    writeLog,
     onLine: (line) => node.hear(line),
     onDown: () => node.goDown(),
   });

@@ -15,8 +15,8 @@ export interface MachineOptions {
   address: string;
   /** `nvme`: the disk is /dev/nvme0n1, else /dev/vda. */
   bus?: 'virtio' | 'nvme';
-  /** Every write and flush of the disk is written to this file (QEMU's blklogwrites). */
-  writeLog?: string;
+  /** Every write and flush of the disk is logged, to a file for each boot (QEMU's blklogwrites). */
+  writeLog?: boolean;
   /** Told of each line of the serial console, and of the machine's going down. */
   onLine?: (line: string) => void;
   onDown?: () => void;
@@ -66,13 +66,15 @@ export class Machine {
     return this.#starts;
   }
 
-  get isOn(): boolean {
-    return this.#qemu !== undefined;
+  /** The log of the writes since the machine was switched on for the nth time, the last one unless told. */
+  writeLog(start = this.#starts): string {
+    return this.#file(`writes-${start}`);
   }
 
   powerOn(): void {
     if (this.#qemu !== undefined) return;
     this.#starts += 1;
+    if (this.#options.writeLog === true) closeSync(openSync(this.writeLog(), 'a'));
     const log = openSync(this.#file('log'), 'a');
     const qemu = spawn('qemu-system-x86_64', this.#arguments(), { stdio: ['ignore', log, log] });
     closeSync(log);
@@ -137,7 +139,7 @@ export class Machine {
   }
 
   #arguments(): string[] {
-    const { firmware, bus = 'virtio', writeLog, address } = this.#options;
+    const { firmware, bus = 'virtio', writeLog = false, address } = this.#options;
     const pflash = (file: string, more = ''): string[] => ['-drive', `if=pflash,format=raw${more},file=${file}`];
     return [
       ...['-name', this.name, '-machine', 'pc,hpet=off,vmport=off,usb=off', '-accel', 'tcg,thread=single,tb-size=128'],
@@ -146,15 +148,15 @@ export class Machine {
       ...(firmware === 'uefi' ? [...pflash(`${OVMF}OVMF_CODE.fd`, ',readonly=on'), ...pflash(this.#file('vars'))] : []),
       ...['-blockdev', `driver=file,node-name=f0,filename=${this.overlay}`],
       ...['-blockdev', 'driver=qcow2,node-name=q0,file=f0'],
-      ...(writeLog === undefined
+      ...(!writeLog
         ? []
         : [
-            ...['-blockdev', `driver=file,node-name=l0,filename=${writeLog}`],
+            ...['-blockdev', `driver=file,node-name=l0,filename=${this.writeLog()}`],
             ...['-blockdev', 'driver=blklogwrites,node-name=w0,file=q0,log=l0,log-append=off,log-sector-size=512'],
           ]),
       ...[
         '-device',
-        `${bus === 'nvme' ? 'nvme,serial=1' : 'virtio-blk-pci'},drive=${writeLog === undefined ? 'q0' : 'w0'},bootindex=0`,
+        `${bus === 'nvme' ? 'nvme,serial=1' : 'virtio-blk-pci'},drive=${writeLog ? 'w0' : 'q0'},bootindex=0`,
       ],
       ...['-netdev', `user,id=n0,hostfwd=tcp:${address}:${this.port}-:22`],
       ...['-device', 'virtio-net-pci,netdev=n0,romfile='],

@@ -20,7 +20,7 @@ PRETTY_NAME="$version"
 END
 echo "$variant" >"$own/usr/lib/node/variant"
 case $variant in
-garbage-kernel) echo 'this is no kernel' >"$own/boot/vmlinuz" ;;
+garbage-kernel) yes 'this is no kernel' | head -c 65536 >"$own/boot/vmlinuz" ;;
 no-kernel) rm "$own/boot/vmlinuz" ;;
 esac
 truncate -s 60M "$out.new"

@@ -25,8 +25,8 @@ rm -f "$root/usr/bin/init" "$root/usr/bin/sh"
 ln -s ../bin/busybox "$root/usr/sbin/init"
 
 # Real tools instead of BusyBox's, where KubeOS has them.
-for tool in bash curl openssl dd sha256sum sync stat df mount umount findmnt lsblk blkid blockdev e2fsck e2label tune2fs \
-	grub-editenv flock timeout nice; do
+for tool in bash curl openssl cat cp cut date dd df head mkdir mv nice od readlink rm sha256sum sort stat sync tail \
+	timeout tr uname wc grep mount umount findmnt lsblk blkid blockdev flock e2fsck e2label tune2fs grub-editenv; do
 	from=$(command -v "$tool")
 	rm -f "$root/usr/bin/$tool"
 	cp -L "$from" "$root/usr/bin/$tool"

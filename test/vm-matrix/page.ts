@@ -1,0 +1,53 @@
+import type { VmCase } from '../vm/cases.ts';
+
+/** How a case ended. */
+export interface CaseResult {
+  /** The words of what went wrong; undefined where the promise was kept. */
+  failure?: string;
+  tookMs: number;
+}
+
+/** The part of docs/proof.md about the virtual machines: no times, the same for the same findings. */
+export function vmPart(cases: readonly VmCase[], results: ReadonlyMap<string, CaseResult>): string {
+  const rows = cases.map(({ name, firmware }) => {
+    const result = results.get(name);
+    const word = result === undefined ? '**not played**' : result.failure === undefined ? 'kept' : '**BROKEN**';
+    return `| ${name} | ${firmware === 'uefi' ? 'UEFI, GPT' : 'BIOS, MBR'} | ${word} |`;
+  });
+  const kept = cases.filter(({ name }) => results.has(name) && results.get(name)?.failure === undefined).length;
+  return [
+    INTRODUCTION,
+    '| promise | machine | |',
+    '| --- | --- | --- |',
+    ...rows,
+    '',
+    `${kept} of ${cases.length} promises were kept.`,
+    '',
+    REPRODUCE,
+  ].join('\n');
+}
+
+const INTRODUCTION = `# Real kernels, real GRUB: the virtual machines
+
+\`npm run test:vm\` writes this part. Its nodes are virtual machines (QEMU, software emulation) whose disks the tests build
+themselves: GRUB with a grub.cfg of KubeOS's shape, two root slots, /persist, Debian's kernel, an initramfs without
+systemd, / read-only, a real sshd and syslogd, /etc and /var from /persist. The built command line drives them through
+real SSH, with images from a real server over https; a stand-in for each kubelet tells the API server of every boot.
+
+A hard reset is the end of the QEMU process: what the guest wrote survives it in this machine's page cache. So write,
+arm and commit are also recorded as block writes and flushes (QEMU's blklogwrites). From that, disks are rebuilt that
+end between two flushes, with random subsets of the later writes, one in eight of them torn. On each, GRUB's own code
+reads the environment, without the file system's journal: it is the old one or the new one, what it leads to is a
+verified slot that bears its label alone, and the node's own records agree with what is on the disk.
+`;
+
+const REPRODUCE = `## How to reproduce that
+
+\`\`\`
+npm run test:vm
+KUBEOS_VM_AGAIN=1 KUBEOS_VM_SEED=7 npm run test:vm
+\`\`\`
+
+The first plays what was not played yet on the same code; the second everything, with other instants. It needs what the
+tier \`vm\` of \`npm test\` needs, which plays a part of the table.
+`;

@@ -1,0 +1,73 @@
+import { createHash } from 'node:crypto';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, it } from 'vitest';
+import { withPart } from '../proof/parts.ts';
+import { CACHE } from '../vm/artifacts.ts';
+import { CASES, type VmCase } from '../vm/cases.ts';
+import { type CaseResult, vmPart } from './page.ts';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const PAGE = path.join(ROOT, 'docs/proof.md');
+/** How many cases are played side by side. */
+const LANES = Number(process.env['KUBEOS_VM_LANES'] ?? 2);
+const AGAIN = process.env['KUBEOS_VM_AGAIN'] !== undefined;
+const ONLY = process.env['KUBEOS_VM_ONLY'] ?? '';
+
+it('every promise about real machines is kept', async () => {
+  const results = path.join(CACHE, 'results', await keyOfCode());
+  await mkdir(results, { recursive: true });
+  const found = new Map<string, CaseResult>();
+  const left: VmCase[] = [];
+  for (const one of CASES) {
+    const known = await knownResult(results, one);
+    if (known !== undefined) found.set(one.name, known);
+    if (!AGAIN && known !== undefined && known.failure === undefined) continue;
+    if (one.name.includes(ONLY)) left.push(one);
+  }
+  const lane = async (): Promise<void> => {
+    for (let next = left.shift(); next !== undefined; next = left.shift()) {
+      const result = await play(next);
+      found.set(next.name, result);
+      await writeFile(fileOf(results, next), JSON.stringify({ name: next.name, ...result }));
+      const seconds = Math.round(result.tookMs / 1000);
+      process.stdout.write(`${result.failure === undefined ? 'kept' : 'BROKEN'} after ${seconds}s: ${next.name}\n`);
+      if (result.failure !== undefined) process.stdout.write(`${result.failure}\n`);
+    }
+  };
+  await Promise.all(Array.from({ length: LANES }, lane));
+  await writeFile(PAGE, withPart(await readFile(PAGE, 'utf8'), vmPart(CASES, found)));
+  const broken = [...found].filter(([, { failure }]) => failure !== undefined).map(([name]) => name);
+  expect(broken).toEqual([]);
+});
+
+async function play(one: VmCase): Promise<CaseResult> {
+  const began = Date.now();
+  const failure = await one.play().then(
+    () => undefined,
+    (error: unknown) => (error instanceof Error ? (error.stack ?? error.message) : String(error)),
+  );
+  return { ...(failure === undefined ? {} : { failure }), tookMs: Date.now() - began };
+}
+
+const fileOf = (results: string, one: VmCase): string =>
+  path.join(results, `${createHash('sha256').update(one.name).digest('hex').slice(0, 16)}.json`);
+
+async function knownResult(results: string, one: VmCase): Promise<CaseResult | undefined> {
+  const text = await readFile(fileOf(results, one), 'utf8').catch(() => undefined);
+  return text === undefined ? undefined : (JSON.parse(text) as CaseResult);
+}
+
+/** Of everything that a case runs: what was seen of other code says nothing. */
+async function keyOfCode(): Promise<string> {
+  const hash = createHash('sha256');
+  for (const folder of ['dist', 'bin', 'src/lab', 'src/remote/scripts', 'test/vm', 'test/lab', 'test/contract']) {
+    const names = await readdir(path.join(ROOT, folder), { recursive: true, withFileTypes: true });
+    const files = names.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name));
+    for (const file of files.filter((name) => !name.endsWith('.map')).sort()) {
+      hash.update(path.relative(ROOT, file)).update(await readFile(file));
+    }
+  }
+  return hash.digest('hex').slice(0, 16);
+}

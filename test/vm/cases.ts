@@ -1,0 +1,273 @@
+import { expect } from 'vitest';
+import { DISK_VERSION, imageOf, type Variant } from './artifacts.ts';
+import { startVmBed, type VmBed, type VmNode } from './bed.ts';
+import { type Ended, endOf, expectEnd, expectLogged, expectSettled, json } from './checks.ts';
+import { MUTANTS, probeFsyncs } from './fsyncs.ts';
+import { judgeCuts, record } from './power-cuts.ts';
+import { resetAtBoundaries, resetInsideArm, resetInsideWrite } from './resets.ts';
+
+/** One promise, and the play that shows whether it is kept: it rejects where it is not. */
+export interface VmCase {
+  /** A sentence. */
+  readonly name: string;
+  readonly firmware: 'bios' | 'uefi';
+  play(): Promise<void>;
+}
+
+export const NEW = 'KubeOS 1.1.0';
+const OLD = DISK_VERSION;
+const SEED = Number(process.env['KUBEOS_VM_SEED'] ?? 5);
+
+/** A machine that stays away is waited for so long: much longer than it takes to boot. */
+const SHORT_WAIT = ['--reboot-timeout', '90s'];
+
+/** Plays with one machine, which is ended whatever happens. */
+export async function withBed(
+  options: Parameters<typeof startVmBed>[0],
+  play: (bed: VmBed, node: VmNode) => Promise<void>,
+): Promise<void> {
+  const bed = await startVmBed(options);
+  try {
+    await play(bed, bed.node('worker-1'));
+  } finally {
+    await bed.stop();
+  }
+}
+
+async function upgradeTo(bed: VmBed, variant: Variant, ...flags: string[]): Promise<Ended> {
+  return json(bed, 'upgrade', '-f', await bed.spec(await imageOf(NEW, variant)), '-y', ...flags);
+}
+
+/** The trial did not last: the node is in its old slot, in service, and the image is remembered. */
+async function expectFellBack(bed: VmBed, node: VmNode, end: Ended): Promise<void> {
+  expectEnd(end, 5, 'fell back');
+  await expectSettled(bed, node, 'A', OLD);
+  await expectLogged(node, 'armed: the next boot tries slot B', 'fell-back: ');
+}
+
+async function threeNodesThereAndBack(): Promise<void> {
+  await withBed({ nodes: 3, api: 'real-if-there' }, async (bed) => {
+    const there = await upgradeTo(bed, 'good');
+    expect(there.code, there.said).toBe(0);
+    expect(there.doc.counts).toMatchObject({ upgraded: 3 });
+    for (const node of bed.nodes) {
+      await expectSettled(bed, node, 'B', NEW);
+      await expectLogged(node, 'slot B: write of KubeOS 1.1.0 begins', 'committed: slot B (KubeOS 1.1.0) is permanent');
+    }
+    const back = await json(bed, 'rollback', '--to-previous', '-y');
+    expect(back.code, back.said).toBe(0);
+    expect(back.doc.counts).toMatchObject({ 'rolled back': 3 });
+    for (const node of bed.nodes) await expectSettled(bed, node, 'A', OLD);
+  });
+}
+
+async function panicFallsBack(options: Parameters<typeof startVmBed>[0]): Promise<void> {
+  await withBed(options, async (bed, node) => {
+    await expectFellBack(bed, node, await upgradeTo(bed, 'panic'));
+    expect(await node.machine.serial()).toContain('Kernel panic');
+    // The same command refuses the image there.
+    expect((await upgradeTo(bed, 'panic')).code).toBe(4);
+  });
+}
+
+async function unloadableNeedsHands(): Promise<void> {
+  await withBed({}, async (bed, node) => {
+    const end = await upgradeTo(bed, 'garbage-kernel', ...SHORT_WAIT);
+    const result = expectEnd(end, 6, 'needs hands');
+    expect(result.next).toMatch(/console|power/);
+    // GRUB stops at its menu, which stands on B, and stays there: no time runs down any more.
+    await node.untilSays(/invalid magic number[^]*Failed to boot both[^]*Use the \^ and v keys/);
+    expect(node.boot).toBeUndefined();
+    expect(node.machine.starts).toBe(2);
+    await node.machine.press('\x1b[A\r');
+    await node.untilUp();
+    expect(await node.slot()).toBe('A');
+    expect(await node.grubenv()).toMatchObject({ saved_entry: 'A' });
+    await expectFellBack(bed, node, await upgradeTo(bed, 'garbage-kernel'));
+  });
+}
+
+async function unhealthyIsSentBack(): Promise<void> {
+  await withBed({}, async (bed, node) => {
+    const end = await upgradeTo(bed, 'unhealthy', '--health-timeout', '20s');
+    await expectFellBack(bed, node, end);
+    await expectLogged(node, 'sent back: reboot to slot A');
+  });
+}
+
+async function withoutNetworkNeedsHands(): Promise<void> {
+  await withBed({}, async (bed, node) => {
+    const end = await upgradeTo(bed, 'no-network', ...SHORT_WAIT);
+    expectEnd(end, 6, 'needs hands');
+    expect(await node.machine.serial()).toContain('kubelet: there is no network');
+    // The only hand that it takes: its power, off and on.
+    await node.machine.cut();
+    await node.untilUp();
+    await expectFellBack(bed, node, await upgradeTo(bed, 'no-network'));
+  });
+}
+
+/** What is wrong inside an image with the right checksum is found before anything is armed, drained or rebooted. */
+async function refusedBeforeArm(variant: Variant, version: string, why: RegExp): Promise<void> {
+  await withBed({}, async (bed, node) => {
+    const { boot } = node;
+    const spec = await bed.spec(await imageOf(NEW, variant), { version });
+    const result = expectEnd(await json(bed, 'upgrade', '-f', spec, '-y'), 3, 'failed');
+    expect(result.step).toBe('verify');
+    expect(`${String(result.what)} ${String(result.reason)}`).toMatch(why);
+    expect(node.boot).toEqual(boot);
+    await expectSettled(bed, node, 'A', OLD);
+    const status = await json(bed, 'status');
+    expect(status.doc.nodes[0]?.otherSlot).toMatchObject({ slot: 'B', content: 'dirty' });
+    await node.machine.cut();
+    await node.untilUp();
+    expect(await node.slot()).toBe('A');
+  });
+}
+
+async function otherEntryByHand(): Promise<void> {
+  await withBed({}, async (bed, node) => {
+    expectEnd(await upgradeTo(bed, 'good'), 0, 'upgraded');
+    await chooseByHand(node, '\x1b[A\r', 'A');
+    const status = await json(bed, 'status');
+    expect(status.doc.nodes[0]).toMatchObject({ active: 'A', nextBoot: 'B', osVersion: OLD });
+    const back = await json(bed, 'rollback', '--to-previous', '-y');
+    expect(back.code, back.said).toBe(0);
+    await expectSettled(bed, node, 'A', OLD);
+    await node.machine.cut();
+    await node.untilUp();
+    expect(await node.slot()).toBe('A');
+  });
+}
+
+/** Resets the node until a hand was quick enough for the menu's two seconds. */
+async function chooseByHand(node: VmNode, keys: string, slot: 'A' | 'B'): Promise<void> {
+  for (let tries = 0; tries < 5; tries++) {
+    const before = (await node.machine.serial()).length;
+    await node.machine.cut();
+    await node.untilSays('executed automatically', before);
+    await node.machine.press(keys);
+    await node.untilUp();
+    if ((await node.slot()) === slot) return;
+  }
+  throw new Error(`${node.name} never booted ${slot} by hand`);
+}
+
+async function uefiUpgradeAndFallBack(): Promise<void> {
+  await withBed({ firmware: 'uefi', bus: 'nvme' }, async (bed, node) => {
+    await expectFellBack(bed, node, await upgradeTo(bed, 'panic'));
+    expectEnd(await upgradeTo(bed, 'good'), 0, 'upgraded');
+    await expectSettled(bed, node, 'B', NEW);
+    await node.machine.cut();
+    await node.untilUp();
+    await expectSettled(bed, node, 'B', NEW);
+  });
+}
+
+async function powerCuts(count: number): Promise<void> {
+  await withBed({ writeLog: true }, async (bed, node) => {
+    const run = bed.start(['upgrade', '-f', await bed.spec(await imageOf(NEW)), '-y', '-o', 'json']);
+    const recordings = await record(bed, node);
+    expectEnd(await endOf(run.done), 0, 'upgraded');
+    await node.machine.powerOff();
+    const found = await judgeCuts(bed, node, recordings, { count, seed: SEED });
+    expect(found.broken).toEqual([]);
+    expect(found.disks).toBeGreaterThanOrEqual(count);
+    expect(found.partial).toBeGreaterThan(count / 3);
+    expect(Math.min(found.boots.A, found.boots.B)).toBeGreaterThan(0);
+  });
+}
+
+async function everyFsync(): Promise<void> {
+  await withBed({ writeLog: true }, async (bed, node) => {
+    const image = await imageOf(NEW);
+    const found = await probeFsyncs(bed, node, image, await bed.serve(image));
+    for (const { mutant, probe, problems } of found) {
+      if (mutant === undefined) expect(problems, probe).toEqual([]);
+    }
+    const survivors = MUTANTS.filter((one) =>
+      found.every(({ mutant, problems }) => mutant !== one || problems.length === 0),
+    );
+    expect(survivors.map((one) => `${one.in}: ${one.take}`)).toEqual([]);
+  });
+}
+
+export const CASES: readonly VmCase[] = [
+  {
+    name: 'three nodes are upgraded from A to B, and brought back by rollback --to-previous',
+    firmware: 'bios',
+    play: threeNodesThereAndBack,
+  },
+  {
+    name: 'a trial that panics falls back by itself; the image is refused from then on',
+    firmware: 'bios',
+    play: () => panicFallsBack({}),
+  },
+  {
+    name: 'where grub.cfg goes by disk numbers and /dev names, a trial that panics falls back too',
+    firmware: 'bios',
+    play: () => panicFallsBack({ style: 'number' }),
+  },
+  {
+    name: 'a kernel that GRUB cannot load needs hands, which boot A over the serial console',
+    firmware: 'bios',
+    play: unloadableNeedsHands,
+  },
+  { name: 'a trial that boots unhealthy is sent back', firmware: 'bios', play: unhealthyIsSentBack },
+  {
+    name: 'a trial that boots without network needs hands: a reset brings the old slot back',
+    firmware: 'bios',
+    play: withoutNetworkNeedsHands,
+  },
+  {
+    name: 'another version inside a right checksum is refused before anything is armed',
+    firmware: 'bios',
+    play: () => refusedBeforeArm('good', 'KubeOS 1.1.1', /KubeOS 1\.1\.0/),
+  },
+  {
+    name: 'an image without a kernel is refused before anything is armed',
+    firmware: 'bios',
+    play: () => refusedBeforeArm('no-kernel', NEW, /no kernel/),
+  },
+  {
+    name: 'a node whose other menu entry was chosen by hand is seen as that, and made permanent by rollback',
+    firmware: 'bios',
+    play: otherEntryByHand,
+  },
+  {
+    name: 'reset as stage, write, verify, drain, arm and reboot begin, and after the commit, one upgrade goes on',
+    firmware: 'bios',
+    play: () => resetAtBoundaries(['stage', 'write', 'verify', 'drain', 'arm', 'reboot', 'uncordon']),
+  },
+  { name: 'reset as the proof begins, a trial is over', firmware: 'bios', play: () => resetAtBoundaries(['prove']) },
+  {
+    name: 'reset as the commit begins, it is made or not',
+    firmware: 'bios',
+    play: () => resetAtBoundaries(['commit']),
+  },
+  {
+    name: 'reset at five random instants of the write, the same command converges',
+    firmware: 'bios',
+    play: () => resetInsideWrite(5, SEED),
+  },
+  {
+    name: 'reset at five random instants of the arming, in both directions, the same command converges',
+    firmware: 'bios',
+    play: () => resetInsideArm(5, SEED),
+  },
+  {
+    name: 'of 240 power cuts between two flushes of write, arm and commit, each leaves a node that boots what was verified',
+    firmware: 'bios',
+    play: () => powerCuts(240),
+  },
+  {
+    name: 'what a script has reported is on the disk; without any one of its fsyncs it is not',
+    firmware: 'bios',
+    play: everyFsync,
+  },
+  {
+    name: 'on UEFI, GPT and NVMe a trial that panics falls back, and a good one stays',
+    firmware: 'uefi',
+    play: uefiUpgradeAndFallBack,
+  },
+];

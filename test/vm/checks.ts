@@ -1,0 +1,49 @@
+import { expect } from 'vitest';
+import type { Doc, NodeDoc } from '../lab/cli-bed.ts';
+import type { VmBed, VmNode } from './bed.ts';
+
+/** The exit code, and what `-o json` printed, of a command that came to its end. */
+export interface Ended {
+  code: number | null;
+  doc: Doc;
+  /** Everything it said, for the message of a failed expectation. */
+  said: string;
+}
+
+/** Runs a command with `-o json` to its end. */
+export async function json(bed: VmBed, ...args: string[]): Promise<Ended> {
+  return endOf(bed.kubeos([...args, '-o', 'json']));
+}
+
+/** The end of a command that was started with `-o json`. */
+export async function endOf(running: ReturnType<VmBed['kubeos']>): Promise<Ended> {
+  const { code, stdout, stderr } = await running;
+  const said = `${stdout}\n${stderr}`;
+  if (!stdout.startsWith('{')) throw new Error(`no result, exit code ${String(code)}: ${said}`);
+  return { code, doc: JSON.parse(stdout) as Doc, said };
+}
+
+export function expectEnd({ code, doc, said }: Ended, wanted: number, outcome?: string): NodeDoc {
+  expect(code, said).toBe(wanted);
+  const [node] = doc.nodes;
+  if (outcome !== undefined) expect(node?.outcome, said).toBe(outcome);
+  if (node === undefined) throw new Error(`no node in the result: ${said}`);
+  return node;
+}
+
+/** The node runs this slot, permanently, in service, and nothing of a run is left on it. */
+export async function expectSettled(bed: VmBed, node: VmNode, slot: 'A' | 'B', version: string): Promise<void> {
+  expect(await node.slot()).toBe(slot);
+  const env = await node.grubenv();
+  expect(env).toMatchObject({ saved_entry: slot, boot_success: '0' });
+  expect(env['next_entry'] ?? '').toBe('');
+  expect(await bed.cluster.node(node.name)).toMatchObject({
+    ...{ osImage: version, ready: true, cordoned: false, step: undefined },
+  });
+}
+
+/** Lines of the node's own /var/log/messages. */
+export async function expectLogged(node: VmNode, ...texts: string[]): Promise<void> {
+  const lines = await node.ssh('grep "kubeos: " /var/log/messages');
+  for (const text of texts) expect(lines).toContain(text);
+}
