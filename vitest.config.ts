@@ -43,7 +43,7 @@ export default defineConfig({
       tier('scripts', 180_000),
       tier('sim', 300_000),
       tier('lab', 300_000),
-      tier('vm', 1_200_000),
+      tier('vm', 3_600_000),
       tier('vm-matrix', 6 * 3_600_000),
       tier('proof', 12 * 3_600_000),
     ],

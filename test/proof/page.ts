@@ -47,7 +47,7 @@ function failures(played: readonly Played[]): string[] {
 
 const INTRODUCTION = `# Killed, cut off, reset: the proof
 
-\`npm run proof\` writes this page. It upgrades three nodes of the lab, two at a time, with the built command line, real
+\`npm run proof\` writes this part. It upgrades three nodes of the lab, two at a time, with the built command line, real
 node scripts, real \`dd\` and real processes, and disturbs each run once, at one place in one node's way:
 
 - at every step boundary: the lab holds the call that begins or ends the step, the run is disturbed, and the call is let

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -20,6 +20,8 @@ export interface BedOptions {
   api?: 'real-if-there' | 'lab';
   firmware?: DiskOptions['firmware'];
   style?: DiskOptions['style'];
+  /** How the nodes fetch images; http unless told: ciphers cost an emulated machine much. */
+  scheme?: 'http' | 'https';
   bus?: MachineOptions['bus'];
   /** As in MachineOptions. */
   writeLog?: boolean;
@@ -100,10 +102,11 @@ async function assemble(
   const commands = commandsIn(dir);
   undo.push(() => commands.end());
   await Promise.all(nodes.map((node) => node.untilUp()));
+  const { scheme = 'http' } = options;
   const serve = async (image: SystemImage): Promise<string> => {
     const name = `${path.basename(path.dirname(image.path))}.img`;
     if (!existsSync(path.join(paths.images, name))) await symlink(image.path, path.join(paths.images, name));
-    return `${images.urls.https.replace('127.0.0.1', '10.0.2.2')}/${name}`;
+    return `${images.urls[scheme].replace('127.0.0.1', '10.0.2.2')}/${name}`;
   };
   return {
     ...{ dir, cluster, nodes, stop, start: commands.start, kubeos: (args) => commands.start(args).done },
@@ -111,6 +114,8 @@ async function assemble(
     serve,
     spec: async (image, says = {}) => {
       await writeSpec(paths, { ...image, version: says.version ?? image.version }, await serve(image));
+      const text = await readFile(paths.spec, 'utf8');
+      if (scheme === 'http') await writeFile(paths.spec, text.replace('flagSafe: false', 'flagSafe: true'));
       return paths.spec;
     },
   };
@@ -249,12 +254,12 @@ export function untilStep(bed: VmBed, name: string, step: Step): Promise<void> {
   );
 }
 
-/** Waits for a condition; rejects when ten minutes have passed: emulated machines on a busy one are slow. */
+/** Waits for a condition; rejects when half an hour has passed: emulated machines on a busy one are slow. */
 export async function patiently(
   condition: () => boolean | Promise<boolean>,
   otherwise: () => string | Promise<string>,
 ): Promise<void> {
-  const deadline = Date.now() + 600_000;
+  const deadline = Date.now() + 1_800_000;
   while (!(await condition())) {
     if (Date.now() > deadline) throw new Error(await otherwise());
     await pause(50);

@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
 import { DISK_VERSION, imageOf, type Variant } from './artifacts.ts';
-import { startVmBed, type VmBed, type VmNode } from './bed.ts';
+import { startVmBed, untilStep, type VmBed, type VmNode } from './bed.ts';
 import { type Ended, endOf, expectEnd, expectLogged, expectSettled, json } from './checks.ts';
 import { MUTANTS, probeFsyncs } from './fsyncs.ts';
 import { judgeCuts, record } from './power-cuts.ts';
@@ -46,7 +46,7 @@ async function expectFellBack(bed: VmBed, node: VmNode, end: Ended): Promise<voi
 }
 
 async function threeNodesThereAndBack(): Promise<void> {
-  await withBed({ nodes: 3, api: 'real-if-there' }, async (bed) => {
+  await withBed({ nodes: 3, api: 'real-if-there', scheme: 'https' }, async (bed) => {
     const there = await upgradeTo(bed, 'good');
     expect(there.code, there.said).toBe(0);
     expect(there.doc.counts).toMatchObject({ upgraded: 3 });
@@ -154,7 +154,7 @@ async function chooseByHand(node: VmNode, keys: string, slot: 'A' | 'B'): Promis
 }
 
 async function uefiUpgradeAndFallBack(): Promise<void> {
-  await withBed({ firmware: 'uefi', bus: 'nvme' }, async (bed, node) => {
+  await withBed({ firmware: 'uefi', bus: 'nvme', scheme: 'https' }, async (bed, node) => {
     await expectFellBack(bed, node, await upgradeTo(bed, 'panic'));
     expectEnd(await upgradeTo(bed, 'good'), 0, 'upgraded');
     await expectSettled(bed, node, 'B', NEW);
@@ -167,7 +167,7 @@ async function uefiUpgradeAndFallBack(): Promise<void> {
 async function powerCuts(count: number): Promise<void> {
   await withBed({ writeLog: true }, async (bed, node) => {
     const run = bed.start(['upgrade', '-f', await bed.spec(await imageOf(NEW)), '-y', '-o', 'json']);
-    const recordings = await record(bed, node);
+    const recordings = await record(bed, node, 'write');
     expectEnd(await endOf(run.done), 0, 'upgraded');
     await node.machine.powerOff();
     const found = await judgeCuts(bed, node, recordings, { count, seed: SEED });
@@ -175,6 +175,23 @@ async function powerCuts(count: number): Promise<void> {
     expect(found.disks).toBeGreaterThanOrEqual(count);
     expect(found.partial).toBeGreaterThan(count / 3);
     expect(Math.min(found.boots.A, found.boots.B)).toBeGreaterThan(0);
+  });
+}
+
+/** The new image's kernel cannot be loaded: where GRUB takes it for slot A's, the node does not come up. */
+async function resetBeforeProof(): Promise<void> {
+  await withBed({}, async (bed, node) => {
+    const run = bed.start(['upgrade', '-f', await bed.spec(await imageOf(NEW, 'garbage-kernel')), '-y', '-o', 'json']);
+    await untilStep(bed, node.name, 'verify');
+    run.kill('SIGKILL');
+    await node.machine.cut();
+    await Promise.race([
+      node.untilUp(),
+      node.untilSays('Failed to boot both').then(() => {
+        throw new Error("GRUB took slot B's kernel, which is not verified, for slot A's");
+      }),
+    ]);
+    expect(await node.slot()).toBe('A');
   });
 }
 
@@ -238,6 +255,11 @@ export const CASES: readonly VmCase[] = [
     name: 'reset as stage, write, verify, drain, arm and reboot begin, and after the commit, one upgrade goes on',
     firmware: 'bios',
     play: () => resetAtBoundaries(['stage', 'write', 'verify', 'drain', 'arm', 'reboot', 'uncordon']),
+  },
+  {
+    name: 'reset between the write and its proof, whatever label the image bears, slot A boots',
+    firmware: 'bios',
+    play: resetBeforeProof,
   },
   { name: 'reset as the proof begins, a trial is over', firmware: 'bios', play: () => resetAtBoundaries(['prove']) },
   {

@@ -83,7 +83,7 @@ const begin = ({ image }: Probing): string =>
 const stage = ({ url, image, text }: Probing): string =>
   composeScript(LIBRARY, text('stage'), {
     ...OWN,
-    ...{ url, sha256: image.sha256, flagsafe: 'false', cacert: 'ca.crt', clientcert: '', clientkey: '' },
+    ...{ url, sha256: image.sha256, flagsafe: 'true', cacert: '', clientcert: '', clientkey: '' },
   });
 
 const PROBES = {

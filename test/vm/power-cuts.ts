@@ -47,9 +47,9 @@ export async function placeIn(node: VmNode): Promise<number> {
   return (await stat(node.machine.writeLog())).size;
 }
 
-/** Follows an upgrade, and notes where in the write logs its steps were. Resolves once it has been committed. */
-export async function record(bed: VmBed, node: VmNode): Promise<Recording[]> {
-  await untilStep(bed, node.name, 'write');
+/** Follows an upgrade from a step on, and notes where in the write logs it was. Resolves once it is committed. */
+export async function record(bed: VmBed, node: VmNode, from: 'write' | 'arm'): Promise<Recording[]> {
+  await untilStep(bed, node.name, from);
   const written = { start: node.machine.starts, from: await placeIn(node) };
   await untilStep(bed, node.name, 'reboot');
   const armed = { from: await placeIn(node), env: 'saved=A next=B' };
