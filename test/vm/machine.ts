@@ -25,6 +25,10 @@ export interface MachineOptions {
 const OVMF = '/usr/share/OVMF/';
 const LOOK_MS = 50;
 
+/** No machine outlives the process that tests, not even where a test was given up. */
+const alive = new Set<ChildProcess>();
+process.once('exit', () => alive.forEach((qemu) => qemu.kill('SIGKILL')));
+
 /**
  * One virtual machine under software emulation. A reset by the guest, or a panic, ends its QEMU, and a fresh one takes
  * its place: that is several times as quick as a warm reset inside one.
@@ -79,7 +83,9 @@ export class Machine {
     const qemu = spawn('qemu-system-x86_64', this.#arguments(), { stdio: ['ignore', log, log] });
     closeSync(log);
     this.#qemu = qemu;
+    alive.add(qemu);
     const ended = (code: number | null): void => {
+      alive.delete(qemu);
       if (this.#qemu !== qemu) return;
       this.#qemu = undefined;
       this.#options.onDown?.();
