@@ -91,7 +91,6 @@ write_env() { # SAVED NEXT: both at once; an empty NEXT disarms
 	sync_file_system "$file"
 	dd if="$copy" of="$file" bs=1024 count=1 conv=notrunc,fsync 2>/dev/null ||
 		die boot-environment "cannot write $ENV_PATH"
-	sync_file_system "$file"
 	cmp -s "$copy" "$file" || die boot-environment "$ENV_PATH did not keep what was written"
 	rm -f -- "$copy"
 	ENV_SAVED=$1
