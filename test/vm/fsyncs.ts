@@ -1,8 +1,9 @@
+import { readdirSync, readFileSync } from 'node:fs';
 import { copyFile, constants } from 'node:fs/promises';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { composeScript } from '../../src/remote/compose.ts';
 import { quote } from '../../src/remote/quote.ts';
-import { LIBRARY, STEP_SCRIPTS } from '../../src/remote/scripts/index.ts';
 import { readGrubenv } from '../../src/lab/grubenv.ts';
 import type { SystemImage } from '../../src/lab/system-image.ts';
 import { diskOf } from './artifacts.ts';
@@ -10,6 +11,18 @@ import type { VmBed, VmNode } from './bed.ts';
 import { PersistImage } from './persist.ts';
 import { AREAS, grubReads, placeIn } from './power-cuts.ts';
 import { ReplayedDisk } from './replay.ts';
+
+const SCRIPTS = fileURLToPath(new URL('../../src/remote/scripts/', import.meta.url));
+// As they were written: what runs on a node was made smaller first.
+const textOf = (name: string): string => readFileSync(path.join(SCRIPTS, `${name}.sh`), 'utf8');
+const LIBRARY = [
+  'lib',
+  ...readdirSync(SCRIPTS)
+    .filter((name) => /^lib-.*\.sh$/.test(name))
+    .map((name) => name.slice(0, -3)),
+]
+  .map(textOf)
+  .join('\n');
 
 type Part = 'library' | 'stage' | 'write' | 'reboot';
 type ProbeName = keyof typeof PROBES;
@@ -76,8 +89,8 @@ interface Probe {
 
 const OWN = { run: 'probe', token: 1 };
 const call = (library: string, main: string): string => `${library}\nmain() { ${main}; }\n{ main </dev/null; }\n`;
-const step = (name: keyof typeof STEP_SCRIPTS, args: Record<string, string | number>): string =>
-  composeScript(LIBRARY, STEP_SCRIPTS[name], { ...OWN, ...args });
+const step = (name: string, args: Record<string, string | number>): string =>
+  composeScript(LIBRARY, textOf(name), { ...OWN, ...args });
 
 const begin = ({ image }: Probing): string =>
   step('begin', {
@@ -134,7 +147,7 @@ const PROBES = {
   },
   write: {
     prepare: (probing) =>
-      `dd if=/dev/zero of=/dev/vda3 bs=1M count=60 oflag=direct conv=fsync 2>/dev/null\n(\n${begin(probing)}\n)\n${stage({ ...probing, text: (part) => STEP_SCRIPTS[part as 'stage'] })}`,
+      `dd if=/dev/zero of=/dev/vda3 bs=1M count=60 oflag=direct conv=fsync 2>/dev/null\n(\n${begin(probing)}\n)\n${stage({ ...probing, text: textOf })}`,
     script: ({ text }) => composeScript(LIBRARY, text('write'), { ...OWN, target: 'B' }),
     judge: async (disk, { image }) => {
       const sum = await disk.sha256(AREAS.B.at, image.bytes);
@@ -197,7 +210,7 @@ export async function probeFsyncs(bed: VmBed, node: VmNode, image: SystemImage, 
 
 function textWith(mutant: Mutant | undefined): Probing['text'] {
   return (part) => {
-    const text = part === 'library' ? LIBRARY : STEP_SCRIPTS[part];
+    const text = part === 'library' ? LIBRARY : textOf(part);
     if (mutant?.in !== part) return text;
     const pieces = text.split(mutant.take);
     if (pieces.length !== 2) throw new Error(`not once in ${part}: ${mutant.take}`);
