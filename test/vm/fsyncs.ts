@@ -24,6 +24,8 @@ const LIBRARY = [
   .map(textOf)
   .join('\n');
 
+const withLibrary = (own: string): string => `${LIBRARY}\n${own}`;
+
 type Part = 'library' | 'stage' | 'write' | 'reboot';
 type ProbeName = keyof typeof PROBES;
 
@@ -90,7 +92,7 @@ interface Probe {
 const OWN = { run: 'probe', token: 1 };
 const call = (library: string, main: string): string => `${library}\nmain() { ${main}; }\n{ main </dev/null; }\n`;
 const step = (name: string, args: Record<string, string | number>): string =>
-  composeScript(LIBRARY, textOf(name), { ...OWN, ...args });
+  composeScript(withLibrary(textOf(name)), { ...OWN, ...args });
 
 const begin = ({ image }: Probing): string =>
   step('begin', {
@@ -98,7 +100,7 @@ const begin = ({ image }: Probing): string =>
   });
 
 const stage = ({ url, image, text }: Probing): string =>
-  composeScript(LIBRARY, text('stage'), {
+  composeScript(withLibrary(text('stage')), {
     ...OWN,
     ...{ url, sha256: image.sha256, flagsafe: 'true', cacert: '', clientcert: '', clientkey: '' },
   });
@@ -148,7 +150,7 @@ const PROBES = {
   write: {
     prepare: (probing) =>
       `dd if=/dev/zero of=/dev/vda3 bs=1M count=60 oflag=direct conv=fsync 2>/dev/null\n(\n${begin(probing)}\n)\n${stage({ ...probing, text: textOf })}`,
-    script: ({ text }) => composeScript(LIBRARY, text('write'), { ...OWN, target: 'B' }),
+    script: ({ text }) => composeScript(withLibrary(text('write')), { ...OWN, target: 'B' }),
     judge: async (disk, { image }) => {
       const sum = await disk.sha256(AREAS.B.at, image.bytes);
       return sum === image.sha256 ? [] : ['slot B does not hold the image'];
@@ -158,7 +160,7 @@ const PROBES = {
     // The trial's checks and the reboot itself are not what is asked for here.
     script: ({ text, count }) =>
       `logger -t kubeos -- probe-${count}\n` +
-      composeScript(LIBRARY, `${text('reboot')}\ncheck_trial() { log probe-${count}; }\norder_reboot() { :; }\n`, {
+      composeScript(withLibrary(`${text('reboot')}\ncheck_trial() { log probe-${count}; }\norder_reboot() { :; }\n`), {
         ...OWN,
         purpose: 'trial',
       }),

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
-import { copyFile, open, readFile, rm } from 'node:fs/promises';
+import { copyFile, open, readFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -202,12 +202,6 @@ export class Machine {
       await file.close();
     }
   }
-}
-
-/** Makes a plain copy of a stopped machine's disk. */
-export async function flatten(overlay: string, out: string): Promise<void> {
-  await rm(out, { force: true });
-  await run('qemu-img', ['convert', '-O', 'raw', overlay, out]);
 }
 
 const run = promisify(execFile);
