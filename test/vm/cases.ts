@@ -99,7 +99,7 @@ async function withoutNetworkNeedsHands(): Promise<void> {
   await withBed({}, async (bed, node) => {
     const end = await upgradeTo(bed, 'no-network', ...SHORT_WAIT);
     expectEnd(end, 6, 'needs hands');
-    expect(await node.machine.serial()).toContain('kubelet: there is no network');
+    await node.untilSays('kubelet: there is no network');
     // The only hand that it takes: its power, off and on.
     await node.machine.cut();
     await node.untilUp();
