@@ -15,7 +15,6 @@ const shellScripts = {
 
 /** What takes a minute and a half or more on two cores, the longest first. */
 const LONG = [
-  'representative',
   ...['real-run', 'killed-places', 'cli-signals', 'cli-lock', 'cli-taken-over', 'cluster-faults', 'cluster-workloads'],
   ...['cluster-envtest', 'cli-faults', 'cli-stopped', 'cluster-lab', 'killed-bash', 'killed-busybox', 'killed-dash'],
 ];
