@@ -113,7 +113,9 @@ async function assemble(
     node: (name) => nodes.find((node) => node.name === name) ?? must(name),
     serve,
     spec: async (image, says = {}) => {
-      await writeSpec(paths, { ...image, version: says.version ?? image.version }, await serve(image));
+      const url = await serve(image);
+      const named = { ...image, path: path.basename(url), version: says.version ?? image.version };
+      await writeSpec(paths.spec, 'upgrade-disk.yaml', named, path.dirname(url));
       const text = await readFile(paths.spec, 'utf8');
       if (scheme === 'http') await writeFile(paths.spec, text.replace('flagSafe: false', 'flagSafe: true'));
       return paths.spec;
