@@ -16,7 +16,16 @@ const shellScripts = {
 /** What takes a minute and a half or more on two cores, the longest first. */
 const LONG = [
   ...['real-run', 'killed-places', 'cli-signals', 'cli-lock', 'cli-taken-over', 'cluster-faults', 'cluster-workloads'],
-  ...['cluster-envtest', 'cli-faults', 'cli-stopped', 'cluster-lab', 'killed-bash', 'killed-busybox', 'killed-dash'],
+  ...[
+    'cluster-envtest',
+    'cli-faults',
+    'cli-stopped',
+    'cluster-lab',
+    'killed-bash',
+    'killed-busybox',
+    'killed-dash',
+    'killed-tar',
+  ],
 ];
 
 /** Begins with what takes long, whatever its tier, so that none of it is left to run alone at the end. */

@@ -153,9 +153,10 @@ export class Machine {
     };
   }
 
-  /** The processes that run on the node, detached ones included. */
-  processes(): Promise<number[]> {
-    return Promise.resolve(processesOf(this.dir));
+  /** The processes that run on the node, detached ones included. Whoever asks again and again leaves room for others. */
+  async processes(): Promise<number[]> {
+    await new Promise((resolve) => setImmediate(resolve));
+    return processesOf(this.dir);
   }
 
   /** Ends all of them at once, as a power cut does. */
