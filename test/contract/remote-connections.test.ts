@@ -1,4 +1,4 @@
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
 import {
   appendFileSync,
@@ -459,8 +459,9 @@ describe('signing in', () => {
     const socket = join(dir, 'agent.sock');
     const agent: ChildProcess = spawn('ssh-agent', ['-D', '-a', socket], { stdio: 'ignore' });
     cleanUps.push(() => agent.kill());
-    await until(() => existsSync(socket));
     const environment = { ...settings().environment, SSH_AUTH_SOCK: socket };
+    // 2: there is no agent (ssh-add(1)); its socket is there a moment before it listens.
+    await until(() => spawnSync('ssh-add', ['-l'], { env: environment }).status !== 2);
     // More keys than a server lets one try (MaxAuthTries is 6).
     for (const index of [1, 2, 3, 4, 5, 6, 7]) {
       makeKey(join(dir, `agent_${String(index)}`));

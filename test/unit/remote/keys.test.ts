@@ -1,6 +1,6 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ParsedKey } from 'ssh2';
@@ -150,8 +150,9 @@ describe('the agent', () => {
   beforeAll(async () => {
     socket = path('agent.sock');
     agent = spawn('ssh-agent', ['-D', '-a', socket], { stdio: 'ignore' });
-    while (!existsSync(socket)) await new Promise((resolve) => setTimeout(resolve, 10));
     const env = { ...process.env, SSH_AUTH_SOCK: socket };
+    // 2: there is no agent (ssh-add(1)); its socket is there a moment before it listens.
+    while (spawnSync('ssh-add', ['-l'], { env }).status === 2) await new Promise((resolve) => setTimeout(resolve, 10));
     // ssh-add takes the certificate along that lies beside its key.
     for (const name of ['plain', 'other', 'certified']) {
       execFileSync('ssh-add', ['-q', path(name)], { env, stdio: 'pipe' });
