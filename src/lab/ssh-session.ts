@@ -31,6 +31,10 @@ const MAX_SESSIONS = 10;
 /** Serves the sessions of a connection that has signed in. */
 export function serveSession(client: Connection, user: NodeUser, shell: NodeShell, cut: () => void): void {
   let open = 0;
+  let lost = false;
+  client.once('close', () => {
+    lost = true;
+  });
   client.on('session', (accept, reject) => {
     if (open >= MAX_SESSIONS) {
       reject();
@@ -43,8 +47,9 @@ export function serveSession(client: Connection, user: NodeUser, shell: NodeShel
     });
     session.on('exec', (acceptExec, _reject, info) => {
       const channel = acceptExec();
+      // What has lost its connection already cannot use up the cut that is meant for another command.
       const cutInstead = (): boolean => {
-        if (shell.cutInstead?.() !== true) return false;
+        if (lost || shell.cutInstead?.() !== true) return false;
         cut();
         return true;
       };

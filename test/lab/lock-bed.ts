@@ -46,6 +46,8 @@ export async function traces(bed: CliBed, ...names: string[]): Promise<unknown> 
       const { metadata, spec } = must(bed.lab.api.get('nodes', '', name));
       const { machine } = bed.lab.node(name);
       const folder = path.join(machine.root, 'persist/kubeos');
+      // The dead man's timer of a trial that was committed ends a moment later.
+      await until(async () => (await machine.processes()).length === 0, () => `processes are left on ${name}`);
       const files = (await readdir(folder).catch(() => [])).filter((file) => file !== 'lock').sort();
       const texts = await Promise.all(files.map((file) => readFile(path.join(folder, file), 'utf8')));
       return {
@@ -56,7 +58,6 @@ export async function traces(bed: CliBed, ...names: string[]): Promise<unknown> 
         bootId: await readFile(path.join(machine.root, 'proc/sys/kernel/random/boot_id'), 'utf8'),
         files: Object.fromEntries(files.map((file, index) => [file, texts[index]])),
         log: (await readFile(path.join(machine.root, 'var/log/messages'), 'utf8')).split('\n').filter(isDeed),
-        processes: await machine.processes(),
       };
     }),
   );

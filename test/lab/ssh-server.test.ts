@@ -203,6 +203,17 @@ describe('a lost connection', () => {
     await until(() => exists(done));
   });
 
+  it('is not used up by a command whose connection was lost before', async () => {
+    const child = start('echo $$; while [ ! -e on ]; do sleep 0.02; done');
+    const pid = Number(await new Promise((resolve) => child.stdout?.once('data', resolve)));
+    server.cut();
+    await new Promise((resolve) => child.once('close', resolve));
+    cutNext = 1;
+    await writeFile(path.join(folder, 'home/on'), '');
+    await until(async () => !(await exists(`/proc/${pid}`)));
+    expect((await run('true')).code).toBe(255);
+  });
+
   it('strikes where the lab says so: the command has done its work, its exit code never arrives', async () => {
     cutNext = 1;
     const lost = await run('echo x >worked');
