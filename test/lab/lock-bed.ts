@@ -47,7 +47,10 @@ export async function traces(bed: CliBed, ...names: string[]): Promise<unknown> 
       const { machine } = bed.lab.node(name);
       const folder = path.join(machine.root, 'persist/kubeos');
       // The dead man's timer of a trial that was committed ends a moment later.
-      await until(async () => (await machine.processes()).length === 0, () => `processes are left on ${name}`);
+      await until(
+        async () => (await machine.processes()).length === 0,
+        () => `processes are left on ${name}`,
+      );
       const files = (await readdir(folder).catch(() => [])).filter((file) => file !== 'lock').sort();
       const texts = await Promise.all(files.map((file) => readFile(path.join(folder, file), 'utf8')));
       return {
