@@ -4,7 +4,9 @@ import pLimit from 'p-limit';
 import type { Client } from 'ssh2';
 import { ConnectError } from '../errors.ts';
 import { cleanText } from './clean-text.ts';
+import { roleOf } from './dial-errors.ts';
 import { execute, FloodError, lost, NoSessionError, type ExecOptions, type ExecResult, type Input } from './exec.ts';
+import type { Target } from './target.ts';
 
 // An sshd frees the session of a command only after it has read what else has come in, so that with MaxSessions 1 the
 // next command may be refused for a moment (OpenSSH 9.2: channels are collected after a batch of packets).
@@ -58,7 +60,9 @@ export class Connection {
    * Opens a stream to another host from here: what a jump host is for. Rejects with ConnectError: `lost` where this
    * connection has gone, `timeout`, `protocol` where the server lets nobody through, `unreachable` where it tried in vain.
    */
-  forward(host: string, port: number, timeoutMs: number): Promise<Duplex> {
+  forward(target: Target, timeoutMs: number): Promise<Duplex> {
+    const { host, port } = target;
+    const role = roleOf(target);
     const place = `${host.includes(':') ? `[${host}]` : host}:${String(port)}`;
     return new Promise((resolve, reject) => {
       let settled = false;
@@ -71,11 +75,11 @@ export class Connection {
       };
       const fail = (error: ConnectError) => settle(() => reject(error));
       const lost = (reason: string) => fail(new ConnectError(`${this.shown} was lost`, 'lost', { reason }));
-      const timer = setTimeout(() => fail(forwardTooSlow(this.shown, place, timeoutMs)), timeoutMs);
+      const timer = setTimeout(() => fail(forwardTooSlow(this.shown, place, role, timeoutMs)), timeoutMs);
       const forget: (() => void) | undefined = this.onLost(lost);
       try {
         this.#client.forwardOut('127.0.0.1', 0, host, port, (error, channel) => {
-          if (error) fail(notForwarded(this.shown, place, error));
+          if (error) fail(notForwarded(this.shown, place, role, error));
           else if (settled) channel.destroy();
           else settle(() => resolve(channel));
         });
@@ -136,7 +140,7 @@ const PROHIBITED = 1;
 const CONNECT_FAILED = 2;
 const UNKNOWN_TYPE = 3;
 
-function notForwarded(shown: string, place: string, error: Error & { reason?: unknown }): ConnectError {
+function notForwarded(shown: string, place: string, role: string, error: Error & { reason?: unknown }): ConnectError {
   if (typeof error.reason !== 'number') return new ConnectError(`${shown} was lost`, 'lost', { reason: error.message });
   const words = cleanText(error.message.replace(/^\(SSH\) Channel open failure: /, ''));
   if (error.reason === PROHIBITED || error.reason === UNKNOWN_TYPE) {
@@ -147,7 +151,7 @@ function notForwarded(shown: string, place: string, error: Error & { reason?: un
   }
   const next =
     error.reason === CONNECT_FAILED
-      ? 'check that the node is up and its sshd runs, and that the jump host has a way to it'
+      ? `check that the ${role} is up and its sshd runs, and that ${shown} has a way to it`
       : 'look at the log of its sshd';
   return new ConnectError(`${shown} does not reach ${place}`, 'unreachable', {
     reason: words || 'its server does not say why',
@@ -155,9 +159,9 @@ function notForwarded(shown: string, place: string, error: Error & { reason?: un
   });
 }
 
-function forwardTooSlow(shown: string, place: string, timeoutMs: number): ConnectError {
+function forwardTooSlow(shown: string, place: string, role: string, timeoutMs: number): ConnectError {
   return new ConnectError(`${shown} does not reach ${place}`, 'timeout', {
     reason: `no answer after ${String(Math.round(timeoutMs / 100) / 10)}s`,
-    next: 'check that the node is up, and that nothing between it and the jump host filters the port',
+    next: `check that the ${role} is up, and that nothing between it and ${shown} filters the port`,
   });
 }

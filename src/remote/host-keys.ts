@@ -15,6 +15,8 @@ import { quote } from './quote.ts';
 
 /** The host whose key is judged. */
 export interface HostKeySubject {
+  /** What it is to its user, in words. */
+  role: 'node' | 'jump host';
   /** What is dialled. */
   address: string;
   port: number;
@@ -224,13 +226,15 @@ function unknownKey(
       : `\n${place(authority)} trusts a certificate authority for it (@cert-authority); kubeos can use plain host keys only`;
   const file = fileOf(subject);
   const add = keeps(file)
-    ? `compare it with the node's console, then:\n  ${addCommand(subject, key)}`
+    ? `compare it with ${consoleOf(subject)}, then:\n  ${addCommand(subject, key)}`
     : `name a file to add it to, since ${file} keeps no key: --known-hosts FILE`;
   return new ConnectError(`the SSH host key of ${subject.addedAs} is not known`, 'host-key-unknown', {
     reason: `offered: ${describeKey(key)}${why}`,
     next: `${add}\nor trust first contact: --accept-new-host-keys`,
   });
 }
+
+const consoleOf = ({ role }: HostKeySubject): string => `the ${role}'s console`;
 
 /** The command that adds the key; ssh-keyscan cannot ask for it behind a jump host, or under an alias. */
 function addCommand(subject: HostKeySubject, key: Buffer): string {
@@ -258,13 +262,13 @@ function changedKey(
       reason: [
         `offered: ${describeKey(key)}`,
         ...known,
-        'the node was set up anew, or runs another image with host keys of its own, or someone is in between',
+        `the ${subject.role} was set up anew, or runs another image with host keys of its own, or someone is in between`,
       ].join('\n'),
-      next: `compare it with the node's console; only if it is right, forget the old key and add the new one:\n${commands}`,
+      next: `compare it with ${consoleOf(subject)}; only if it is right, forget the old key and add the new one:\n${commands}`,
     });
   }
   const wayOn = entries.some(({ file }) => keeps(file))
-    ? `:\n${commands}\na run that still waits for the node then goes on by itself; else give the same command again`
+    ? `:\n${commands}\na run that still waits for the ${subject.role} then goes on by itself; else give the same command again`
     : `, give the same command again: ${fileOf(subject)} keeps no key, so that each run trusts anew`;
   return new ConnectError(
     `the SSH host key of ${subject.addedAs} has changed since this run began`,
@@ -275,7 +279,7 @@ function changedKey(
         `before:  ${describeKey(before)}, which this run has trusted`,
         'the image may bring host keys of its own, as those with dm-verity do; or someone is in between',
       ].join('\n'),
-      next: `compare it with the node's console (ssh-keygen -lf /etc/ssh/ssh_host_${scanType(key)}_key.pub); only if it is right${wayOn}`,
+      next: `compare it with ${consoleOf(subject)} (ssh-keygen -lf /etc/ssh/ssh_host_${scanType(key)}_key.pub); only if it is right${wayOn}`,
     },
   );
 }
@@ -297,7 +301,7 @@ function mendCommands(subject: HostKeySubject, key: Buffer, entries: readonly Kn
 function revokedKey(subject: HostKeySubject, key: Buffer, entry: KnownHost): ConnectError {
   return new ConnectError(`the SSH host key of ${subject.addedAs} is revoked`, 'host-key-changed', {
     reason: `offered: ${describeKey(key)}, marked @revoked in ${place(entry)}`,
-    next: 'give the node a new host key, then add that one to known_hosts',
+    next: `give the ${subject.role} a new host key, then add that one to known_hosts`,
   });
 }
 

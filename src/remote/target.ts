@@ -121,7 +121,7 @@ function credentialsOf(
 }
 
 function hostKeyOf(
-  { name, host, port }: Settled,
+  { name, node, host, port }: Settled,
   settings: RemoteSettings,
   said: HostConfig,
   isDirect: boolean,
@@ -129,6 +129,7 @@ function hostKeyOf(
   const home = homeOf(settings.environment);
   const files = settings.knownHosts ?? said.knownHostsFiles;
   const common = {
+    role: node === undefined ? ('jump host' as const) : ('node' as const),
     address: host,
     port,
     files: files.map((file) => underHome(file, home)),

@@ -16,7 +16,7 @@ export async function openWay(
   environment: RemoteSettings['environment'],
   timeoutMs: number,
 ): Promise<Duplex | undefined> {
-  if (jump !== undefined) return jump.forward(target.host, target.port, timeoutMs);
+  if (jump !== undefined) return jump.forward(target, timeoutMs);
   return target.route.kind === 'command' ? new ProxyStream(target.route.command, environment) : undefined;
 }
 

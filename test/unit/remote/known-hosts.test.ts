@@ -40,6 +40,7 @@ const key = (name: string) => keys.get(name)!;
 
 function subject(change: Partial<HostKeySubject> = {}): HostKeySubject {
   return {
+    role: 'node',
     address: '10.0.0.11',
     port: 22,
     names: ['worker-1', '10.0.0.11'],
@@ -149,6 +150,8 @@ describe('a host key', () => {
     expect(plain?.next).toContain('--accept-new-host-keys');
     const offPort = await refusal('', OFF_PORT, 'ecdsa');
     expect(offPort?.next).toContain(`ssh-keyscan -t ecdsa -p 2222 10.0.0.11 >> '${file}'`);
+    expect(plain?.next).toContain("the node's console");
+    expect((await refusal('', { role: 'jump host' }))?.next).toContain("the jump host's console");
     const behindJump = await refusal('', { scannable: false });
     expect(behindJump?.next).toContain(`echo '10.0.0.11 ${key('one').line}' >> '${file}'`);
   });
