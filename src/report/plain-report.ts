@@ -63,7 +63,7 @@ export class PlainReport implements Report {
         this.#line(event.at, event.node, stepLine(event.step, stepEnd(event)));
         break;
       case 'notice':
-        this.#line(event.at, event.node ?? RUN, `notice: ${event.message}`, this.#pen.warn);
+        this.#tellNotice(event);
         break;
       case 'node-done':
         this.#finish(event.at, event.result);
@@ -160,6 +160,13 @@ export class PlainReport implements Report {
     const words = told?.text === text ? `still ${text}, since ${roughDuration(at - wait.since)}` : text;
     this.#line(at, RUN, `${words}: ${lockHolderText(wait.holder)}`);
     this.#lockTold = { text, at };
+  }
+
+  /** Several lines where it has them, for commands to be copied; each bears the time and the name, so none is forged. */
+  #tellNotice({ at, node, message }: Extract<RolloutEvent, { type: 'notice' }>): void {
+    for (const [index, text] of this.#pen.lines(message).entries()) {
+      this.#line(at, node ?? RUN, index === 0 ? `notice: ${text}` : `  ${text}`, this.#pen.warn);
+    }
   }
 
   #tellBudget({ at, eatenBy, timeoutMs }: Extract<RolloutEvent, { type: 'budget-waiting' }>): void {

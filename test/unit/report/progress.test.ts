@@ -185,10 +185,10 @@ describe('plain lines', () => {
     ]);
   });
 
-  it('are one line each, safe and in ASCII if need be, whatever a node says', () => {
+  it('bear time and name on each line, safe and in ASCII if need be, whatever a node says', () => {
     const message = 'a\nb\u001b[2J …\u0007 https://u:p@h/x';
     const lines = plainLines([started, event('12:00:00', 'notice', { node: 'worker-1', message })], true);
-    expect(lines.slice(2)).toEqual(['12:00:00 worker-1  notice: a b ... https://***@h/x']);
+    expect(lines.slice(2)).toEqual(['12:00:00 worker-1  notice: a', '12:00:00 worker-1    b ... https://***@h/x']);
   });
 });
 
