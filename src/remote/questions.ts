@@ -28,11 +28,11 @@ export function isPasswordQuestion({ prompts }: Questions): boolean {
 }
 
 /** A question as it is shown: what the server says of it first, made safe for a terminal. */
-export function shownQuestion(host: string, { name, instructions }: Questions, prompt: string): string {
+export function shownQuestion(host: string, { name, instructions }: Questions, prompt: string, again: boolean): string {
   const before = [name, instructions].map((text) => cleanText(text).trim()).filter((text) => text !== '');
   return [
     ...before.map((text) => `${host} says: ${text.slice(0, 500)}\n`),
-    `${host} asks: ${shortPrompt(prompt)} `,
+    `${host} asks${again ? ' again' : ''}: ${shortPrompt(prompt)} `,
   ].join('');
 }
 

@@ -58,6 +58,8 @@ export class SignIn {
   readonly #tools: SignInTools;
   readonly #keys: KeyPlan;
   readonly #tried = new Set<SignInMethod>();
+  /** A server that asks the same once more was not content with the answer, and often does not say so. */
+  readonly #asked = new Set<string>();
   readonly #gone = new AbortController();
   /** Withdraws questions: the connection that they are asked for has ended, or nobody may be asked any more. */
   readonly #patience: AbortSignal;
@@ -259,7 +261,9 @@ export class SignIn {
         host,
         answers.length > 0 ? { ...questions, name: '', instructions: '' } : questions,
         prompt,
+        this.#asked.has(prompt),
       );
+      this.#asked.add(prompt);
       const answer = await this.#paused(() => ask(question, { hidden: echo !== true, signal: this.#patience }));
       if (answer === undefined) throw this.#unanswered(prompt);
       answers.push(answer);

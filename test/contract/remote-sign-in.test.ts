@@ -370,6 +370,16 @@ describe('a server that asks questions', () => {
     ]);
   });
 
+  it('and asks the same once more is told so to the user, since it gives no reason', async () => {
+    const [one] = await servers(1, () => byQuestions(PASSWORD, { ...CODE, answers: ['000000'] }, CODE));
+    const { ask, questions } = person('000000', '123456');
+    expect((await poolOf([one!], { ask, sshPassword: 'sesame' }).get(node())).alive).toBe(true);
+    expect(questions.map((question) => question.split('\n').at(-1))).toEqual([
+      'worker-1 asks: Verification code: ',
+      'worker-1 asks again: Verification code: ',
+    ]);
+  });
+
   it('for something that may be seen shows what is typed', async () => {
     const [one] = await servers(1, () =>
       byQuestions({ prompts: [{ prompt: 'Ticket number:', echo: true }], answers: ['7'] }, PASSWORD),
