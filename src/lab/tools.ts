@@ -20,7 +20,6 @@ const PACKAGES: Readonly<Record<string, string>> = {
   curl: 'curl',
   debugfs: 'e2fsprogs',
   e2fsck: 'e2fsprogs',
-  e2label: 'e2fsprogs',
   find: 'findutils',
   flock: 'util-linux',
   grep: 'grep',

@@ -185,7 +185,6 @@ function missingTools(content: ImageContent, fsType: string, tools: readonly str
 
 function toolsFor(content: ImageContent, fsType: string): readonly string[] {
   if (COMPRESSED.has(content)) return [content];
-  if (content === 'xfs') return ['xfs_repair', 'xfs_admin'];
   return content === 'tar' ? ['tar', 'find', 'sort', 'xargs', 'comm', `mkfs.${fsType}`] : [];
 }
 

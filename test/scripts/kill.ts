@@ -16,7 +16,6 @@ const MUTATING = [
   'mkdir',
   'rmdir',
   'sync',
-  'e2label',
   'grub2-editenv',
   'mkfs.ext4',
   'mkfifo',
@@ -50,7 +49,8 @@ const READS: Readonly<Record<string, string>> = {
 
 /** How the tool leaves a thing half done. */
 const TEARS: Readonly<Record<string, string>> = {
-  dd: 'case " $* " in *" of="*/dev/vda*) "$real" "$@" bs=1M count=1 ;; esac',
+  // A head in its first sectors: the label is there, the checksum is not.
+  dd: 'case " $* " in *" of="*/dev/vda*" bs=4096 "*) "$real" "$@" bs=512 count=3 ;; *" of="*/dev/vda*) "$real" "$@" bs=1M count=1 ;; esac',
   tar: 'head -c 100000 | "$real" "$@" 2>/dev/null || :',
 };
 
@@ -89,6 +89,31 @@ export async function killAt(node: Node, at: number, torn = false): Promise<void
 export function stopKilling(node: Node): void {
   node.bin = `${node.bin}-plain`;
 }
+
+/**
+ * What GRUB, which searches for a slot by its label, would wrongly find in slot B while it is on its way; undefined where
+ * that is nothing. GRUB reads only the first superblock (grub-core/fs/ext2.c), at byte 1024.
+ * @param image what slot B is to become, where that is known byte for byte
+ */
+export async function misleads({ machine }: Node, image?: Buffer): Promise<string | undefined> {
+  const [active, device] = await Promise.all([readFile(machine.device('A')), readFile(machine.device('B'))]);
+  const label = labelOf(device);
+  if (label === undefined) return undefined;
+  if (label === labelOf(active)) return `slot B bears the label of slot A, ${label}`;
+  if (image === undefined || labelOf(image) === undefined) return undefined;
+  const begun = device.subarray(UUID, UUID + 16).equals(image.subarray(UUID, UUID + 16));
+  const whole = device.subarray(HEAD_BYTES, image.length).equals(image.subarray(HEAD_BYTES));
+  return begun && !whole ? 'slot B looks like the new system, and is not whole' : undefined;
+}
+
+function labelOf(device: Buffer): string | undefined {
+  if (device.readUInt16LE(MAGIC) !== 0xef53) return undefined;
+  return device.toString('latin1', LABEL, LABEL + 16).replace(/\0.*$/s, '');
+}
+
+/** In an ext4 device: s_magic, s_uuid and s_volume_name (Linux, fs/ext4/ext4.h). */
+const [MAGIC, UUID, LABEL] = [1024 + 0x38, 1024 + 0x68, 1024 + 0x78];
+const HEAD_BYTES = 4096;
 
 /** What a power cut would leave of the node, as a digest: disks and persistent files. */
 export const remains = (node: Node): Promise<string> => digestOf(node, ['persist', 'boot', 'dev']);

@@ -59,6 +59,7 @@ if [ -e /etc/mke2fs.conf ]; then cp /etc/mke2fs.conf "$root/etc/"; fi
 mount -t proc proc "$root/proc"
 for folder in dev sys run tmp persist boot/grub2; do mount -t tmpfs -o mode=0755 tmpfs "$root/$folder"; done
 mknod "$root/dev/null" c 1 3
+mknod "$root/dev/zero" c 1 5
 mkdir -p "$root/sys/dev/block" "$root/persist/KubeOS-Update"
 describe vda2 2 "$a"
 describe vda3 3 "$SLOT"

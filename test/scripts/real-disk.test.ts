@@ -140,6 +140,13 @@ const nameOf = (code: number): string =>
   code === 0 ? 'ok' : (Object.entries(SCRIPT_EXITS).find(([, number]) => number === code)?.[0] ?? String(code));
 
 const MOUNTED = { ext4: 'ro,noload', xfs: 'ro,norecovery' };
+/** What mkfs.ext4 takes into a small image: all that a boot needs. */
+function plainTree(): string {
+  const folder = path.join(yard, 'plain');
+  sh('cp -a "$1" "$2"\nrm -r "$2/opt" "$2/dev"', tree, folder);
+  return folder;
+}
+
 const show = (type: 'ext4' | 'xfs'): Act => ({
   host: `mount -o ${MOUNTED[type]} "$SLOT" "$SEEN"\n(set -- "$SEEN"\n${SHOW}\n)\numount "$SEEN"`,
 });
@@ -202,6 +209,25 @@ describe.skipIf(why !== undefined)('on a real disk', () => {
       });
     },
   );
+
+  it('a plain image becomes a file system only once it was read back, with the label of its slot', async () => {
+    const image = path.join(yard, 'ext4.img');
+    // No multiple of 4 KiB, nor of the pieces that it is copied in.
+    sh(
+      'truncate -s 20481K "$1"\nmkfs.ext4 -q -b 1024 -L ROOT-A -O ^metadata_csum_seed -d "$2" "$1"',
+      image,
+      plainTree(),
+    );
+    const { steps } = await wayOf(image);
+    const grub = { host: 'grub-fstest "$SLOT" -- ls -l "(loop0)"' };
+    const ends = await inNode('ext4', image, [...steps.slice(0, 3), grub, ...steps.slice(3), grub, ...back]);
+    expect(allEnded(ends).filter((end) => end !== 'ok')).toEqual([]);
+    const [, , , headless, verified, , labelled] = ends;
+    expect(headless?.stdout).toContain('No known filesystem');
+    expect(verified?.stdout).toBe(`version=${VERSION}\nbasis=bytes\n`);
+    expect(labelled?.stdout).toContain("Label `ROOT-B'");
+    expect(ends.at(-1)?.stdout).toBe(`version=${VERSION}\nbasis=recorded-digest\n`);
+  });
 
   it('a compressed XFS image is written, checked, labelled and read back', async () => {
     const image = path.join(yard, 'xfs.img');

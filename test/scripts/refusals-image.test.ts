@@ -280,6 +280,15 @@ describe('an image', () => {
     await node.must('verify', verify({ sha256 }));
   });
 
+  it('whose superblock is damaged, or not all there, is refused', async () => {
+    await nodeAt('fresh');
+    const bytes = await readFile((await makeImage(yard.dir, VERSION, { sizeBytes: 2 * MIB })).path);
+    await expectUntouched(gzipSync(bytes.subarray(0, 2048)), 'the image ends within its superblock');
+    // The count of mounts: nothing but the checksum tells.
+    bytes.writeUInt16LE(bytes.readUInt16LE(1024 + 0x34) ^ 1, 1024 + 0x34);
+    await expectUntouched(bytes, "the image's superblock is damaged");
+  });
+
   it('whose file system is bigger than the slot is refused, however well it is compressed', async () => {
     await nodeAt('fresh');
     const image = await makeImage(yard.dir, VERSION, { sizeBytes: 4 * MIB, paddingBytes: 1 });

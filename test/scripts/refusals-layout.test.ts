@@ -1,4 +1,4 @@
-import { cp, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, open, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { readExt4File } from '../../src/lab/ext4.ts';
@@ -46,7 +46,9 @@ describe('a node that kubeos does not work on', () => {
       'does not have both partition 2 and partition 3',
     ],
     ['partitions', () => cp(node.machine.device('A'), rooted('dev/vda4')), 'further root partitions: vda4'],
-    ['missing-tool', () => use({ e2label: '' }), 'the node has no e2label'],
+    ['missing-tool', () => use({ e2fsck: '' }), 'the node has no e2fsck'],
+    ['missing-tool', () => use({ blockdev: '' }), 'the node has no blockdev'],
+    ['missing-tool', () => use({ tee: '' }), 'the node has no tee'],
     ['missing-tool', () => use({ 'grub2-editenv': '' }), 'neither grub2-editenv nor grub-editenv'],
   ])('%s', async (code, arrange, words) => {
     await nodeAt('verified');
@@ -58,6 +60,17 @@ describe('a node that kubeos does not work on', () => {
     const answer = await node.run('arm', toB);
     if (code === 'missing-tool') expect(answer.ended).toMatch(/^(ok|missing-tool)$/);
     else expectRefused(answer, 'unsupported', words);
+  });
+
+  it('asks for the check of the file system that its root is on', async () => {
+    await nodeAt('fresh');
+    await use({ e2fsck: '' });
+    const superblock = Buffer.alloc(4096);
+    superblock.write('XFSB');
+    const root = await open(node.machine.device('A'), 'r+');
+    await root.write(superblock, 0, superblock.length, 0);
+    await root.close();
+    expect((await node.observe())['unsupported_message']).toBe('the node has no xfs_repair');
   });
 
   it('names the tool that a step lacks', async () => {

@@ -1,5 +1,6 @@
+import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
-import { copyFile, constants } from 'node:fs/promises';
+import { copyFile, constants, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { composeScript } from '../../src/remote/compose.ts';
@@ -39,9 +40,8 @@ export interface Mutant {
 }
 
 /**
- * The fsyncs of the node scripts. What a probe has reported must be on the disk, whatever is not flushed. Two are not
- * among them, since no cut can tell: e2label flushes the label by itself before verify does, and the folder of the
- * artifact is flushed once more with the artifact's record.
+ * The fsyncs of the node scripts. What a probe has reported must be on the disk, whatever is not flushed. One is not
+ * among them, since no cut can tell: the folder of the artifact is flushed once more with the artifact's record.
  */
 export const MUTANTS: readonly Mutant[] = [
   { in: 'library', take: 'dd of="$1.new" conv=fsync', put: 'dd of="$1.new"', probe: 'put file' },
@@ -63,11 +63,26 @@ export const MUTANTS: readonly Mutant[] = [
     put: 'die boot-environment "cannot write $ENV_PATH.bak"',
     probe: 'environment',
   },
-  { in: 'library', take: 'count=1 conv=notrunc,fsync', put: 'count=1 conv=notrunc', probe: 'environment' },
+  {
+    in: 'library',
+    take: 'bs=1024 count=1 conv=notrunc,fsync',
+    put: 'bs=1024 count=1 conv=notrunc',
+    probe: 'environment',
+  },
+  { in: 'library', take: 'of="$kept.new" conv=fsync', put: 'of="$kept.new"', probe: 'write' },
+  {
+    in: 'library',
+    take: 'bs="$HEAD_BYTES" count=1 conv=notrunc,fsync',
+    put: 'bs="$HEAD_BYTES" count=1 conv=notrunc',
+    probe: 'head',
+  },
   { in: 'stage', take: 'sync_path "$IMAGE.part"', put: ':', probe: 'stage' },
   { in: 'write', take: 'bs=4M conv=notrunc,fsync', put: 'bs=4M conv=notrunc', probe: 'write' },
   { in: 'reboot', take: '\tsync\n', put: '', probe: 'reboot' },
 ];
+
+const HEAD_BYTES = 4096;
+const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
 
 interface Probing {
   bed: VmBed;
@@ -150,10 +165,27 @@ const PROBES = {
   write: {
     prepare: (probing) =>
       `dd if=/dev/zero of=/dev/vda3 bs=1M count=60 oflag=direct conv=fsync 2>/dev/null\n(\n${begin(probing)}\n)\n${stage({ ...probing, text: textOf })}`,
-    script: ({ text }) => composeScript(withLibrary(text('write')), { ...OWN, target: 'B' }),
+    script: ({ text }) => composeScript(`${text('library')}\n${text('write')}`, { ...OWN, target: 'B' }),
     judge: async (disk, { image }) => {
-      const sum = await disk.sha256(AREAS.B.at, image.bytes);
-      return sum === image.sha256 ? [] : ['slot B does not hold the image'];
+      const bytes = await readFile(image.path);
+      const persist = await PersistImage.of(disk, AREAS.persist);
+      const kept = await persist.bytes('/kubeos/head-B');
+      const body = await disk.sha256(AREAS.B.at + HEAD_BYTES, image.bytes - HEAD_BYTES);
+      return [
+        ...(kept?.equals(bytes.subarray(0, HEAD_BYTES)) === true ? [] : ['the head of the image is not kept']),
+        ...(body === sha256(bytes.subarray(HEAD_BYTES)) ? [] : ['slot B does not hold the rest of the image']),
+      ];
+    },
+  },
+  head: {
+    script: ({ text, count }) =>
+      call(
+        text('library'),
+        `mkdir -p "$RUN"; need_layout; echo probe-${count} >"$RUN/probe"; overwrite_head B "$RUN/probe"`,
+      ),
+    judge: async (disk, { count }) => {
+      const head = await disk.read(AREAS.B.at, 16);
+      return head.toString('latin1').startsWith(`probe-${count}\n`) ? [] : ['slot B does not have the head'];
     },
   },
   reboot: {

@@ -52,7 +52,6 @@ export const REAL_TOOLS: readonly string[] = [
   'dd',
   'debugfs',
   'e2fsck',
-  'e2label',
   'find',
   'flock',
   'grep',

@@ -12,6 +12,7 @@ import launch from './launch.sh';
 import libFetch from './lib-fetch.sh';
 import libFallback from './lib-fallback.sh';
 import libGrub from './lib-grub.sh';
+import libHead from './lib-head.sh';
 import libImage from './lib-image.sh';
 import libJobs from './lib-jobs.sh';
 import libSlots from './lib-slots.sh';
@@ -31,7 +32,7 @@ import verify from './verify.sh';
 import write from './write.sh';
 
 /** The parts of the library beside lib.sh, which every script begins with; one may use those before it. */
-const PARTS = [libState, libSlots, libGrub, libFallback, libJobs, libTrial, libFetch, libImage, libTar].map((text) => {
+const PARTS = [libState, libSlots, libGrub, libFallback, libJobs, libTrial, libFetch, libImage, libHead, libTar].map((text) => {
   const functions = Array.from(text.matchAll(/^(\w+)\(\)/gm), ([, name]) => name);
   return { text, isUsedIn: new RegExp(`\\b(?:${functions.join('|')})\\b`) };
 });

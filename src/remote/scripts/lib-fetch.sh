@@ -202,6 +202,12 @@ has_gnu_tar() {
 	return 1
 }
 
+# BusyBox's prints nothing but names.
+has_gnu_find() {
+	case $(find . --version 2>/dev/null) in *'GNU findutils'*) return 0 ;; esac
+	return 1
+}
+
 is_web_page() { # FILE: a sign-in page or the like was delivered instead
 	case $(head -c 15 "$1" | tr 'A-Z\000' 'a-z ') in
 	\<!doctype\ html* | \<html*) return 0 ;;

@@ -38,15 +38,16 @@ need_kind() { # for who has read the image: this node can take it
 	tar)
 		one_of "$SB_TYPE" ext4 xfs || die unsupported-image \
 			"the image is a tar, but this node's root is of a type that kubeos does not make: ${SB_TYPE:-unknown}"
-		need "mkfs.$SB_TYPE" find sort xargs comm
+		need "mkfs.$SB_TYPE" "$(file_system_check "$SB_TYPE")" blockdev find sort xargs comm
+		has_gnu_find || die missing-tool 'the image is a tar, and the find of this node is not GNU find, which tells all of a file'
 		has_gnu_tar || die missing-tool 'the image is a tar, and the tar of this node is not GNU tar, which keeps all of it'
 		;;
 	ext4 | xfs)
 		if [ "$SB_TYPE" != "$CONTENT" ]; then
 			die unsupported-image "the image is $CONTENT, but this node's root is ${SB_TYPE:-of another type}"
 		fi
-		if [ "$COMPRESSION" != none ]; then need mkfifo tee wc; fi
-		if [ "$CONTENT" = xfs ]; then need xfs_repair xfs_admin; fi
+		need "$(file_system_check "$CONTENT")" blockdev tee cmp
+		if [ "$COMPRESSION" != none ]; then need mkfifo wc; fi
 		;;
 	bzip2) die unsupported-image 'the image is compressed with bzip2, which kubeos does not write: use gzip, xz or zstd' ;;
 	disk) die unsupported-image 'the image is a whole disk with partitions: a root file system is wanted, or a tar of one' ;;

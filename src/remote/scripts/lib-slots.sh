@@ -119,6 +119,10 @@ read_superblock() { # DEVICE: sets SB_TYPE (ext4, xfs or empty), SB_UUID, SB_WTI
 	fi
 }
 
+file_system_check() { # TYPE: the tool
+	case $1 in xfs) echo xfs_repair ;; *) echo e2fsck ;; esac
+}
+
 text_at() { # FILE OFFSET COUNT: what can be printed of it
 	dd if="$1" bs=1 skip="$2" count="$3" 2>/dev/null | tr -d '\000-\037\177-\377'
 }

@@ -213,10 +213,9 @@ find_keepers() { # sets KEEPERS: the further attributes that this tar keeps
 # Of the active slot's type, with the label that GRUB looks for where it goes by labels.
 make_file_system() {
 	device=$(slot_path "$TARGET")
+	label=$(own_label "$TARGET")
 	read_superblock "$(slot_path "$ACTIVE")"
 	read_features "$(slot_path "$ACTIVE")"
-	label=''
-	case $SB_LABEL in ROOT-A | ROOT-B) label=ROOT-$TARGET ;; esac
 	options=$(quiet_features)
 	# shellcheck disable=SC2086 # one word an option
 	gentle "mkfs.$SB_TYPE" $options ${label:+-L "$label"} "$device" >/dev/null 2>"$RUN/mkfs.err" ||

@@ -53,7 +53,8 @@ answer_layout() {
 
 # What the steps need beside the tools that read the layout.
 answer_missing() {
-	for tool in flock sync cmp cp mv grep readlink mount umount e2fsck e2label; do
+	read_superblock "$(slot_path "$ACTIVE")"
+	for tool in flock sync cmp cp mv tee grep readlink mount umount blockdev "$(file_system_check "$SB_TYPE")"; do
 		if ! has "$tool"; then unsupported missing-tool "the node has no $tool"; fi
 	done
 	if ! has openssl && ! has sha256sum; then unsupported missing-tool 'the node has neither openssl nor sha256sum'; fi
@@ -144,10 +145,11 @@ answer_preflight() {
 	fi
 	inodes=$(free_inodes) || inodes=''
 	if [ -n "$inodes" ]; then out free_inodes "$inodes"; fi
-	for tool in openssl docker ctr crictl gzip xz zstd find sort xargs comm mkfifo tee wc mkfs.ext4 mkfs.xfs xfs_repair xfs_admin; do
+	for tool in openssl docker ctr crictl gzip xz zstd sort xargs comm mkfifo wc mkfs.ext4 mkfs.xfs; do
 		if has "$tool"; then out "tool.$tool" yes; fi
 	done
 	if has_gnu_tar; then out tool.tar yes; fi
+	if has_gnu_find; then out tool.find yes; fi
 	if [ -f "$IMAGE.part" ]; then out part.bytes "$(file_bytes "$IMAGE.part")"; fi
 	# With a certificate's name the image is to be fetched by https.
 	if [ "$PREFLIGHT" = https ]; then certificate_problems | sed 's/^/certificate_problem=/'; fi

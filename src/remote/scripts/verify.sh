@@ -7,7 +7,8 @@ main() {
 	authority
 	need_assignment
 	need_layout
-	need mount umount grep readlink e2fsck e2label
+	read_superblock "$(slot_path "$ACTIVE")"
+	need mount umount grep readlink cmp tee blockdev "$(file_system_check "$SB_TYPE")"
 	hold_mounts 20 || die busy 'another script looks into the slot'
 	need_safe_target "$TARGET"
 	begin_long_work
@@ -53,15 +54,42 @@ prove_written() {
 	if [ "$R_KIND" = tar ]; then prove_files; else prove_bytes; fi
 	check_file_system
 	need_grub_reads "$(slot_path "$TARGET")" bad-content "slot $TARGET"
-	set_label
-	if [ -z "$SLOT_SUM" ]; then read_slot_sum; fi
+	need_own_label
 }
 
+# Only then the slot becomes a file system.
 prove_bytes() {
-	read_slot_sum
-	if [ "$SLOT_SUM" != "$R_DATA_SHA256" ]; then
-		die read-back-mismatch "slot $TARGET reads back as $SLOT_SUM, written was ${R_DATA_SHA256:-nothing}: write it again"
+	if [ "$(file_bytes "$(kept_head "$TARGET")")" -ne "$HEAD_BYTES" ]; then
+		die out-of-order "the head of the image for slot $TARGET is not on the node: write comes first"
 	fi
+	make_head "$TARGET"
+	read_back || die read-back-mismatch "slot $TARGET cannot be read back"
+	if [ "$DATA_SUM" != "$R_DATA_SHA256" ]; then
+		die read-back-mismatch "slot $TARGET reads back as $DATA_SUM, written was ${R_DATA_SHA256:-nothing}: write it again"
+	fi
+	put_head "$TARGET"
+}
+
+# What follows the head is read once: beside the image's own head for the digest of the image, beside the slot's for
+# the digest of what is going to stand there.
+read_back() { # sets DATA_SUM and SLOT_SUM
+	drop_buffers "$(slot_path "$TARGET")"
+	note_total "$R_BYTES"
+	rm -f -- "$RUN/data.sum"
+	SLOT_SUM=$({
+		slot_body "$TARGET" | {
+			cat -- "$(kept_head "$TARGET")"
+			become_gentle tee /proc/self/fd/3
+		} | sha256_of_input >"$RUN/data.sum"
+	} 3>&1 | behind_slot_head) || return 1
+	DATA_SUM=$(first_line "$RUN/data.sum")
+}
+
+behind_slot_head() {
+	{
+		cat -- "$SLOT_HEAD"
+		become_gentle cat
+	} | sha256_of_input
 }
 
 # From the disk, not from memory: the slot was unmounted after it was written, and nothing of it is cached any more. The
@@ -72,7 +100,7 @@ prove_files() {
 		die out-of-order "the tar that slot $TARGET was written from is not on the node any more: stage comes first"
 	fi
 	read_image
-	blockdev --flushbufs "$(slot_path "$TARGET")" || die read-back-mismatch "slot $TARGET cannot be read back"
+	drop_buffers "$(slot_path "$TARGET")"
 	mount_slot "$TARGET" || die bad-content "slot $TARGET: $MOUNT_PROBLEM"
 	compare_tar
 	SLOT_SUM=$(tree_sum "$SLOT_ROOT") || die read-back-mismatch "slot $TARGET cannot be read back"
@@ -81,6 +109,7 @@ prove_files() {
 
 check_file_system() {
 	device=$(slot_path "$TARGET")
+	read_superblock "$device"
 	case $SB_TYPE in
 	xfs) xfs_repair -n "$device" >"$RUN/fsck.out" 2>&1 ;;
 	*) e2fsck -fn "$device" >"$RUN/fsck.out" 2>&1 ;;
@@ -89,21 +118,10 @@ check_file_system() {
 
 # Where the layout goes by labels, GRUB finds a slot's kernel by its label (KubeOS 1.0.7 and newer): a wrong one boots
 # the wrong kernel.
-set_label() {
-	read_superblock "$(slot_path "$ACTIVE")"
-	case $SB_LABEL in ROOT-A | ROOT-B) ;; *) return 0 ;; esac
-	device=$(slot_path "$TARGET")
-	read_superblock "$device"
-	if [ "$SB_LABEL" = "ROOT-$TARGET" ]; then return 0; fi
-	case $SB_TYPE in
-	xfs) xfs_admin -L "ROOT-$TARGET" "$device" >/dev/null ;;
-	*) e2label "$device" "ROOT-$TARGET" ;;
-	esac || die write-failed "slot $TARGET takes no label"
-	sync_path "$device"
-	# The files are the same, the bytes are not.
-	if [ "$R_KIND" = raw ]; then SLOT_SUM=''; fi
-	read_superblock "$device"
-	if [ "$SB_LABEL" != "ROOT-$TARGET" ]; then die write-failed "slot $TARGET did not keep its label"; fi
+need_own_label() {
+	label=$(own_label "$TARGET")
+	read_superblock "$(slot_path "$TARGET")"
+	if [ -n "$label" ] && [ "$SB_LABEL" != "$label" ]; then die write-failed "slot $TARGET did not keep its label"; fi
 }
 
 # ------------------------------------------------------------------------------------------------------- what is recorded
@@ -144,26 +162,10 @@ read_slot_sum() { # sets SLOT_SUM, of the slot's kind
 		SLOT_SUM=$(tree_sum "$SLOT_ROOT") || die read-back-mismatch "slot $TARGET cannot be read"
 		unmount_slot
 	else
-		SLOT_SUM=$(slot_sum) || die read-back-mismatch "slot $TARGET cannot be read back"
+		drop_buffers "$(slot_path "$TARGET")"
+		note_total "$R_BYTES"
+		SLOT_SUM=$(slot_content "$TARGET" | sha256_of_input) || die read-back-mismatch "slot $TARGET cannot be read back"
 	fi
-}
-
-# Of the first R_BYTES, from the device itself: what was written may still be only in the page cache.
-slot_sum() {
-	device=$(slot_path "$TARGET")
-	flags=''
-	if dd if="$device" of=/dev/null bs=4096 count=1 iflag=direct 2>/dev/null; then
-		flags=iflag=direct
-	else
-		blockdev --flushbufs "$device" || return 1
-	fi
-	note_total "$R_BYTES"
-	blocks=$(((R_BYTES + 4194303) / 4194304))
-	{
-		become_gentle dd if="$device" bs=4M count="$blocks" ${flags:+"$flags"} 2>"$RUN/dd.err" &
-		note_dd "$!" 0
-		wait "$!" || :
-	} | head -c "$R_BYTES" | sha256_of_input
 }
 
 # ----------------------------------------------------------------------------------------------------------- content
@@ -185,4 +187,5 @@ keep_record() {
 	if [ "$R_KIND" = tar ]; then R_TREE_SHA256=$SLOT_SUM; else R_SLOT_SHA256=$SLOT_SUM; fi
 	R_UUID=$SB_UUID R_WTIME=$SB_WTIME R_VERIFIED_AT=$(date +%s)
 	write_record "$TARGET"
+	remove_file "$(kept_head "$TARGET")"
 }

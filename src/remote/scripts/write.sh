@@ -23,6 +23,7 @@ main() {
 		write_journal started
 	fi
 	write_env "$ACTIVE" ''
+	if [ "$CONTENT" != tar ]; then keep_head "$TARGET"; fi
 	mark_dirty
 	# Who unpacks has the slot mounted for as long as it takes.
 	if [ "$R_KIND" = raw ]; then let_go_of_mounts; fi
@@ -79,6 +80,7 @@ check_image() {
 		;;
 	tar:*) check_tar ;;
 	*)
+		need_sound_head
 		need_grub_reads "$HEAD" unsupported-image 'the image'
 		if [ "$COMPRESSION" = none ]; then need_fit "$ARTIFACT_BYTES" "the image's $ARTIFACT_BYTES"; fi
 		need_fit "$SB_BYTES" "the image's file system of $SB_BYTES"
@@ -114,6 +116,7 @@ mark_dirty() {
 }
 
 write_image() { # sets WRITTEN, for people
+	clear_head "$TARGET"
 	case $CONTENT:$COMPRESSION in
 	tar:*)
 		unpack_tar
@@ -132,21 +135,14 @@ write_image() { # sets WRITTEN, for people
 
 copy_image() {
 	device=$(slot_path "$TARGET")
-	flags=''
+	flags=oflag=seek_bytes
 	# Past the page cache where the device can: the node's memory stays with its pods. It takes whole blocks only.
-	if [ "$((ARTIFACT_BYTES % 4096))" -eq 0 ] && takes_direct "$device"; then flags=oflag=direct; fi
+	if [ "$((ARTIFACT_BYTES % 4096))" -eq 0 ] && takes_direct "$device"; then flags=$flags,direct; fi
 	note_total "$ARTIFACT_BYTES"
-	become_gentle dd if="$IMAGE" of="$device" bs=4M conv=notrunc,fsync ${flags:+"$flags"} 2>"$RUN/dd.err" &
+	become_gentle dd if="$IMAGE" iflag=skip_bytes skip="$HEAD_BYTES" of="$device" "$flags" seek="$HEAD_BYTES" \
+		bs=4M conv=notrunc,fsync 2>"$RUN/dd.err" &
 	note_dd "$!" 1
 	wait "$!" || die write-failed "writing /dev/$(slot_name "$TARGET") failed: $(dd_words)"
-}
-
-takes_direct() { # DEVICE
-	dd if="$1" of=/dev/null bs=4096 count=1 iflag=direct 2>/dev/null
-}
-
-dd_words() {
-	grep -v records "$RUN/dd.err" | head -n 3
 }
 
 # The bytes go to the slot, to a hash and to a count at once; no decompressed image lies anywhere. A pipeline tells the
@@ -154,9 +150,9 @@ dd_words() {
 decompress_image() {
 	device=$(slot_path "$TARGET")
 	room=$(slot_bytes "$TARGET")
-	flags=''
+	flags=oflag=seek_bytes
 	# Of a length that is not known yet: only GNU dd writes a last part that is no whole block.
-	if takes_direct "$device" && dd --version >/dev/null 2>&1; then flags=oflag=direct; fi
+	if takes_direct "$device" && dd --version >/dev/null 2>&1; then flags=$flags,direct; fi
 	rm -f -- "$RUN/to-hash" "$RUN/to-count"
 	mkfifo -- "$RUN/to-hash" "$RUN/to-count" || die state "cannot make $RUN/to-hash"
 	note_total "$ARTIFACT_BYTES"
@@ -165,9 +161,7 @@ decompress_image() {
 	wc -c <"$RUN/to-count" >"$RUN/data.bytes" &
 	count=$!
 	{
-		decompress_noted | noting tee tee "$RUN/to-hash" "$RUN/to-count" |
-			noting dd dd of="$device" bs=4M iflag=fullblock count="$(((room + 4194303) / 4194304))" \
-				conv=notrunc,fsync ${flags:+"$flags"} 2>"$RUN/dd.err"
+		decompress_noted | noting tee gentle tee "$RUN/to-hash" "$RUN/to-count" | noting dd fill_body
 	} 3>"$RUN/ends"
 	# Where tee never came to open them, both would wait for ever.
 	if ! grep -q '^tee 0$' "$RUN/ends"; then kill "$hash" "$count" 2>/dev/null || :; fi
@@ -184,11 +178,17 @@ decompress_noted() {
 	echo "decompress $end" >&3
 }
 
+fill_body() { # with all of standard input but its head, and with no more than the slot has room for
+	dd bs="$HEAD_BYTES" count=1 iflag=fullblock of=/dev/null 2>"$RUN/dd.err" &&
+		gentle dd of="$device" "$flags" seek="$HEAD_BYTES" bs=4M iflag=fullblock \
+			count="$(((room - HEAD_BYTES + 4194303) / 4194304))" conv=notrunc,fsync 2>"$RUN/dd.err"
+}
+
 noting() { # NAME COMMAND ARGUMENT...
 	end=0
 	name=$1
 	shift
-	gentle "$@" || end=$?
+	"$@" || end=$?
 	echo "$name $end" >&3
 }
 
