@@ -56,6 +56,13 @@ export async function makeBin(dir: string, shell: Shell, more: Readonly<Record<s
 const GNU_TOOLS: ReadonlySet<string> = new Set(['tar', 'find']);
 
 async function busyboxApplets(): Promise<Set<string>> {
+  // Otherwise its mount would be this machine's own, whatever lies on PATH.
+  const { stdout: found } = await runTool('busybox', ['sh', '-c', 'command -v mount']);
+  if (!found.includes('/')) {
+    throw new Error(
+      "this BusyBox's shell prefers its own tools to those on PATH: these tests need Debian's busybox, not busybox-static",
+    );
+  }
   const { stdout } = await runTool('busybox', ['--list']);
   return new Set(stdout.toString().split('\n'));
 }

@@ -1,7 +1,8 @@
-import { readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { chmod, readFile, readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { sha256OfFile } from '../../src/lab/system-image.ts';
+import { runTool } from '../../src/lab/tools.ts';
 import { MIB } from './node-bed.ts';
 import {
   VERSION,
@@ -166,6 +167,22 @@ describe('the way back', () => {
     expect(await node.machine.boot()).toMatchObject({ kind: 'up', slot: 'A' });
   });
 
+  it('needs nothing written in /persist, which may have turned read-only', async () => {
+    await nodeAt('trial');
+    const state = rooted('persist/kubeos');
+    const before = await readFile(path.join(state, 'journal'), 'utf8');
+    for (const name of await readdir(state)) await chmod(path.join(state, name), 0o444);
+    await chmod(state, 0o555);
+    await runTool('chown', ['-R', `${process.getuid!()}`, state]);
+    expectRefused(await node.run('prove', toB), 'state', 'cannot write');
+    // A newer run than the node has seen.
+    node.by = { run: 'run-2', token: 2 };
+    expect((await node.must('reboot', { purpose: 'send-back' })).values).toEqual({ accepted: 'yes' });
+    expect(await readFile(path.join(state, 'journal'), 'utf8')).toBe(before);
+    expect(await node.machine.boot()).toMatchObject({ kind: 'up', slot: 'A', trial: false });
+    await chmod(state, 0o755);
+  });
+
   it('by a rollback: on its content where nothing was recorded, on its digest where there is one', async () => {
     const back = { operation: 'rollback', version: 'KubeOS 1.0.0', sha256: '' };
     await nodeAt('committed');
@@ -206,13 +223,38 @@ describe('the reboot', () => {
     expectRefused(answer, 'out-of-order', 'the boot environment does not lead to slot B');
   });
 
-  it('is told where systemd refuses it, or where nothing can order it', async () => {
+  it('is told where nothing can order it', async () => {
     await nodeAt('armed');
     await use({ systemctl: '', reboot: '' });
     expectRefused(await node.run('reboot', { purpose: 'trial' }), 'reboot-failed', 'neither systemctl nor reboot');
+  });
+
+  it.each<[string, readonly string[]]>([
+    ['systemctl reboot', []],
+    ['reboot', ['systemctl reboot']],
+    ['systemctl reboot --force', ['systemctl reboot', 'reboot', 'sync']],
+    ['reboot -f', ['systemctl reboot', 'reboot', 'sync', 'systemctl reboot --force']],
+  ])('is ordered by %s where the ways before it fail', async (taken, before) => {
     await nodeAt('armed');
+    // systemd takes no timer either.
     await fault('systemd');
     await put('run/systemd/system/x', '');
-    expectRefused(await node.run('reboot', { purpose: 'trial' }), 'reboot-failed', 'Connection refused');
+    const double = `#!/bin/sh
+echo "\${0##*/}\${1:+ $*}" >>"$KUBEOS_LAB_NODE/state/ways"
+case "\${0##*/}\${1:+ $*}" in
+sync) ;;
+'${taken}') : >"$KUBEOS_LAB_NODE/state/reboot" ;;
+*) exit 1 ;;
+esac
+`;
+    await use({ systemctl: double, reboot: double, sync: double });
+    expect((await node.must('reboot', { purpose: 'trial' })).values).toEqual({ accepted: 'yes' });
+    const state = (name: string): Promise<string | undefined> =>
+      readFile(path.join(node.machine.stateDir, name), 'utf8').catch(() => undefined);
+    while ((await state('reboot')) === undefined) await new Promise((resolve) => setTimeout(resolve, 20));
+    const ways = (await state('ways'))?.trimEnd().split('\n');
+    // Before a trial all is forced to the disk first.
+    expect(ways).toEqual(['sync', ...before, taken]);
+    await node.machine.killAll();
   });
 });

@@ -83,6 +83,15 @@ describe('the target', () => {
   });
 });
 
+describe('a node without nice and ionice', () => {
+  it('does all of its work without them', async () => {
+    await nodeAt('staged');
+    await use({ nice: '', ionice: '' });
+    await node.must('write', { target: 'B' });
+    await node.must('verify', verify());
+  });
+});
+
 describe('the image', () => {
   async function written(other: SystemImage, version = VERSION): Promise<void> {
     await nodeAt('fresh');

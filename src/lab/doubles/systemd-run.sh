@@ -9,8 +9,9 @@ fi
 units=$KUBEOS_ROOT/run/systemd/lab-units
 mkdir -p "$units"
 case $*:$# in
-"--quiet --collect --on-active=1 --timer-property=AccuracySec=100ms systemctl reboot:6")
-	setsid sh -c 'sleep 1; exec systemctl reboot' </dev/null >/dev/null 2>&1 &
+"--quiet --collect --on-active=1 --timer-property=AccuracySec=100ms sh $KUBEOS_ROOT/run/kubeos/reboot.sh:6")
+	# shellcheck disable=SC2016 # it is for another shell
+	setsid sh -c 'sleep 1; exec sh "$1"' timer "$6" </dev/null >/dev/null 2>&1 &
 	;;
 "--quiet --collect --unit=kubeos-"[a-z]*" --property=TimeoutStopSec=10 sh $KUBEOS_ROOT/"*:[67])
 	unit=${3#--unit=}.service

@@ -32,10 +32,12 @@ import verify from './verify.sh';
 import write from './write.sh';
 
 /** The parts of the library beside lib.sh, which every script begins with; one may use those before it. */
-const PARTS = [libState, libSlots, libGrub, libFallback, libJobs, libTrial, libFetch, libImage, libHead, libTar].map((text) => {
-  const functions = Array.from(text.matchAll(/^(\w+)\(\)/gm), ([, name]) => name);
-  return { text, isUsedIn: new RegExp(`\\b(?:${functions.join('|')})\\b`) };
-});
+const PARTS = [libState, libSlots, libGrub, libFallback, libJobs, libTrial, libFetch, libImage, libHead, libTar].map(
+  (text) => {
+    const functions = Array.from(text.matchAll(/^(\w+)\(\)/gm), ([, name]) => name);
+    return { text, isUsedIn: new RegExp(`\\b(?:${functions.join('|')})\\b`) };
+  },
+);
 
 /**
  * A script with what it needs of the library before it: lib.sh, and each part of which it names a function, be it in

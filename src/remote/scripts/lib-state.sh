@@ -12,12 +12,20 @@ authority() {
 	done
 	take_lock
 	check_token
-	if [ "$TOKEN" -gt "$SEEN_TOKEN" ]; then put_file "$STATE/token" "$TOKEN"; fi
+	if [ "$TOKEN" -gt "$SEEN_TOKEN" ] && [ "$PURPOSE:$(state_is_writable)" != send-back:no ]; then
+		put_file "$STATE/token" "$TOKEN"
+	fi
 }
 
+state_is_writable() { # yes or no: an ext4 with errors turns read-only
+	if true 2>/dev/null >>"$STATE/lock"; then echo yes; else echo no; fi
+}
+
+# Opened for reading, so that a node whose /persist has turned read-only can still be sent back.
 take_lock() {
-	true 2>/dev/null >>"$STATE/lock" || die state "cannot write in $STATE"
-	exec 9>>"$STATE/lock"
+	if [ ! -e "$STATE/lock" ]; then true 2>/dev/null >>"$STATE/lock" || die state "cannot write in $STATE"; fi
+	if [ ! -r "$STATE/lock" ]; then die state "cannot read $STATE/lock"; fi
+	exec 9<"$STATE/lock"
 	flock -w 20 9 || die busy 'another script has held the lock of this node for 20 s'
 }
 

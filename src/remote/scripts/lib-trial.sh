@@ -37,21 +37,32 @@ forget_dead_man() {
 	rm -f -- "$RUN/dead-man"
 }
 
+# Each way until one is taken. A forced one unmounts nothing: what is written goes to the disk before it, as far as it gets
+# there in ten seconds; a file system whose server is out of reach never does.
+# shellcheck disable=SC2016 # it is for another shell
+REBOOT='
+systemctl reboot || reboot || {
+	sync &
+	tries=100
+	while kill -0 "$!" && [ "$tries" -gt 0 ]; do
+		sleep 0.1
+		tries=$((tries - 1))
+	done
+	systemctl reboot --force || reboot -f || systemctl reboot --force --force ||
+		logger -t kubeos -- "failed (reboot-failed): no way to reboot was taken"
+}
+'
+
 # A second from now, so that the answer gets out before the connection goes.
 order_reboot() {
+	if ! has systemctl && ! has reboot; then die reboot-failed 'the node has neither systemctl nor reboot'; fi
+	printf '%s\n' "$REBOOT" >"$RUN/reboot.sh" || die reboot-failed "cannot write $RUN/reboot.sh"
 	if with_systemd; then
-		systemd-run --quiet --collect --on-active=1 --timer-property=AccuracySec=100ms systemctl reboot \
-			</dev/null >/dev/null 2>"$RUN/reboot.err" 9>&- ||
-			die reboot-failed "systemd refuses the reboot: $(first_line "$RUN/reboot.err")"
-		return 0
+		if systemd-run --quiet --collect --on-active=1 --timer-property=AccuracySec=100ms sh "$RUN/reboot.sh" \
+			</dev/null >/dev/null 2>"$RUN/reboot.err" 9>&-; then return 0; fi
+		log "systemd takes no timer for the reboot: $(first_line "$RUN/reboot.err")"
 	fi
 	need setsid sleep
-	if has systemctl; then
-		set -- systemctl reboot
-	elif has reboot; then
-		set -- reboot
-	else
-		die reboot-failed 'the node has neither systemctl nor reboot'
-	fi
-	setsid sh -c 'sleep 1; exec "$@"' kubeos-reboot "$@" </dev/null >/dev/null 2>&1 9>&- &
+	# shellcheck disable=SC2016 # it is for another shell
+	setsid sh -c 'sleep 1; exec sh "$1"' kubeos-reboot "$RUN/reboot.sh" </dev/null >/dev/null 2>&1 9>&- &
 }

@@ -271,10 +271,9 @@ gentle() { # COMMAND ARGUMENT...
 }
 
 become_gentle() { # COMMAND ARGUMENT...: it takes the place of this shell, so that its pid is known
-	if has ionice && ionice -c 2 -n 7 true 2>/dev/null; then
-		exec ionice -c 2 -n 7 nice -n 10 "$@"
-	fi
-	exec nice -n 10 "$@"
+	if has nice; then set -- nice -n 10 "$@"; fi
+	if has ionice && ionice -c 2 -n 7 true 2>/dev/null; then set -- ionice -c 2 -n 7 "$@"; fi
+	exec "$@"
 }
 
 free_bytes() { # of /persist

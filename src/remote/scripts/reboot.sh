@@ -22,13 +22,14 @@ check_trial() {
 	log "reboot to the trial of slot $J_TARGET ($J_VERSION)"
 }
 
-# A trial that is left must end in the old slot, even where GRUB could not clear the trial, or a commit was cut short.
+# A trial that is left must end in the old slot, even where GRUB could not clear the trial, a commit was cut short, or
+# nothing can be written in /persist any more.
 check_send_back() {
 	if ! one_of "$J_PHASE" verified armed proven || [ -z "$J_ARMED" ] || [ "$J_ARMED" = "$(boot_id)" ]; then
 		die out-of-order "this boot is not a trial (phase $J_PHASE): there is nothing to send back"
 	fi
 	if [ "$ACTIVE" != "$J_TARGET" ]; then die out-of-order "slot $ACTIVE runs already"; fi
-	note_grub
+	if [ "$(state_is_writable)" = yes ]; then note_grub; else log 'what is in /persist cannot be changed: going back without'; fi
 	if [ -n "$ENV_NEXT" ] || [ "$(permanent_slot)" != "$J_FROM" ]; then write_env "$J_FROM" ''; fi
 	log "sent back: reboot to slot $J_FROM"
 }
