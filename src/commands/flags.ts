@@ -7,6 +7,7 @@ import {
   parseJumpHosts,
   parseNames,
   parsePort,
+  parseRate,
   parseReadableFile,
   wholeNumber,
 } from './option-parsers.ts';
@@ -31,6 +32,7 @@ export function addImageFlags(command: Command): void {
         .choices(['before-drain', 'after-drain'])
         .default('before-drain'),
     )
+    .addOption(flag('--write-rate <rate>', 'bytes a second at most with which a slot is written, as 50M', parseRate))
     .option('--reinstall', 'also write nodes that run the version already, where the recorded image differs', false)
     .option('--retry-failed-image', 'try an image once more that failed its trial on a node', false)
     .option('--allow-major', 'cross a major version', false);

@@ -33,6 +33,24 @@ export function wholeNumber(least: number): (text: string) => number {
   };
 }
 
+const RATE_UNITS: Readonly<Record<string, number>> = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3 };
+
+/** Slower than this an image of any size takes days. */
+const SLOWEST_RATE = 32 * 1024;
+
+/**
+ * `500K`, `10M`, `1G` or a bare number as bytes a second.
+ * @throws UsageError
+ */
+export function parseRate(text: string): number {
+  const [, count = '', unit = ''] = /^(\d{1,9})([KMG]?)$/i.exec(text) ?? [];
+  const rate = Number(count) * (RATE_UNITS[unit.toUpperCase()] ?? 0);
+  if (count === '') throw new UsageError(`${quoted(text)} is no rate`, { next: 'write it like 500K, 10M or 1G' });
+  if (rate < SLOWEST_RATE)
+    throw new UsageError(`${quoted(text)} is too slow for an image`, { next: 'give 32K at least' });
+  return rate;
+}
+
 /** A TCP port. */
 export function parsePort(text: string): number {
   const port = wholeNumber(1)(text);

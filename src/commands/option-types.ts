@@ -85,6 +85,8 @@ export interface RunFlags extends RolloutFlags, LockFlags {
 export interface ImageFlags {
   file: string;
   write: 'before-drain' | 'after-drain';
+  /** Bytes a second. */
+  writeRate?: number;
   reinstall: boolean;
   retryFailedImage: boolean;
   allowMajor: boolean;

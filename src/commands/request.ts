@@ -15,6 +15,7 @@ export function requestOptions(
     canary: flags.canary,
     maxFailures: flags.maxFailures,
     writeAfterDrain: flags.write === 'after-drain',
+    ...(flags.writeRate === undefined ? {} : { writeRate: flags.writeRate }),
     drain: {
       timeoutMs: flags.drainTimeout,
       gracePeriodSeconds: flags.gracePeriod,

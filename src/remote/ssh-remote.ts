@@ -128,9 +128,10 @@ export class SshRemote implements Remote {
     target: Slot,
     onProgress: (progress: StepProgress) => void,
     signal: AbortSignal,
+    rate?: number,
   ): Promise<{ bytes: number }> {
     const { sha256 } = await this.#assignment(node);
-    const job: Job = { step: 'write', by, args: { target }, mark: [target, sha256] };
+    const job: Job = { step: 'write', by, args: { target, rate }, mark: [target, sha256] };
     return readAnswers(await this.#run(node, job, onProgress, signal), bytesSchema, 'write', node.name);
   }
 

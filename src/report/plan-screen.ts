@@ -142,6 +142,7 @@ function pace(plan: Plan): string {
     `${plan.maxUnavailable} at a time`,
     ...(canaries.length > 0 ? [`${canaries.join(', ')} ${first}`] : []),
     ...(plan.writeAfterDrain ? ['the slot is written after the drain'] : []),
+    ...(plan.writeRate === undefined ? [] : [`slots are written with ${bytes(plan.writeRate)}/s at most`]),
     plan.maxFailures === 0 ? 'failures do not stop it' : `stop after ${plural(plan.maxFailures, 'failure')}`,
   ].join('; ');
 }

@@ -64,6 +64,7 @@ export function assemblePlan(input: PlanInput): Plan {
     canary: request.canary,
     maxFailures: request.maxFailures,
     writeAfterDrain: request.writeAfterDrain,
+    ...(request.writeRate === undefined ? {} : { writeRate: request.writeRate }),
     reinstall: request.reinstall,
     retryFailedImage: request.retryFailedImage,
     allowNoFallback: request.allowNoFallback,

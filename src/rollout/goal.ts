@@ -14,6 +14,8 @@ export interface RolloutRequest {
   canary: number;
   maxFailures: number;
   writeAfterDrain: boolean;
+  /** Bytes a second at most with which each slot is written. */
+  writeRate?: number;
   drain: DrainOptions;
   allowMajor: boolean;
   reinstall: boolean;

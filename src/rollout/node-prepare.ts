@@ -98,11 +98,11 @@ async function stage(trip: Trip): Promise<void> {
 }
 
 async function write(trip: Trip): Promise<void> {
-  const { ports, early } = trip.context;
+  const { ports, plan, early } = trip.context;
   const { target } = trip.assignment;
   await trip.do('write', early, async () => {
     const onProgress = progressOf(trip, 'write');
-    const { bytes } = await ports.remote.write(trip.node, trip.authority, target, onProgress, early);
+    const { bytes } = await ports.remote.write(trip.node, trip.authority, target, onProgress, early, plan.writeRate);
     return `slot ${target}, ${formatBytes(bytes)}`;
   });
 }

@@ -82,6 +82,8 @@ export interface Plan {
   /** No further node is started once this many failed or fell back; 0: never stop. */
   maxFailures: number;
   writeAfterDrain: boolean;
+  /** Bytes a second at most with which each slot is written. */
+  writeRate?: number;
   /** Nodes at the version whose running slot was not written from this image are written again. */
   reinstall?: boolean;
   /** An image that failed its trial on a node is tried there once more. */

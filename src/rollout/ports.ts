@@ -250,13 +250,17 @@ export interface Remote {
     onProgress: (progress: StepProgress) => void,
     signal: AbortSignal,
   ): Promise<{ bytes: number }>;
-  /** Disarms the boot environment, marks the slot dirty, writes and fsyncs the artifact. Done already: at once. */
+  /**
+   * Disarms the boot environment, marks the slot dirty, writes and fsyncs the artifact. Done already: at once.
+   * @param rate bytes a second at most, on average
+   */
   write(
     node: ClusterNode,
     by: Authority,
     target: Slot,
     onProgress: (progress: StepProgress) => void,
     signal: AbortSignal,
+    rate?: number,
   ): Promise<{ bytes: number }>;
   /** Proves the target slot: read back (upgrade) or recorded digest (rollback), then label and content. */
   verify(

@@ -87,6 +87,8 @@ describe('a command line that is wrong: exit 2, what is wrong, and nothing is to
     ['upgrade -f @/good.yaml --ssh-port ssh', '--ssh-port: "ssh"'],
     ['upgrade -f @/good.yaml --nodes a,,b', 'holds an empty name'],
     ['upgrade -f @/good.yaml --write sometimes', 'Allowed choices are before-drain, after-drain'],
+    ['upgrade -f @/good.yaml --write-rate fast', '--write-rate: "fast" is no rate'],
+    ['upgrade -f @/good.yaml --write-rate 10', '--write-rate: "10" is too slow for an image'],
     ['upgrade -f @/good.yaml -o xml', 'Allowed choices are text, json'],
     ['upgrade -f @/good.yaml --hosts @/none', '--hosts'],
     ['upgrade -f @/good.yaml --hosts @/hosts.yaml', 'adress'],

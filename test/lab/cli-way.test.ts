@@ -140,9 +140,24 @@ describe('kubeos in a cluster where all is well', () => {
     expect((await bed.json(['upgrade', '-f', spec, '-y'])).exitCode).toBe(0);
     expect(footprint()).toEqual(before);
 
-    const again = ['upgrade', '-f', spec, '-y', '--reinstall', '--nodes', 'worker-1', '--write', 'after-drain'];
+    const again = [
+      'upgrade',
+      '-f',
+      spec,
+      '-y',
+      '--reinstall',
+      '--nodes',
+      'worker-1',
+      '--write',
+      'after-drain',
+      '--write-rate',
+      '64M',
+    ];
     const done = await bed.kubeos(again);
     expect(done.code).toBe(0);
+    expect(done.stdout + done.stderr).toContain('slots are written with 64.0 MiB/s at most');
+    const { stdout: log } = await bed.kubeos(['logs', 'worker-1', '-n', '500']);
+    expect(log).toContain('write of KubeOS 1.0.5 begins at 67108864 bytes a second at most');
     expect(done.stderr).toMatch(/worker-1 +drain +\d+ pods? gone(.|\n)*worker-1 +write +slot B/);
     expect(await bed.look('worker-1')).toMatchObject({ osVersion: 'KubeOS 1.0.5', active: 'B' });
     expect(await bed.look('worker-2')).toMatchObject({ osVersion: 'KubeOS 1.0.5', active: 'A' });

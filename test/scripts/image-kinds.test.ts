@@ -13,20 +13,19 @@ type Kind = (typeof KINDS)[number];
 
 let yard: Awaited<ReturnType<typeof makeYard>>;
 let old: SystemImage;
+let plain: SystemImage;
 const images = new Map<Kind, SystemImage>();
 const servers: ImageServer[] = [];
 
 beforeAll(async () => {
   yard = await makeYard();
   old = await makeImage(yard.dir, OLD);
-  const plain = {
-    tar: await buildSystemTar({ version: NEW, out: path.join(yard.dir, 'new.tar') }),
-    image: await makeImage(yard.dir, NEW),
-  };
+  plain = await makeImage(yard.dir, NEW);
+  const forms = { tar: await buildSystemTar({ version: NEW, out: path.join(yard.dir, 'new.tar') }), image: plain };
   for (const kind of KINDS) {
     const [form, how] = kind.split('.') as ['tar' | 'image', Compression | undefined];
     const out = path.join(yard.dir, `new.${kind}`);
-    images.set(kind, how === undefined ? plain[form] : await compressImage(plain[form], how, out));
+    images.set(kind, how === undefined ? forms[form] : await compressImage(forms[form], how, out));
   }
 });
 
@@ -36,13 +35,16 @@ afterAll(async () => {
 });
 
 /** Takes a node to its trial, and makes that permanent. */
-async function upgrade(node: Node, image: SystemImage, basis: string): Promise<void> {
+async function upgrade(node: Node, image: SystemImage, basis: string, rate?: number): Promise<void> {
   const { version, sha256 } = image;
   const server = await serve(file(image.path));
   servers.push(server);
   await node.must('begin', { operation: 'upgrade', version, replaced: OLD, sha256, from: 'A', target: 'B' });
   await node.must('stage', { url: `${server.url}/named-as-you-like`, sha256, flagsafe: true });
-  await node.must('write', { target: 'B' });
+  const began = performance.now();
+  await node.must('write', { target: 'B', rate });
+  // Each has at least that much in it.
+  if (rate !== undefined) expect(performance.now() - began).toBeGreaterThan((MIB * 1000) / rate);
   expect((await node.must('verify', { operation: 'upgrade', target: 'B', version, sha256 })).values).toEqual({
     version,
     basis,
@@ -64,6 +66,17 @@ const PAIRS: readonly (readonly [Shell, Kind])[] = [
 ];
 
 describe('a node', () => {
+  it.each<readonly [Shell, Kind | 'image']>([
+    ['busybox', 'image'],
+    ['bash', 'image.gzip'],
+    ['dash', 'tar'],
+  ])('whose sh is %s writes a system that comes as %s no faster than it is told', async (shell, kind) => {
+    const bin = await makeBin(path.join(yard.dir, `bin-slow-${shell}-${kind}`), shell);
+    const node = await makeNode(yard.dir, bin, old, { slotBytes: 8 * MIB });
+    const image = kind === 'image' ? plain : images.get(kind)!;
+    await upgrade(node, image, kind.startsWith('tar') ? 'files' : 'bytes', MIB);
+  });
+
   it.each(PAIRS)('whose sh is %s takes a system as %s', async (shell, kind) => {
     const bin = await makeBin(path.join(yard.dir, `bin-${shell}-${kind}`), shell);
     const node = await makeNode(yard.dir, bin, old, { slotBytes: 8 * MIB });

@@ -29,7 +29,27 @@ decompress() { # standard input to standard output; it takes the place of this s
 	gzip) become_gentle gzip -dc ;;
 	xz) become_gentle xz -dc ;;
 	zstd) become_gentle zstd -dcq ;;
+	none) become_gentle cat ;;
 	esac
+}
+
+# In pieces of about a quarter of a second, so that others get at the disk in between.
+keep_to_rate() { # standard input to standard output, at no more than RATE bytes a second on average
+	blocks=$((RATE / 262144 + 1))
+	sent=0
+	began=$(hundredths)
+	while :; do
+		gentle dd bs=65536 count="$blocks" iflag=fullblock 2>"$RUN/rate.err" || return 1
+		if ! grep -q "^$blocks+0 records in" "$RUN/rate.err"; then return 0; fi
+		sent=$((sent + blocks * 65536))
+		ahead=$((sent * 100 / RATE - $(hundredths) + began))
+		if [ "$ahead" -gt 0 ]; then sleep "$((ahead / 100)).$(printf '%02d' "$((ahead % 100))")"; fi
+	done
+}
+
+hundredths() { # of a second since boot
+	IFS=' .' read -r up part rest </proc/uptime
+	echo "$((up * 100 + ${part#0}))"
 }
 
 need_kind() { # for who has read the image: this node can take it

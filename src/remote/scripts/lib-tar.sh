@@ -12,15 +12,23 @@ over_tar() { # ARGUMENT...: GNU tar over the decompressed image; fails where one
 		wait "$!"
 		return
 	fi
-	rm -f -- "$RUN/decompress.rc"
-	{
-		decompress <"$IMAGE" 2>"$RUN/decompress.err" &
-		note_dd "$!" 0
-		rc=0
-		wait "$!" || rc=$?
-		echo "$rc" >"$RUN/decompress.rc"
-	} | gentle tar --file=- "$@" || return
+	decompress_for_tar | gentle tar --file=- "$@" || return
 	[ "$(first_line "$RUN/decompress.rc")" = 0 ]
+}
+
+over_tar_at_rate() { # ARGUMENT...
+	note_total "$ARTIFACT_BYTES"
+	decompress_for_tar | keep_to_rate | gentle tar --file=- "$@" || return
+	[ "$(first_line "$RUN/decompress.rc")" = 0 ]
+}
+
+decompress_for_tar() {
+	rm -f -- "$RUN/decompress.rc"
+	decompress <"$IMAGE" 2>"$RUN/decompress.err" &
+	note_dd "$!" 0
+	rc=0
+	wait "$!" || rc=$?
+	echo "$rc" >"$RUN/decompress.rc"
 }
 
 tar_words() { # what tar and the decompressor said last, on one line
@@ -183,8 +191,10 @@ unpack_tar() { # into the target slot, from its first byte on
 	# Folders that the tar does not name are made with this; all others have their own mode.
 	umask 022
 	rc=0
+	unpack=over_tar
+	if [ -n "$RATE" ]; then unpack=over_tar_at_rate; fi
 	# shellcheck disable=SC2086 # one word an option
-	over_tar --extract --directory="$SLOT_ROOT" --preserve-permissions --same-owner --numeric-owner \
+	"$unpack" --extract --directory="$SLOT_ROOT" --preserve-permissions --same-owner --numeric-owner \
 		--xattrs --xattrs-include='*' $KEEPERS --warning=none --warning=xattr-write 2>"$RUN/tar.err" || rc=$?
 	umask 077
 	# tar ends well where it could not keep an attribute, but says so: nothing else is let through to its standard error.

@@ -147,7 +147,7 @@ read_args() { # 'NAME NAME...' KEY=VALUE...: each name once; one that ends with 
 	seen=' '
 	shift
 	RUN_ID='' TOKEN='' OPERATION='' VERSION='' REPLACED='' SHA256='' FROM='' TARGET='' JOB_ID='' STEP='' PAYLOAD=''
-	URL='' FLAGSAFE=false CACERT='' CLIENTCERT='' CLIENTKEY='' PURPOSE='' ADOPT=false OUTCOME='' REASON='' TEXT='' LINES='' SPAN='' PREFLIGHT=no
+	URL='' FLAGSAFE=false CACERT='' CLIENTCERT='' CLIENTKEY='' PURPOSE='' ADOPT=false OUTCOME='' REASON='' TEXT='' LINES='' SPAN='' RATE='' PREFLIGHT=no
 	for arg; do
 		key=${arg%%=*}
 		case $arg in *=*) ;; *) die bad-call 'an argument is not of the form key=value' ;; esac
@@ -192,6 +192,7 @@ take_arg() { # KEY VALUE; fails where the value is malformed
 	preflight) PREFLIGHT=$2 && one_of "$2" no yes https ;;
 	lines) LINES=$2 && is_number "$2" ;;
 	span) SPAN=$2 && is_number "$2" && [ "$2" -gt 0 ] ;;
+	rate) RATE=$2 && is_number "$2" && [ "$2" -gt 0 ] ;;
 	*) return 1 ;;
 	esac
 }

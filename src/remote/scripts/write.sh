@@ -3,7 +3,7 @@
 # the boot environment leads to the active slot, and the slot is marked dirty, both on disk.
 # shellcheck disable=SC2034,SC2153 # R_* and J_* are the values of the record and of the journal
 main() {
-	read_args 'run token target' "$@"
+	read_args 'run token target rate?' "$@"
 	authority
 	need_order
 	hold_target
@@ -112,7 +112,7 @@ mark_dirty() {
 	*) R_BYTES='' R_DATA_SHA256='' ;;
 	esac
 	write_record "$TARGET"
-	log "slot $TARGET: write of $J_VERSION begins, what it held is lost"
+	log "slot $TARGET: write of $J_VERSION begins${RATE:+ at $RATE bytes a second at most}, what it held is lost"
 }
 
 write_image() { # sets WRITTEN, for people
@@ -134,6 +134,10 @@ write_image() { # sets WRITTEN, for people
 }
 
 copy_image() {
+	if [ -n "$RATE" ]; then
+		copy_at_rate
+		return
+	fi
 	device=$(slot_path "$TARGET")
 	flags=oflag=seek_bytes
 	# Past the page cache where the device can: the node's memory stays with its pods. It takes whole blocks only.
@@ -143,6 +147,18 @@ copy_image() {
 		bs=4M conv=notrunc,fsync 2>"$RUN/dd.err" &
 	note_dd "$!" 1
 	wait "$!" || die write-failed "writing /dev/$(slot_name "$TARGET") failed: $(dd_words)"
+}
+
+copy_at_rate() {
+	device=$(slot_path "$TARGET")
+	room=$(slot_bytes "$TARGET")
+	flags=oflag=seek_bytes
+	note_total "$ARTIFACT_BYTES"
+	{
+		keep_to_rate <"$IMAGE" &
+		note_dd "$!" 0
+		wait "$!"
+	} | fill_body || die write-failed "writing /dev/$(slot_name "$TARGET") failed: $(dd_words)"
 }
 
 # The bytes go to the slot, to a hash and to a count at once; no decompressed image lies anywhere. A pipeline tells the
@@ -161,7 +177,8 @@ decompress_image() {
 	wc -c <"$RUN/to-count" >"$RUN/data.bytes" &
 	count=$!
 	{
-		decompress_noted | noting tee gentle tee "$RUN/to-hash" "$RUN/to-count" | noting dd fill_body
+		if [ -z "$RATE" ]; then decompress_noted; else decompress_noted | noting rate keep_to_rate; fi |
+			noting tee gentle tee "$RUN/to-hash" "$RUN/to-count" | noting dd fill_body
 	} 3>"$RUN/ends"
 	# Where tee never came to open them, both would wait for ever.
 	if ! grep -q '^tee 0$' "$RUN/ends"; then kill "$hash" "$count" 2>/dev/null || :; fi
@@ -199,7 +216,7 @@ keep_decompressed() {
 	if is_number "$R_BYTES" && [ "$R_BYTES" -gt "$room" ]; then
 		die write-failed "the image is longer than slot $TARGET of $room bytes, though its file system says less"
 	fi
-	if [ "$(sort "$RUN/ends" | tr '\n' ' ')" != 'dd 0 decompress 0 tee 0 ' ] || ! is_sha256 "$R_DATA_SHA256"; then
+	if [ "$(sort "$RUN/ends" | tr '\n' ' ')" != "dd 0 decompress 0 ${RATE:+rate 0 }tee 0 " ] || ! is_sha256 "$R_DATA_SHA256"; then
 		die write-failed "writing /dev/$(slot_name "$TARGET") failed: $(tail -n 3 "$RUN/decompress.err" | tr '\n' ' ')$(dd_words)"
 	fi
 	write_record "$TARGET"
