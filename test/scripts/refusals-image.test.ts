@@ -262,6 +262,8 @@ describe('an image', () => {
     );
     await use({ tar: '#!/bin/sh\necho "tar (busybox) 1.36"\n' });
     await expectRefusedAgain('the tar of this node is not GNU tar');
+    await use({ find: '#!/bin/sh\necho "find: unrecognized option: version" >&2\nexit 1\n' });
+    await expectRefusedAgain('the find of this node is not GNU find');
   });
 
   const expectRefusedAgain = async (words: string): Promise<void> =>
