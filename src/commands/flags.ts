@@ -35,6 +35,11 @@ export function addImageFlags(command: Command): void {
     .addOption(flag('--write-rate <rate>', 'bytes a second at most with which a slot is written, as 50M', parseRate))
     .option('--reinstall', 'also write nodes that run the version already, where the recorded image differs', false)
     .option('--retry-failed-image', 'try an image once more that failed its trial on a node', false)
+    .option(
+      '--managed-boot',
+      'add to custom.cfg on each node what leads back from a slot that GRUB cannot load, and from an initramfs that halts',
+      false,
+    )
     .option('--allow-major', 'cross a major version', false);
 }
 

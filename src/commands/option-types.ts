@@ -89,6 +89,7 @@ export interface ImageFlags {
   writeRate?: number;
   reinstall: boolean;
   retryFailedImage: boolean;
+  managedBoot: boolean;
   allowMajor: boolean;
 }
 

@@ -27,6 +27,7 @@ export function requestOptions(
     allowMajor: flags.allowMajor,
     strict: flags.strict,
     allowNoFallback: flags.allowNoFallback,
+    managedBoot: flags.managedBoot === true,
     reinstall: flags.reinstall === true,
     retryFailedImage: flags.retryFailedImage === true,
     rights,

@@ -3,15 +3,10 @@ import path from 'node:path';
 import type { Slot } from '../rollout/facts.ts';
 import { prettyName, readExt4File, readSuperblock } from './ext4.ts';
 import { makeGrubenv, readGrubenv } from './grubenv.ts';
+import { type CustomBoot, followCustomConfig } from './custom-cfg.ts';
 import { overwriteInside } from './inside.ts';
-import { PARTITIONS } from './node-tree.ts';
+import { type KernelSearch, PARTITIONS } from './node-tree.ts';
 import { type Architecture, readElfArchitecture, readKernelFile } from './system-image.ts';
-
-/**
- * How GRUB finds a slot's kernel. KubeOS 1.0.7 and newer search the file system's label (ROOT-A, ROOT-B); older
- * images name the partition.
- */
-export type KernelSearch = 'label' | 'partition';
 
 /** What GRUB and the kernel made of one menu entry. */
 export type EntryResult =
@@ -21,23 +16,50 @@ export type EntryResult =
   /** The kernel panicked, and its `panic=3` resets the machine. */
   | { kind: 'panic'; slot: Slot; message: string };
 
+/** What GRUB is about to boot. */
+export interface Choice {
+  slot: Slot;
+  trial: boolean;
+  custom: CustomBoot;
+  /** Why nobody can tell what the node's custom.cfg would make of this boot. */
+  unclear?: string;
+}
+
 /**
  * GRUB with KubeOS's stock grub.cfg, up to the choice of the menu entry: it loads the environment; `next_entry`, where
  * set, is taken once and cleared, else `saved_entry`; an unknown or missing one means the first entry, A. It saves
- * `boot_success=0`. An environment that GRUB does not accept is as good as empty, and nothing is saved. `grubenv` is the
- * file's path on the node.
+ * `boot_success=0`. An environment that GRUB does not accept is as good as empty, and nothing is saved. A custom.cfg
+ * beside it comes last. `grubenv` is the file's path on the node.
  */
-export async function chooseEntry(root: string, grubenv: string): Promise<{ slot: Slot; trial: boolean }> {
+export async function chooseEntry(root: string, grubenv: string): Promise<Choice> {
   const block = await readFile(path.join(root, grubenv)).catch(() => undefined);
   const variables = block === undefined ? undefined : readGrubenv(block);
-  if (variables === undefined) return { slot: 'A', trial: false };
+  if (variables === undefined) return withCustomConfig(root, grubenv, new Map(), { slot: 'A', trial: false });
   const next = variables.get('next_entry') ?? '';
   const chosen = next === '' ? variables.get('saved_entry') : next;
   if (next !== '') variables.set('next_entry', '');
   variables.set('boot_success', '0');
   // GRUB writes the file's own blocks and nothing else: no new file, no other size.
   await overwriteInside(root, grubenv, makeGrubenv(variables));
-  return { slot: entryOf(chosen), trial: next !== '' };
+  const known = new Map([...variables, ['default', chosen ?? '']]);
+  return withCustomConfig(root, grubenv, known, { slot: entryOf(chosen), trial: next !== '' });
+}
+
+async function withCustomConfig(
+  root: string,
+  grubenv: string,
+  variables: ReadonlyMap<string, string>,
+  choice: Pick<Choice, 'slot' | 'trial'>,
+): Promise<Choice> {
+  const file = path.join(root, path.dirname(grubenv), 'custom.cfg');
+  const text = await readFile(file, 'utf8').catch(() => undefined);
+  if (text === undefined) return { ...choice, custom: {} };
+  try {
+    const custom = followCustomConfig(text, variables);
+    return { ...choice, slot: custom.own?.slot ?? choice.slot, custom };
+  } catch (error) {
+    return { ...choice, custom: {}, unclear: `the lab's GRUB cannot follow custom.cfg: ${(error as Error).message}` };
+  }
 }
 
 /** Loads what a menu entry names and follows the kernel up to its init. */

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { chmod, chown, constants, copyFile, mkdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Slot } from '../rollout/facts.ts';
-import { type EntryResult, type KernelSearch, chooseEntry, entryOf, runEntry } from './firmware.ts';
+import { type Choice, type EntryResult, chooseEntry, entryOf, runEntry } from './firmware.ts';
 import { makeGrubenv, readGrubenv } from './grubenv.ts';
 import { type Identity, nodeIdentity } from './identity.ts';
 import { appendInside, readPlainFile, writeInside } from './inside.ts';
@@ -15,7 +15,7 @@ import {
   handOver,
   makeNodeTree,
 } from './node-tree.ts';
-import type { Firmware } from './node-tree.ts';
+import type { Firmware, KernelSearch } from './node-tree.ts';
 import { NODE_MARKER, endProcessesOf, processesOf } from './processes.ts';
 import { type Architecture, type SystemImage, makeExt4 } from './system-image.ts';
 
@@ -59,7 +59,7 @@ export async function createMachine(options: MachineOptions): Promise<Machine> {
   await mkdir(options.dir, { recursive: true });
   await mkdir(machine.root);
   await mkdir(machine.stateDir);
-  await makeNodeTree(machine.root, machine.firmware);
+  await makeNodeTree(machine.root, machine.firmware, machine.kernelSearch);
   const slotBytes = options.slotBytes ?? options.system.bytes * 2;
   if (slotBytes < options.system.bytes) throw new RangeError('the slot is smaller than its system');
   await copyFile(options.system.path, machine.device('A'), constants.COPYFILE_FICLONE);
@@ -170,17 +170,30 @@ export class Machine {
     await rm(path.join(this.stateDir, 'reboot'), { force: true });
     const attempts: EntryResult[] = [];
     while (attempts.length < MAX_ATTEMPTS) {
-      const { slot, trial } = await chooseEntry(this.root, grubenvPath(this.firmware));
-      const result = await this.#attempt(slot, trial, faults);
-      attempts.push(result);
-      await this.#console(result, trial);
+      const choice = await chooseEntry(this.root, grubenvPath(this.firmware));
+      const { trial } = choice;
+      const result = await this.#follow(choice, faults, attempts);
       if (result.kind === 'up' && trial && faults.trialHangs === true) {
-        return { kind: 'down', message: `slot ${slot}: the kernel hangs`, attempts };
+        return { kind: 'down', message: `slot ${result.slot}: the kernel hangs`, attempts };
       }
       if (result.kind === 'stuck') return { kind: 'down', message: `GRUB: ${result.message}`, attempts };
-      if (result.kind === 'up') return this.#comeUp(result, trial, attempts);
+      if (result.kind === 'up') return this.#comeUp(result, choice, attempts);
     }
     return { kind: 'down', message: 'the machine resets again and again', attempts };
+  }
+
+  /** The entry that was chosen, and where GRUB cannot load it, the one that is to take its place. */
+  async #follow(choice: Choice, faults: BootFaults, attempts: EntryResult[]): Promise<EntryResult> {
+    const { slot, trial, custom, unclear } = choice;
+    const first: EntryResult =
+      unclear === undefined ? await this.#attempt(slot, trial, faults) : { kind: 'stuck', slot, message: unclear };
+    attempts.push(first);
+    await this.#console(first, trial);
+    if (first.kind !== 'stuck' || custom.fallback === undefined) return first;
+    const second = await this.#attempt(custom.fallback, false, faults);
+    attempts.push(second);
+    await this.#console(second, false);
+    return second;
   }
 
   async #attempt(slot: Slot, trial: boolean, faults: BootFaults): Promise<EntryResult> {
@@ -191,13 +204,15 @@ export class Machine {
 
   async #comeUp(
     entry: Extract<EntryResult, { kind: 'up' }>,
-    trial: boolean,
+    choice: Choice,
     attempts: readonly EntryResult[],
   ): Promise<BootResult> {
     const bootId = randomUUID();
     const { firmware, architecture, identity } = this;
     await describeDisk(this.root, await deviceBytes(this.device('A')), identity);
-    await describeBoot(this.root, { ...entry, firmware, architecture, bootId }, identity);
+    const trial = choice.trial && entry.slot === choice.slot;
+    const kernelArguments = trial ? choice.custom.own?.kernelArguments.replace(/^linux \S+ /, '') : undefined;
+    await describeBoot(this.root, { ...entry, firmware, architecture, bootId, kernelArguments }, identity);
     return { kind: 'up', slot: entry.slot, trial, bootId, version: entry.version, attempts };
   }
 

@@ -6,6 +6,12 @@ import { emptyInside, linkInside, makeFolderInside, removeInside, writeInside } 
 
 export type Firmware = 'uefi' | 'bios';
 
+/**
+ * How GRUB finds a slot's kernel. KubeOS 1.0.7 and newer search the file system's label (ROOT-A, ROOT-B); older
+ * images name the partition.
+ */
+export type KernelSearch = 'label' | 'partition';
+
 /** Number of each partition and what is on it (KubeOS's image tool lays disks out so). */
 export const PARTITIONS = { boot: 1, A: 2, B: 3, persist: 4 } as const;
 
@@ -18,18 +24,42 @@ export function grubenvPath(firmware: Firmware): string {
   return firmware === 'uefi' ? '/boot/efi/EFI/openEuler/grubenv' : '/boot/grub2/grubenv';
 }
 
-/** What `chooseEntry` plays: as in KubeOS's stock grub.cfg, without the entries themselves. */
-const GRUB_CFG = `load_env
+/** What `chooseEntry` and `runEntry` play, in the shape that KubeOS ships. */
+function grubConfig(firmware: Firmware, kernelSearch: KernelSearch): string {
+  const disk = firmware === 'uefi' ? 'gpt' : 'msdos';
+  const search = (slot: Slot): string =>
+    kernelSearch === 'label'
+      ? `search --no-floppy --set=root --label ROOT-${slot}`
+      : `set root='hd0,${disk}${PARTITIONS[slot]}'`;
+  const entry = (slot: Slot): string => `
+menuentry '${slot}' --class KubeOS --unrestricted --id 'KubeOS-${slot}' {
+  ${search(slot)}
+  linux /boot/vmlinuz root=PARTUUID=${partUuid(slot)} ${KERNEL_ARGUMENTS}
+  initrd /boot/initramfs.img
+}
+`;
+  return `load_env
 if [ "\${next_entry}" ]; then
   set default="\${next_entry}"
   set next_entry=
   save_env next_entry
+  set boot_once=true
 else
   set default="\${saved_entry}"
 fi
 set boot_success=0
 save_env boot_success
+set timeout=5
+${entry('A')}${entry('B')}
+if [ -f $prefix/custom.cfg ]; then
+  source $prefix/custom.cfg
+fi
 `;
+}
+
+/** The arguments of KubeOS's own grub.cfg. */
+const KERNEL_ARGUMENTS =
+  'ro rootfstype=ext4 nomodeset quiet oops=panic softlockup_panic=1 nmi_watchdog=1 rd.shell=0 panic=3';
 
 /** Made-up but steady: what `root=PARTUUID=` names. */
 export function partUuid(slot: Slot): string {
@@ -37,7 +67,7 @@ export function partUuid(slot: Slot): string {
 }
 
 /** Makes the folders and the sysfs and procfs entries that stay the same from boot to boot. */
-export async function makeNodeTree(root: string, firmware: Firmware): Promise<void> {
+export async function makeNodeTree(root: string, firmware: Firmware, kernelSearch: KernelSearch): Promise<void> {
   const folders = [
     'dev',
     'proc/self',
@@ -59,7 +89,7 @@ export async function makeNodeTree(root: string, firmware: Firmware): Promise<vo
   for (const folder of folders) await mkdir(path.join(root, folder), { recursive: true });
   await writeFile(path.join(root, 'proc/swaps'), 'Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n');
   await writeFile(path.join(root, 'var/log/messages'), '');
-  await writeFile(path.join(root, path.dirname(grubenvPath(firmware)), 'grub.cfg'), GRUB_CFG);
+  await writeFile(path.join(root, path.dirname(grubenvPath(firmware)), 'grub.cfg'), grubConfig(firmware, kernelSearch));
   for (const device of ['vda', 'vda1', 'vda4']) await writeFile(path.join(root, 'dev', device), '');
 }
 
@@ -108,6 +138,8 @@ export async function describeBoot(
     kernelRelease: string;
     architecture: string;
     osRelease: Buffer | undefined;
+    /** Of an entry that grub.cfg does not have. */
+    kernelArguments?: string | undefined;
   },
   owner: Identity | undefined,
 ): Promise<void> {
@@ -119,9 +151,8 @@ export async function describeBoot(
   await write('proc/sys/kernel/arch', `${boot.architecture}\n`);
   const disk = boot.firmware === 'uefi' ? 'gpt' : 'msdos';
   const image = `(hd0,${disk}${PARTITIONS[boot.slot]})/boot/vmlinuz`;
-  // The arguments of KubeOS's own grub.cfg.
-  const rest = 'ro rootfstype=ext4 nomodeset quiet oops=panic softlockup_panic=1 nmi_watchdog=1 rd.shell=0 panic=3';
-  await write('proc/cmdline', `BOOT_IMAGE=${image} root=PARTUUID=${partUuid(boot.slot)} ${rest}\n`);
+  const rest = boot.kernelArguments ?? `root=PARTUUID=${partUuid(boot.slot)} ${KERNEL_ARGUMENTS}`;
+  await write('proc/cmdline', `BOOT_IMAGE=${image} ${rest}\n`);
   await write('proc/self/mountinfo', mountinfo(boot.firmware, boot.slot));
   if (boot.osRelease === undefined) await removeInside(root, 'usr/lib/os-release');
   else await write('usr/lib/os-release', boot.osRelease);

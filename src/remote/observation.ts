@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import type { BootEnvironment, NodeJournal, NodeObservation, Slot, SlotFacts } from '../rollout/facts.ts';
+import type { BootEnvironment, ManagedBoot, NodeJournal, NodeObservation, Slot, SlotFacts } from '../rollout/facts.ts';
 import type { ClockOffset, ImageNotSeen, ImageSeen, PreflightFacts } from '../rollout/preflight-types.ts';
 import { readAnswers, singleValues, slotName, under, wholeNumber, yesOrNo, type Answers } from './answers.ts';
 
@@ -27,6 +27,8 @@ const nodeSchema = z.object({
   dead_man: wholeNumber.optional(),
   fallback: z.enum(['proven', 'likely', 'none']).optional(),
   fallback_because: z.string().default(''),
+  managed: z.enum(['yes', 'stale', 'no']).optional(),
+  managed_problem: z.string().optional(),
   journal_problem: z.string().optional(),
 });
 
@@ -85,6 +87,7 @@ export function readObservation(answers: Answers, node: string): NodeObservation
     ...(slots !== undefined && { slots }),
     ...(bootEnv !== undefined && { bootEnv }),
     ...(facts.fallback !== undefined && { fallback: { verdict: facts.fallback, because: facts.fallback_because } }),
+    ...(facts.managed !== undefined && { managedBoot: managedBootOf(facts.managed, facts.managed_problem) }),
     token: facts.token,
     ...readJournalPart(answers, facts.journal_problem),
     freeBytes: facts.free_bytes,
@@ -94,6 +97,11 @@ export function readObservation(answers: Answers, node: string): NodeObservation
     hasCurl: facts.has_curl,
   };
 }
+
+const managedBootOf = (state: ManagedBoot['state'], problem: string | undefined): ManagedBoot => ({
+  state,
+  ...(problem !== undefined && { problem }),
+});
 
 const preflightSchema = z.object({
   time: wholeNumber.optional(),

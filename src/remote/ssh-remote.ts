@@ -12,7 +12,7 @@ import type {
 } from '../rollout/ports.ts';
 import type { ImageNotSeen, ImageSeen, PreflightRequest } from '../rollout/preflight-types.ts';
 import type { Step } from '../rollout/steps.ts';
-import { readAnswers, wholeNumber, type Answers } from './answers.ts';
+import { readAnswers, wholeNumber, yesOrNo, type Answers } from './answers.ts';
 import { awaitBoot } from './await-boot.ts';
 import { cleanText } from './clean-text.ts';
 import { composeScript, type ScriptArguments } from './compose.ts';
@@ -26,6 +26,7 @@ import { DEAD_MAN_WATCH, type StepScript } from './scripts/index.ts';
 import { DEFAULT_PATIENCE, type Patience, type RemoteHooks, type RemoteSettings } from './settings.ts';
 
 const bytesSchema = z.object({ bytes: wholeNumber });
+const removedSchema = z.object({ removed: yesOrNo });
 const verifiedSchema = z.object({
   version: z.string(),
   basis: z.enum(['bytes', 'files', 'recorded-digest', 'content']),
@@ -154,9 +155,9 @@ export class SshRemote implements Remote {
     return { version: verified.version, basis: BASIS[verified.basis] };
   }
 
-  async arm(node: ClusterNode, by: Authority, target: Slot): Promise<void> {
+  async arm(node: ClusterNode, by: Authority, target: Slot, managedBoot: boolean): Promise<void> {
     const { version } = await this.#assignment(node);
-    await this.#change(node, 'arm', by, { target, version });
+    await this.#change(node, 'arm', by, { target, version, managed: managedBoot });
   }
 
   async reboot(node: ClusterNode, by: Authority, purpose: 'trial' | 'send-back'): Promise<void> {
@@ -201,6 +202,10 @@ export class SshRemote implements Remote {
     return readJournal(await this.#change(node, 'close', by, { outcome, reason: oneLine(reason) }), 'close', node.name);
   }
 
+  async resetBoot(node: ClusterNode, by: Authority): Promise<{ removed: boolean }> {
+    return readAnswers(await this.#change(node, 'reset-boot', by, {}), removedSchema, 'reset-boot', node.name);
+  }
+
   async log(node: ClusterNode, message: string): Promise<void> {
     await this.#calls.call(node, 'log', { text: oneLine(message) }, { patienceMs: 0 });
   }
@@ -219,7 +224,7 @@ export class SshRemote implements Remote {
 
   #change(
     node: ClusterNode,
-    script: StepScript & (Step | 'claim' | 'begin' | 'close'),
+    script: StepScript & (Step | 'claim' | 'begin' | 'close' | 'reset-boot'),
     by: Authority,
     args: ScriptArguments,
   ): Promise<Answers> {

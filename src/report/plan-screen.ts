@@ -122,6 +122,7 @@ function conditions(plan: Plan, pen: Pen): string[] {
       field('pace', pace(plan)),
       field('lost', losses(plan.entries)),
       field('back', waysBack(plan.entries, pen)),
+      field('boot', managedBoots(plan.entries, pen)),
     ],
     2,
     pen,
@@ -172,6 +173,14 @@ function waysBack(entries: readonly PlanEntry[], pen: Pen): string[] {
     const where = nodes.length === all.length ? '' : `, on ${someNames(nodes, pen)}`;
     return [`a trial that fails ${WAYS_BACK[verdict]}${where}`];
   });
+}
+
+/** Which trials lead back from more than a panic. */
+function managedBoots(entries: readonly PlanEntry[], pen: Pen): string | undefined {
+  const managed = entries.filter(({ managedBoot }) => managedBoot === true).map(({ node }) => node);
+  if (managed.length === 0) return undefined;
+  const where = managed.length === entries.filter(isRebooted).length ? '' : ` on ${someNames(managed, pen)}`;
+  return `managed${where}: a slot that GRUB cannot load leads back too, and an initramfs that halts`;
 }
 
 function entryTable(plan: Plan, notes: readonly Footnote[], pen: Pen): string[] {

@@ -57,7 +57,7 @@ function wideCells(row: StatusRow): Cell[] {
   const image = (slot: SlotStatus | undefined): string => (slot?.sha256 ? shortDigest(slot.sha256) : '-');
   return [
     row.state,
-    row.fallback?.verdict ?? '?',
+    fallbackText(row),
     row.kernelVersion,
     row.architecture,
     row.activeSlot?.device ?? '?',
@@ -66,6 +66,10 @@ function wideCells(row: StatusRow): Cell[] {
     image(row.otherSlot),
   ].map((text) => ({ text }));
 }
+
+/** A managed boot that is out of date is brought up to date by the next trial. */
+const fallbackText = ({ fallback, managedBoot }: StatusRow): string =>
+  `${fallback?.verdict ?? '?'}${managedBoot === undefined || managedBoot.state === 'no' ? '' : ', managed'}`;
 
 function otherSlotText(slot: SlotStatus | undefined): string {
   if (slot === undefined) return '?';

@@ -4,6 +4,7 @@ import {
   otherSlot,
   type ClusterNode,
   type NodeJournal,
+  type ManagedBoot,
   type NodeObservation,
   type NodeRecord,
   type Slot,
@@ -74,6 +75,8 @@ export interface StatusRow {
   deadManMs?: number;
   /** Whether a trial that fails ends in the old slot by itself. */
   fallback?: Fallback;
+  /** Whether its trials go by a managed boot, or why they cannot. */
+  managedBoot?: ManagedBoot;
   /** A long step that runs detached on the node. */
   detached?: { step: string; running: boolean };
   run?: RunOnNode;
@@ -163,14 +166,17 @@ function clusterFacts(node: ClusterNode, lock: LockState | undefined): Omit<Stat
 /** The node's own word on its boot goes before what its kubelet last told the cluster. */
 function nodeFacts(
   seen: NodeObservation | undefined,
-): Partial<Pick<StatusRow, 'bootId' | 'unsupported' | 'deadManMs' | 'fallback' | 'detached' | 'journal'>> {
+): Partial<
+  Pick<StatusRow, 'bootId' | 'unsupported' | 'deadManMs' | 'fallback' | 'managedBoot' | 'detached' | 'journal'>
+> {
   if (seen === undefined) return {};
-  const { bootId, unsupported, deadManMs, fallback, detached, journal } = seen;
+  const { bootId, unsupported, deadManMs, fallback, managedBoot, detached, journal } = seen;
   return defined({
     bootId,
     unsupported: unsupported?.message,
     deadManMs,
     fallback,
+    managedBoot,
     detached: detached && { step: detached.step, running: detached.running },
     journal,
   });

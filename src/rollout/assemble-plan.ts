@@ -9,6 +9,7 @@ import type { Finding, Plan, PlanEntry } from './plan-types.ts';
 import type { DrainForecast, LockState, MissingRight, OsResource } from './ports.ts';
 import { leftOvers } from './left-overs.ts';
 import { OTHER_MACHINE, UNREPORTED, type BootDoubt } from './other-machine.ts';
+import { isManaged } from './managed-boot.ts';
 import { preflightNode } from './preflight-node.ts';
 import { judgeClock, judgeKubelet, noteClocks, noteControlPlanes } from './preflight-run.ts';
 import type { ClockOffset } from './preflight-types.ts';
@@ -68,6 +69,7 @@ export function assemblePlan(input: PlanInput): Plan {
     reinstall: request.reinstall,
     retryFailedImage: request.retryFailedImage,
     allowNoFallback: request.allowNoFallback,
+    managedBoot: request.managedBoot,
     highestToken: highestToken(input, selection),
     ...liveRunOf(input.liveLock, input.nodes),
     drain: request.drain,
@@ -211,7 +213,7 @@ function sortAsked(input: PlanInput, node: ClusterNode, seen: NodeObservation, g
     to.notStarted.push({ node: node.name, now: seen.osVersion, findings, unreachable: false });
     return;
   }
-  const entry = entryOf(standing, node, seen, forecast);
+  const entry = { ...entryOf(standing, node, seen, forecast), ...managedPart(standing, seen, input.request) };
   const mustReboot = standing.kind === 'way' && rebootAhead(standing.firstStep);
   const warnings = [
     ...(mustReboot ? judgeKubelet(node, forecast.pods) : []),
@@ -278,6 +280,13 @@ function entryOf(
     notes: standing.kind === 'way' ? standing.notes : [`fell back in an earlier run: ${standing.reason}`],
   };
 }
+
+const managedPart = (
+  standing: Standing,
+  seen: NodeObservation,
+  request: RolloutRequest,
+): Pick<PlanEntry, 'managedBoot'> =>
+  standing.kind === 'way' && isManaged(standing, seen, request) ? { managedBoot: true } : {};
 
 /** The system that the write destroys: none where the slot holds this very image, or nothing that boots. */
 function lossOf(way: Extract<Standing, { kind: 'way' }>, seen: NodeObservation): string | undefined {

@@ -79,6 +79,7 @@ export interface NodeObservation {
   slots?: Readonly<Record<Slot, SlotFacts>>;
   bootEnv?: BootEnvironment;
   fallback?: Fallback;
+  managedBoot?: ManagedBoot;
   /** The highest lock token that this node has seen; 0 where none. */
   token: number;
   journal?: NodeJournal;
@@ -147,6 +148,14 @@ export interface Fallback {
   /** `proven`: GRUB was seen to clear what it was told for one boot. `likely`: nothing speaks against it. */
   verdict: 'proven' | 'likely' | 'none';
   because: string;
+}
+
+/** Whether trials go by the managed boot (`--managed-boot`), which leads back from what GRUB cannot load, too. */
+export interface ManagedBoot {
+  /** `stale`: the node's grub.cfg has changed since; the next trial brings it up to date. */
+  state: 'yes' | 'stale' | 'no';
+  /** Why none can be made there. */
+  problem?: string;
 }
 
 /** Where a node stands in the rollout that last touched it, from /persist/kubeos/journal. */

@@ -54,6 +54,7 @@ const REMOTE: Kinds<Remote> = {
   prove: 'changes',
   commit: 'changes',
   close: 'changes',
+  resetBoot: 'changes',
   log: 'asks',
   logTail: 'asks',
 };

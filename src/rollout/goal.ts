@@ -22,6 +22,8 @@ export interface RolloutRequest {
   retryFailedImage: boolean;
   /** Nodes may be tried whose trial, should it fail, does not end by itself. */
   allowNoFallback: boolean;
+  /** Trials go by a managed boot, which is made where there is none. */
+  managedBoot: boolean;
   /** The node whose own pod runs kubeos, where there is one. */
   ownNode?: string;
   /** One node that cannot be started refuses the whole run. */

@@ -55,9 +55,9 @@ export async function bootTrial(
 
 /** Arms it; a node that a reset took to its trial in the middle of that refuses to be armed again, and is armed enough. */
 async function arm(trip: Trip): Promise<void> {
-  const { ports, late } = trip.context;
+  const { ports, late, plan } = trip.context;
   try {
-    await ports.remote.arm(trip.node, trip.authority, trip.assignment.target);
+    await ports.remote.arm(trip.node, trip.authority, trip.assignment.target, plan.managedBoot === true);
   } catch (error) {
     if (!(error instanceof KubeosError) || error instanceof LockLostError || error instanceof ConnectError) throw error;
     if (!rebootedSinceArmed(trip, await ports.remote.observe(trip.node, late))) throw error;

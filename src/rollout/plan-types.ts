@@ -42,6 +42,8 @@ export interface PlanEntry {
   canary: boolean;
   /** Whether a trial that fails ends in the old slot by itself; missing where the node did not say. */
   fallback?: Fallback['verdict'];
+  /** Its trial goes by a managed boot: that of an earlier run, or one that is made for it; missing where not. */
+  managedBoot?: true;
   /** What the inactive slot holds that a write will destroy; missing where nothing is lost. */
   loses?: string;
   drain: DrainForecast;
@@ -90,6 +92,8 @@ export interface Plan {
   retryFailedImage?: boolean;
   /** Nodes are tried whose trial, should it fail, does not end by itself. */
   allowNoFallback?: boolean;
+  /** A managed boot is made where there is none. */
+  managedBoot?: boolean;
   /** The highest lock token that a selected node or its annotation has seen; the run's own must be higher. */
   highestToken?: number;
   /** Missing where no other run is at work. */

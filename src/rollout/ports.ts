@@ -270,8 +270,11 @@ export interface Remote {
     onProgress: (progress: StepProgress) => void,
     signal: AbortSignal,
   ): Promise<Verified>;
-  /** Sets next_entry to the verified target, saved_entry staying with the active slot. */
-  arm(node: ClusterNode, by: Authority, target: Slot): Promise<void>;
+  /**
+   * Sets next_entry to the verified target, saved_entry staying with the active slot. A managed boot that is asked for is
+   * made first, and one that is there is brought up to date; where it cannot be, nothing is armed if it was asked for.
+   */
+  arm(node: ClusterNode, by: Authority, target: Slot, managedBoot: boolean): Promise<void>;
   /** Orders the reboot and resolves once the node has accepted it. `send-back` leaves an unhealthy trial. */
   reboot(node: ClusterNode, by: Authority, purpose: 'trial' | 'send-back'): Promise<void>;
   /**
@@ -304,6 +307,11 @@ export interface Remote {
    * remembers the digest that failed its trial.
    */
   close(node: ClusterNode, by: Authority, outcome: 'aborted' | 'fell-back', reason: string): Promise<NodeJournal>;
+  /**
+   * Takes the managed boot out again; the custom.cfg of others is as it was. Refused while a trial is armed or runs.
+   * Done already: resolves to false.
+   */
+  resetBoot(node: ClusterNode, by: Authority): Promise<{ removed: boolean }>;
   /** Writes a line to the node's syslog under the tag `kubeos`. */
   log(node: ClusterNode, message: string): Promise<void>;
   /** The node's last `kubeos` lines, oldest first. */

@@ -1,6 +1,7 @@
 import { otherSlot, type ClusterNode, type NodeObservation, type Slot, type SlotFacts } from './facts.ts';
 import type { NodeGoal, RolloutRequest } from './goal.ts';
 import type { Look } from './look.ts';
+import { managedBootErrors } from './managed-boot.ts';
 import { isSinceOpenEuler2209 } from './openeuler.ts';
 import type { Finding } from './plan-types.ts';
 import type { DiskArtifact } from './ports.ts';
@@ -20,7 +21,7 @@ interface Subject {
   way: Way;
   seen: NodeObservation;
   goal: NodeGoal;
-  request: Pick<RolloutRequest, 'image'>;
+  request: Pick<RolloutRequest, 'image' | 'managedBoot'>;
   look?: Look | undefined;
 }
 
@@ -42,6 +43,7 @@ export function preflightNode(subject: Subject): NodePreflight {
   const errors = [
     ...(facts === undefined ? [] : persistErrors(facts, seen, fetches)),
     ...(fetches ? [...releaseFindings(subject, false), ...toolErrors(subject), ...fetchErrors(subject)] : []),
+    ...managedBootErrors(way, seen, subject.request),
     ...sizeErrors(subject),
     ...contentErrors(subject),
   ];

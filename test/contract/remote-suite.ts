@@ -70,7 +70,7 @@ export function describeRemoteContract(name: string, makeBed: () => Promise<Remo
 
     async function bringToTrial(one: BedNode, options: { trialFails?: boolean } = {}) {
       const assignment = await bringToVerified(one);
-      await remote.arm(one.node, first, 'B');
+      await remote.arm(one.node, first, 'B', false);
       const { bootId } = await remote.observe(one.node);
       await remote.reboot(one.node, first, 'trial');
       const waiting = remote.awaitBoot(one.node, bootId, 60_000, never);
@@ -104,6 +104,23 @@ export function describeRemoteContract(name: string, makeBed: () => Promise<Remo
         expect(seen).not.toHaveProperty(key);
       expect(seen.bootEnv).not.toHaveProperty('next');
       expect(await remote.observe(one.node)).toEqual(seen);
+    });
+
+    it('makes a managed boot where a trial asks for one, and takes it out once no trial is on its way', async () => {
+      const one = await bed.makeNode();
+      const { node } = one;
+      expect((await remote.observe(node)).managedBoot).toEqual({ state: 'no' });
+      await bringToVerified(one);
+      await remote.arm(node, first, 'B', true);
+      const armed = await remote.observe(node);
+      expect(armed).toMatchObject({ managedBoot: { state: 'yes' }, bootEnv: { next: 'B' } });
+      await expect(remote.resetBoot(node, first)).rejects.toMatchObject({ node: node.name, step: 'reset-boot' });
+      await remote.close(node, first, 'aborted', 'changed my mind');
+      expect((await remote.observe(node)).managedBoot).toEqual({ state: 'yes' });
+      await expect(remote.resetBoot(node, { ...first, token: first.token - 1 })).rejects.toBeInstanceOf(LockLostError);
+      expect(await remote.resetBoot(node, first)).toEqual({ removed: true });
+      expect(await remote.resetBoot(node, first)).toEqual({ removed: false });
+      expect((await remote.observe(node)).managedBoot).toEqual({ state: 'no' });
     });
 
     it('takes a node the whole way to another version, each step repeatable', async () => {
@@ -145,8 +162,8 @@ export function describeRemoteContract(name: string, makeBed: () => Promise<Remo
         },
       });
 
-      await remote.arm(node, first, 'B');
-      await remote.arm(node, first, 'B');
+      await remote.arm(node, first, 'B', false);
+      await remote.arm(node, first, 'B', false);
       const armed = await remote.observe(node);
       expect(armed).toMatchObject({
         bootEnv: { saved: 'A', next: 'B' },
@@ -196,7 +213,7 @@ export function describeRemoteContract(name: string, makeBed: () => Promise<Remo
       await remote.begin(node, first, back);
       const checked = await remote.verify(node, first, back, () => undefined, never);
       expect(checked).toEqual({ version: one.version, basis: 'content only' });
-      await remote.arm(node, first, 'A');
+      await remote.arm(node, first, 'A', false);
       await remote.reboot(node, first, 'trial');
       const again = remote.awaitBoot(node, after.bootId, 60_000, never);
       await one.obeyReboot();
@@ -214,7 +231,7 @@ export function describeRemoteContract(name: string, makeBed: () => Promise<Remo
       const before = await remote.observe(node);
       const tries: [string, () => Promise<unknown>][] = [
         ['write', () => remote.write(node, first, 'B', () => undefined, never)],
-        ['arm', () => remote.arm(node, first, 'B')],
+        ['arm', () => remote.arm(node, first, 'B', false)],
         ['reboot', () => remote.reboot(node, first, 'trial')],
         ['reboot', () => remote.reboot(node, first, 'send-back')],
         ['prove', () => remote.prove(node, first, { slot: 'B', version: one.image.version, adopt: false })],
@@ -248,7 +265,7 @@ export function describeRemoteContract(name: string, makeBed: () => Promise<Remo
         () => stageIt(one),
         () => remote.write(node, first, 'B', () => undefined, never),
         () => remote.verify(node, first, upgradeOf(one), () => undefined, never),
-        () => remote.arm(node, first, 'B'),
+        () => remote.arm(node, first, 'B', false),
         () => remote.reboot(node, first, 'trial'),
         () => remote.prove(node, first, { slot: 'B', version: one.image.version, adopt: false }),
         () => remote.commit(node, first, 'B'),
@@ -290,7 +307,7 @@ export function describeRemoteContract(name: string, makeBed: () => Promise<Remo
     it('closes an aborted journal and disarms', async () => {
       const one = await bed.makeNode();
       await bringToVerified(one);
-      await remote.arm(one.node, first, 'B');
+      await remote.arm(one.node, first, 'B', false);
       const journal = await remote.close(one.node, first, 'aborted', 'stopped\nby the user');
       expect(journal).toMatchObject({ phase: 'aborted', reason: 'stopped; by the user' });
       expect((await remote.observe(one.node)).bootEnv).toEqual(expect.not.objectContaining({ next: 'B' }));

@@ -85,6 +85,9 @@ export class SimMachine {
   network = true;
   unsupported: NodeObservation['unsupported'];
   fallback: NonNullable<NodeObservation['fallback']> = { verdict: 'proven', because: 'GRUB has cleared next_entry' };
+  managedBoot: NonNullable<NodeObservation['managedBoot']> = { state: 'no' };
+  /** The trial that is armed goes by the managed boot. */
+  trialIsManaged = false;
   architecture = 'x86_64';
   kernel = '5.10.0-60.oe2209.x86_64';
   freeBytes = 10 ** 10;
@@ -167,8 +170,13 @@ export class SimMachine {
   #boot(boots: number): void {
     if (boots !== this.boots || this.power !== 'down') return;
     const slot = this.nextBoot();
+    const falls = this.trialIsManaged && this.env.next !== undefined;
     delete this.env.next;
     const { content, dirty } = this.slots[slot];
+    if (content?.boots === 'stuck' && falls) {
+      this.#clock.after(PANIC_MS, () => this.#boot(boots));
+      return;
+    }
     if (content === undefined || dirty || content.boots === 'stuck') {
       this.power = 'stuck';
       return;
@@ -212,6 +220,7 @@ export class SimMachine {
       slots: { A: facts('A'), B: facts('B') },
       bootEnv: { path: '/boot/efi/EFI/openEuler/grubenv', ...this.env },
       fallback: this.fallback,
+      managedBoot: this.managedBoot,
       ...(this.journal === undefined ? {} : { journal: this.journal }),
       ...(this.artifact === undefined ? {} : { artifact: { sha256: this.artifact.sha256, bytes: BYTES } }),
       ...(this.job === undefined

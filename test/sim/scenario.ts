@@ -53,6 +53,7 @@ export const UPGRADE: RolloutRequest = {
   reinstall: false,
   retryFailedImage: false,
   allowNoFallback: false,
+  managedBoot: false,
   rights: 'rollout',
 };
 

@@ -155,7 +155,7 @@ export class SimRemote implements Remote {
     return { version: assignment.version, basis };
   }
 
-  async arm(node: ClusterNode, by: Authority, target: Slot): Promise<void> {
+  async arm(node: ClusterNode, by: Authority, target: Slot, managedBoot: boolean): Promise<void> {
     await this.#calls.change(node, by, 'arm', (machine) => {
       needEnv(machine);
       const { journal } = machine;
@@ -164,6 +164,8 @@ export class SimRemote implements Remote {
       }
       if (target === machine.active || !machine.recordHolds(target))
         throw outOfOrder(`slot ${target} is not as verified`);
+      if (managedBoot) machine.managedBoot = { state: 'yes' };
+      machine.trialIsManaged = machine.managedBoot.state === 'yes';
       this.#world.setEnv(machine, machine.active, target);
       machine.journal = { ...journal, phase: 'armed', armedBootId: machine.bootId };
     });
@@ -282,6 +284,17 @@ export class SimRemote implements Remote {
       machine.deadManAt = undefined;
       machine.journal = { ...journal, phase: outcome, reason: reason.replaceAll('\n', '; ') };
       return machine.journal;
+    });
+  }
+
+  async resetBoot(node: ClusterNode, by: Authority): Promise<{ removed: boolean }> {
+    return this.#calls.change(node, by, 'reset-boot', (machine) => {
+      const { journal, env } = machine;
+      const tried = journal?.armedBootId !== '' && journal !== undefined && isOpen(journal);
+      if (tried || env.next !== undefined) throw outOfOrder('the trial must end first');
+      const removed = machine.managedBoot.state !== 'no';
+      machine.managedBoot = { state: 'no' };
+      return { removed };
     });
   }
 

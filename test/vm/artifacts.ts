@@ -13,7 +13,7 @@ export const CACHE = fileURLToPath(new URL('../../node_modules/.cache/kubeos-vm/
 const PROGRAMS = ['/bin/bash', '/usr/bin/curl', '/usr/bin/openssl', '/usr/sbin/sshd', '/usr/bin/grub-editenv'];
 
 /** What a system of a test does once it is booted; `build/image.sh` says it in full. */
-export type Variant = 'good' | 'panic' | 'no-network' | 'unhealthy' | 'garbage-kernel' | 'no-kernel';
+export type Variant = 'good' | 'panic' | 'no-network' | 'unhealthy' | 'garbage-kernel' | 'no-kernel' | 'halt';
 
 export interface DiskOptions {
   name: string;

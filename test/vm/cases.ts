@@ -87,6 +87,45 @@ async function unloadableNeedsHands(): Promise<void> {
   });
 }
 
+async function haltingNeedsHands(): Promise<void> {
+  await withBed({}, async (bed, node) => {
+    expectEnd(await upgradeTo(bed, 'halt', ...SHORT_WAIT), 6, 'needs hands');
+    await node.untilSays('this image is made to fail: halt');
+    expect(node.boot).toBeUndefined();
+    await node.machine.cut();
+    await node.untilUp();
+    await expectFellBack(bed, node, await upgradeTo(bed, 'halt'));
+  });
+}
+
+/** Both holes of a stock trial, closed; then slots that are damaged once they are armed; then all of it undone. */
+async function managedBootFallsBack(options: Parameters<typeof startVmBed>[0]): Promise<void> {
+  await withBed(options, async (bed, node) => {
+    await expectFellBack(bed, node, await upgradeTo(bed, 'garbage-kernel', '--managed-boot'));
+    expect(await node.machine.serial()).toMatch(/invalid magic number/);
+    await expectFellBack(bed, node, await upgradeTo(bed, 'halt'));
+    await node.untilSays('this image is made to fail: reboot');
+    await damagedTrialFallsBack(node, 'mount /dev/vda3 /tmp && rm /tmp/boot/vmlinuz && umount /tmp');
+    await damagedTrialFallsBack(node, 'dd if=/dev/zero of=/dev/vda3 bs=1M count=4 conv=fsync 2>/dev/null');
+    expectEnd(await upgradeTo(bed, 'good', '--managed-boot'), 0, 'upgraded');
+    expect(await node.ssh('cat /proc/cmdline')).toContain('kubeos.trial=B');
+    await expectSettled(bed, node, 'B', NEW);
+    expectEnd(await json(bed, 'rollback', '--to-previous', '-y'), 0, 'rolled back');
+    await expectSettled(bed, node, 'A', OLD);
+  });
+}
+
+/** What a content check can no longer see: the slot of an armed trial is damaged, and GRUB stands before it. */
+async function damagedTrialFallsBack(node: VmNode, damage: string): Promise<void> {
+  const { bootId } = node.boot!;
+  const env = '$(ls /boot/grub2/grubenv /boot/efi/EFI/openEuler/grubenv 2>/dev/null)';
+  await node.ssh(`set -e\n${damage}\ngrub2-editenv ${env} set saved_entry=A next_entry=B kubeos_trial=B\nsync\n`);
+  await node.machine.cut();
+  await node.untilUp(bootId);
+  expect(await node.slot()).toBe('A');
+  expect((await node.grubenv())['next_entry'] ?? '').toBe('');
+}
+
 async function unhealthyIsSentBack(): Promise<void> {
   await withBed({}, async (bed, node) => {
     const end = await upgradeTo(bed, 'unhealthy', '--health-timeout', '20s');
@@ -229,6 +268,26 @@ export const CASES: readonly VmCase[] = [
     name: 'a kernel that GRUB cannot load needs hands, which boot A over the serial console',
     firmware: 'bios',
     play: unloadableNeedsHands,
+  },
+  {
+    name: 'an initramfs that halts needs hands, which cut its power',
+    firmware: 'bios',
+    play: haltingNeedsHands,
+  },
+  {
+    name: 'with a managed boot, a kernel that GRUB cannot load, none, no file system, and an initramfs that halts fall back',
+    firmware: 'bios',
+    play: () => managedBootFallsBack({}),
+  },
+  {
+    name: 'the same where grub.cfg goes by disk numbers and /dev names',
+    firmware: 'bios',
+    play: () => managedBootFallsBack({ style: 'number' }),
+  },
+  {
+    name: 'the same on UEFI and FAT',
+    firmware: 'uefi',
+    play: () => managedBootFallsBack({ firmware: 'uefi' }),
   },
   { name: 'a trial that boots unhealthy is sent back', firmware: 'bios', play: unhealthyIsSentBack },
   {

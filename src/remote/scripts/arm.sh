@@ -1,7 +1,7 @@
 #!/bin/sh
 # Points the next boot, and only that, at the verified slot.
 main() {
-	read_args 'run token target version' "$@"
+	read_args 'run token target version managed?' "$@"
 	authority
 	need_open_journal
 	if ! one_of "$J_PHASE" verified armed; then
@@ -11,6 +11,7 @@ main() {
 	if [ "$TARGET" = "$ACTIVE" ]; then die out-of-order "slot $TARGET is the active one already"; fi
 	need_verified_slot
 	need_env
+	manage_boot "$WITH_MANAGED"
 	# shellcheck disable=SC2034 # goes into the journal
 	J_ARMED=$(boot_id)
 	# First the boot that is left, so that a trial is known for one even where a power cut comes in between.

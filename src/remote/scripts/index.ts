@@ -15,6 +15,7 @@ import libGrub from './lib-grub.sh';
 import libHead from './lib-head.sh';
 import libImage from './lib-image.sh';
 import libJobs from './lib-jobs.sh';
+import libManaged from './lib-managed.sh';
 import libSlots from './lib-slots.sh';
 import libState from './lib-state.sh';
 import libTar from './lib-tar.sh';
@@ -27,17 +28,28 @@ import observe from './observe.sh';
 import poll from './poll.sh';
 import prove from './prove.sh';
 import reboot from './reboot.sh';
+import resetBoot from './reset-boot.sh';
 import stage from './stage.sh';
 import verify from './verify.sh';
 import write from './write.sh';
 
 /** The parts of the library beside lib.sh, which every script begins with; one may use those before it. */
-const PARTS = [libState, libSlots, libGrub, libFallback, libJobs, libTrial, libFetch, libImage, libHead, libTar].map(
-  (text) => {
-    const functions = Array.from(text.matchAll(/^(\w+)\(\)/gm), ([, name]) => name);
-    return { text, isUsedIn: new RegExp(`\\b(?:${functions.join('|')})\\b`) };
-  },
-);
+const PARTS = [
+  libState,
+  libSlots,
+  libGrub,
+  libFallback,
+  libManaged,
+  libJobs,
+  libTrial,
+  libFetch,
+  libImage,
+  libHead,
+  libTar,
+].map((text) => {
+  const functions = Array.from(text.matchAll(/^(\w+)\(\)/gm), ([, name]) => name);
+  return { text, isUsedIn: new RegExp(`\\b(?:${functions.join('|')})\\b`) };
+});
 
 /**
  * A script with what it needs of the library before it: lib.sh, and each part of which it names a function, be it in
@@ -67,6 +79,7 @@ const STEP_SCRIPTS = {
   prove,
   commit,
   close,
+  'reset-boot': resetBoot,
   log,
   logs,
 } as const;

@@ -11,8 +11,10 @@ knows_next_entry() { # for who has read the environment; a file that cannot be r
 	[ ! -r "$(grub_config)" ] || grep -q next_entry "$(grub_config)"
 }
 
+# A managed boot leads back from what GRUB cannot load and from an initramfs that halts; what GRUB cannot write it does
+# not mend.
 # shellcheck disable=SC2034 # the steps' files read what is set here
-read_fallback() { # sets FALLBACK (proven, likely or none) and FALLBACK_BECAUSE; for who has read the environment
+read_fallback() { # sets FALLBACK (proven, likely or none) and FALLBACK_BECAUSE; for who has read the environment and MANAGED
 	FALLBACK=likely FALLBACK_BECAUSE='no boot has shown yet that GRUB can clear next_entry here'
 	problem=$(env_place_problem)
 	if [ -n "$problem" ]; then
@@ -26,6 +28,9 @@ read_fallback() { # sets FALLBACK (proven, likely or none) and FALLBACK_BECAUSE;
 		FALLBACK_BECAUSE="GRUB cannot write $ENV_PATH: what it is told for one boot stays for all"
 		;;
 	esac
+	if [ "$FALLBACK" != none ] && [ "$MANAGED" = yes ]; then
+		FALLBACK_BECAUSE="$FALLBACK_BECAUSE; a slot that GRUB cannot load leads back too, and an initramfs that halts"
+	fi
 }
 
 env_place_problem() { # why GRUB cannot write the file where it lies; nothing where it can, as far as can be told

@@ -97,12 +97,14 @@ write_env() { # SAVED NEXT: both at once; an empty NEXT disarms
 	ENV_NEXT=$2
 }
 
-# prev_saved_entry is a left-over of old GRUB scripts: where it is set, GRUB makes it the saved entry at boot.
+# prev_saved_entry is a left-over of old GRUB scripts: where it is set, GRUB makes it the saved entry at boot. By
+# kubeos_trial GRUB knows a trial that goes by the managed boot.
 edit_env() { # FILE SAVED NEXT
 	if [ -n "$3" ]; then
-		"$ENV_TOOL" "$1" unset prev_saved_entry && "$ENV_TOOL" "$1" set "saved_entry=$2" "next_entry=$3"
+		"$ENV_TOOL" "$1" unset prev_saved_entry kubeos_trial &&
+			"$ENV_TOOL" "$1" set "saved_entry=$2" "next_entry=$3" ${TRIAL_MARK:+"kubeos_trial=$3"}
 	else
-		"$ENV_TOOL" "$1" unset prev_saved_entry next_entry &&
+		"$ENV_TOOL" "$1" unset prev_saved_entry next_entry kubeos_trial &&
 			"$ENV_TOOL" "$1" set "saved_entry=$2" ${CANARY:+"$CANARY"}
 	fi
 }

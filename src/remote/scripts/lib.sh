@@ -25,6 +25,7 @@ CHANGING=no
 MOUNTED=no
 REMOUNTED=''
 CANARY=''
+TRIAL_MARK=''
 
 exit_code() { # NAME
 	case $1 in
@@ -147,7 +148,7 @@ read_args() { # 'NAME NAME...' KEY=VALUE...: each name once; one that ends with 
 	seen=' '
 	shift
 	RUN_ID='' TOKEN='' OPERATION='' VERSION='' REPLACED='' SHA256='' FROM='' TARGET='' JOB_ID='' STEP='' PAYLOAD=''
-	URL='' FLAGSAFE=false CACERT='' CLIENTCERT='' CLIENTKEY='' PURPOSE='' ADOPT=false OUTCOME='' REASON='' TEXT='' LINES='' SPAN='' RATE='' PREFLIGHT=no
+	URL='' FLAGSAFE=false CACERT='' CLIENTCERT='' CLIENTKEY='' PURPOSE='' ADOPT=false OUTCOME='' REASON='' TEXT='' LINES='' SPAN='' RATE='' PREFLIGHT=no WITH_MANAGED=false
 	for arg; do
 		key=${arg%%=*}
 		case $arg in *=*) ;; *) die bad-call 'an argument is not of the form key=value' ;; esac
@@ -185,6 +186,7 @@ take_arg() { # KEY VALUE; fails where the value is malformed
 	clientcert) CLIENTCERT=$2 && { [ -z "$2" ] || is_file_name "$2"; } ;;
 	clientkey) CLIENTKEY=$2 && { [ -z "$2" ] || is_file_name "$2"; } ;;
 	purpose) PURPOSE=$2 && one_of "$2" trial send-back ;;
+	managed) WITH_MANAGED=$2 && one_of "$2" true false ;;
 	adopt) ADOPT=$2 && one_of "$2" true false ;;
 	outcome) OUTCOME=$2 && one_of "$2" aborted fell-back ;;
 	reason) REASON=$(one_line "$2") ;;

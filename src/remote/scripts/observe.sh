@@ -46,6 +46,9 @@ answer_layout() {
 	if [ -n "$ENV_SAVED" ]; then out env.saved "$ENV_SAVED"; fi
 	if [ -n "$ENV_NEXT" ]; then out env.next "$ENV_NEXT"; fi
 	if [ -n "$ENV_PROBLEM" ]; then out env.problem "$ENV_PROBLEM"; fi
+	read_managed
+	out managed "$MANAGED"
+	if [ -n "$MANAGED_PROBLEM" ]; then out managed_problem "$MANAGED_PROBLEM"; fi
 	read_fallback
 	out fallback "$FALLBACK"
 	out fallback_because "$FALLBACK_BECAUSE"

@@ -100,7 +100,13 @@ export function preflightPlan(): Plan {
     retryFailedImage: false,
     allowNoFallback: false,
   };
-  const { errors } = preflightNode({ node: { name: 'worker-2' }, way, seen: readOnly, goal, request: {} });
+  const { errors } = preflightNode({
+    node: { name: 'worker-2' },
+    way,
+    seen: readOnly,
+    goal,
+    request: { managedBoot: false },
+  });
   return plan({
     entries,
     image: { ...plan().image!, seen: { from: 'cp-1', sizeBytes: 2 * GIB, ranges: true, content: 'ext4' } },

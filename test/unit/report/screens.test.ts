@@ -108,6 +108,24 @@ describe('the plan', () => {
     ]);
   });
 
+  it('says which trials go by a managed boot', () => {
+    const boot = (...managed: boolean[]): string[] => {
+      const entries = managed.map((is, index) => entry(`n-${index}`, 1, is ? { managedBoot: true } : {}));
+      const lines = renderPlan(plan({ entries }), DISPLAY, { dryRun: false });
+      const from = lines.findIndex((line) => line.startsWith('  boot'));
+      return from < 0 ? [] : lines.slice(from, lines.indexOf('', from));
+    };
+    expect(boot(false, false)).toEqual([]);
+    expect(boot(true, true)).toEqual([
+      '  boot   managed: a slot that GRUB cannot load leads back too, and an initramfs',
+      '         that halts',
+    ]);
+    expect(boot(true, false)).toEqual([
+      '  boot   managed on n-0: a slot that GRUB cannot load leads back too, and an',
+      '         initramfs that halts',
+    ]);
+  });
+
   it('shows a rollback without an image', () => {
     const lines = renderPlan(rollbackPlan(), DISPLAY, { dryRun: true, command: 'kubeos rollback --to-previous' });
     expect(lines).toEqual(screen('plan-rollback'));
@@ -379,11 +397,12 @@ describe('the status', () => {
   it('shows more when asked for, as wide as it needs to be', () => {
     const seen = observations.get('worker-1') as NodeObservation;
     const fallback = { verdict: 'proven', because: 'GRUB has cleared what it was told for one boot' } as const;
-    const observed = new Map(observations).set('worker-1', { ...seen, fallback });
+    const managedBoot = { state: 'yes' } as const;
+    const observed = new Map(observations).set('worker-1', { ...seen, fallback, managedBoot });
     const report = statusReport(nodes.slice(1, 2), observed, undefined, at('12:24:30'));
     expect(renderStatus(report, DISPLAY, { wide: true, ssh: true })).toEqual([
-      'NODE      READY  OS            SLOT  OTHER SLOT    NEXT BOOT  STATE      FALLBACK  KERNEL      ARCH   DEVICE     IMAGE  OTHER DEVICE  OTHER IMAGE',
-      'worker-1  yes    KubeOS 2.0.0  B     KubeOS 1.0.0  B          committed  proven    5.10.0-216  amd64  /dev/vda3  -      /dev/vda2     -',
+      'NODE      READY  OS            SLOT  OTHER SLOT    NEXT BOOT  STATE      FALLBACK         KERNEL      ARCH   DEVICE     IMAGE  OTHER DEVICE  OTHER IMAGE',
+      'worker-1  yes    KubeOS 2.0.0  B     KubeOS 1.0.0  B          committed  proven, managed  5.10.0-216  amd64  /dev/vda3  -      /dev/vda2     -',
     ]);
   });
 

@@ -115,6 +115,7 @@ export const request = (change: Partial<RolloutRequest> = {}): RolloutRequest =>
   reinstall: false,
   retryFailedImage: false,
   allowNoFallback: false,
+  managedBoot: false,
   rights: 'read',
   ...change,
 });

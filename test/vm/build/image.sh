@@ -1,7 +1,7 @@
 #!/bin/sh
 # image.sh TREE VERSION VARIANT LABEL OUT: a raw ext4 image of a node's root, as KubeOS's image tools make it.
 # VARIANT: good, or how the system goes wrong (node/rc, node/kubelet, node/initramfs-init): panic, no-network,
-# unhealthy; garbage-kernel: GRUB cannot load it; no-kernel: it is missing.
+# unhealthy; halt: its initramfs halts the machine, as dracut does with rd.shell=0; garbage-kernel: GRUB cannot load it; no-kernel: it is missing.
 set -eu
 tree=$1 version=$2 variant=$3 label=$4 out=$5
 PATH=$PATH:/usr/sbin:/sbin
