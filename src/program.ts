@@ -24,6 +24,7 @@ import {
   RUN_EXIT_CODES,
   SHOWING,
 } from './commands/help-text.ts';
+import { addNode } from './commands/node-program.ts';
 import { wholeNumber } from './commands/option-parsers.ts';
 import type {
   LabFaultFlags,
@@ -71,6 +72,7 @@ export function createProgram(deps: Deps, version: string, finished: (code: Exit
   addStatus(program, deps, finished);
   addLogs(program, deps, finished);
   addLock(program, deps, finished);
+  addNode(program, deps, finished);
   addLab(program, deps, finished);
   program.addHelpText('after', `\n${FIRST_STEPS}\n\n${exitCodesText(ALL_EXIT_CODES)}`);
   return program;

@@ -51,6 +51,11 @@ export function addRunFlags(command: Command): void {
       '~/.local/state/kubeos/runs',
     ),
   );
+  addLockFlags(command);
+}
+
+/** How a command that changes nodes holds the lock, and waits for another's. */
+export function addLockFlags(command: Command): void {
   command
     .optionsGroup('Lock (90s, 10m, 1h30m):')
     .addOption(

@@ -124,6 +124,12 @@ export interface LockReleaseFlags extends ClusterFlags, DisplayFlags {
   force: boolean;
 }
 
+export interface ResetBootFlags extends ClusterFlags, SshFlags, SelectionFlags, LockFlags, DisplayFlags {
+  file?: string;
+  yes: boolean;
+  output: OutputFormat;
+}
+
 export interface LabFlags {
   dir?: string;
 }

@@ -1,8 +1,10 @@
+export { renderBootReset, renderBootResetPlan } from './boot-reset-screen.ts';
 export { combineReports } from './combine.ts';
 export { formatData } from './data.ts';
 export { displayOptions } from './display.ts';
 export { renderError } from './error-screen.ts';
 export {
+  bootResetToJson,
   errorToJson,
   insecureToJson,
   lockToJson,

@@ -1,5 +1,6 @@
 import { KubeosError } from '../errors.ts';
 import { EXIT, EXIT_MEANINGS, type ExitCode } from '../exit-codes.ts';
+import type { BootResetResult } from '../rollout/boot-reset.ts';
 import type { NodeResult, RolloutResult } from '../rollout/events.ts';
 import type { Plan } from '../rollout/plan-types.ts';
 import type { LockState } from '../rollout/ports.ts';
@@ -78,6 +79,16 @@ export interface StatusJson extends Exit, StatusReport {
 /** `kubeos status -o json` and `-o yaml`. */
 export function statusToJson(report: StatusReport, exitCode: ExitCode = EXIT.done): StatusJson {
   return redacted({ schemaVersion: SCHEMA_VERSION, kind: 'Status', ...exit(exitCode), ...report });
+}
+
+export interface BootResetJson extends Exit, BootResetResult {
+  schemaVersion: typeof SCHEMA_VERSION;
+  kind: 'BootReset';
+}
+
+/** `kubeos node reset-boot -o json`. */
+export function bootResetToJson(result: BootResetResult): BootResetJson {
+  return redacted({ schemaVersion: SCHEMA_VERSION, kind: 'BootReset', ...exit(result.exitCode), ...result });
 }
 
 export interface LockJson extends Exit, LockFacts {

@@ -78,7 +78,7 @@ export async function carryOut(
 }
 
 /** Takes the lock, and tells of every wait for it. */
-async function takeLock(ports: RolloutPorts, request: LockRequest, signals: RunSignals): Promise<HeldLock> {
+export async function takeLock(ports: RolloutPorts, request: LockRequest, signals: RunSignals): Promise<HeldLock> {
   const { clock, report } = ports;
   const startedAt = clock.now();
   const { waitMs } = request;

@@ -36,7 +36,12 @@ read_managed() {
 	else
 		MANAGED_PROBLEM=$(foreign_problem)
 	fi
-	if [ ! -f "$file" ] || ! grep -q -x -F "$(managed_begin)" "$file"; then return 0; fi
+	if [ ! -f "$file" ]; then
+		# What others had there is still to be given back.
+		if [ -f "$STATE/custom.cfg" ]; then MANAGED=stale; fi
+		return 0
+	fi
+	if ! grep -q -x -F "$(managed_begin)" "$file"; then return 0; fi
 	if [ -n "$MANAGED_PROBLEM" ] || [ "$(block_in "$file")" != "$MANAGED_BLOCK" ]; then
 		MANAGED=stale
 	else
@@ -200,7 +205,11 @@ put_managed() {
 	file=$KUBEOS_ROOT$(managed_path)
 	others=$RUN/custom.others
 	: >"$others"
-	if [ -f "$file" ]; then foreign_in "$file" >"$others"; fi
+	if [ -f "$file" ]; then
+		foreign_in "$file" >"$others"
+	elif [ -f "$STATE/custom.cfg" ]; then
+		cat "$STATE/custom.cfg" >"$others"
+	fi
 	if [ ! -s "$others" ]; then
 		remove_file "$STATE/custom.cfg"
 	elif ! cmp -s "$others" "$STATE/custom.cfg"; then
