@@ -30,6 +30,9 @@ const TIERS = {
     setfattr: 'attr',
     setcap: 'libcap2-bin',
     'grub-editenv': 'grub-common',
+    'grub-script-check': 'grub-common',
+    'mkfs.vfat': 'dosfstools',
+    sfdisk: 'fdisk',
     unshare: 'util-linux',
   },
   contract: {

@@ -61,6 +61,7 @@ export function describeKilled(shell: Shell, firmware: 'uefi' | 'bios', form: 'i
         case 'verify':
           return { operation: 'upgrade', target, version, sha256 };
         case 'arm':
+          return { target, version, managed: shell === 'bash' };
         case 'prove':
           return { target, version };
         case 'write':
@@ -100,6 +101,7 @@ export function describeKilled(shell: Shell, firmware: 'uefi' | 'bios', form: 'i
         'A.version': OLD,
         'A.content': 'bootable',
         'journal.phase': 'committed',
+        managed: shell === 'bash' ? 'yes' : 'no',
       });
       expect(await on.machine.boot(), where).toMatchObject({ kind: 'up', slot: 'B', trial: false, version: NEW });
     }

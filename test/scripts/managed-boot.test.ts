@@ -2,6 +2,7 @@ import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { runTool } from '../../src/lab/tools.ts';
+import { copyNode, killAt, makeKillingBin, stopKilling } from './kill.ts';
 import { SHELLS, type Shell, makeBin, makeImage, makeNode } from './node-bed.ts';
 import {
   VERSION,
@@ -235,6 +236,31 @@ describe('reset-boot', () => {
       if (damaged) await put(CUSTOM, `${(await custom())?.slice(0, -20)}`);
       await node.must('reset-boot');
       expect(await custom()).toBe(OTHERS);
+    }
+  });
+
+  it('killed before any of its changes leaves a node that boots, and ends the same when it is given again', async () => {
+    await nodeAt('verified');
+    await use({ 'grub2-script-check': `#!/bin/sh\nexec ${await exec('grub-script-check')} "$@"\n` });
+    // No more than the lab's GRUB can follow.
+    const others = '# ours\nset theme=x\n';
+    await put(CUSTOM, others);
+    await node.must('arm', managed);
+    await node.must('close', { outcome: 'aborted' });
+    node.bin = await makeKillingBin(path.join(yard.dir, 'bin-killing'), 'dash');
+    const before = await custom();
+    let ended = '';
+    for (let at = 1; ended !== 'ok'; at++) {
+      const copy = await copyNode(node, path.join(yard.dir, 'killed'));
+      await killAt(copy, at, false);
+      ({ ended } = await copy.run('reset-boot'));
+      stopKilling(copy);
+      expect(await copy.machine.boot()).toMatchObject({ kind: 'up', slot: 'A', trial: false });
+      const left = await readFile(path.join(copy.machine.root, CUSTOM), 'utf8');
+      expect([before, others]).toContain(left);
+      await copy.must('reset-boot');
+      expect(await readFile(path.join(copy.machine.root, CUSTOM), 'utf8')).toBe(others);
+      expect(await copy.observe()).toMatchObject({ managed: 'no' });
     }
   });
 
