@@ -34,6 +34,9 @@ const TIERS = {
     'mkfs.vfat': 'dosfstools',
     sfdisk: 'fdisk',
     unshare: 'util-linux',
+    dockerd: 'docker.io',
+    containerd: 'containerd',
+    'docker-registry': 'docker-registry',
   },
   contract: {
     kubectl: 'kubernetes-client',

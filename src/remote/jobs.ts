@@ -9,11 +9,13 @@ import { composeScript, type ScriptArguments } from './compose.ts';
 import type { NodeCalls } from './node-calls.ts';
 import { explainScriptFailure } from './script-errors.ts';
 import type { Patience } from './settings.ts';
-import { SCRIPTS } from './scripts/index.ts';
+import { SCRIPTS, type StepScript } from './scripts/index.ts';
 
 /** A long step that runs detached on its node. */
 export interface Job {
   step: 'stage' | 'write' | 'verify';
+  /** What does it, where it is not the script of the step's name. */
+  script?: StepScript;
   by: Authority;
   /** The step's own arguments, without run and token. */
   args: ScriptArguments;
@@ -86,7 +88,7 @@ export function jobId(job: Pick<Job, 'step' | 'mark'>): string {
 
 async function launch(tools: JobTools, node: ClusterNode, job: Job, id: string, signal: AbortSignal): Promise<void> {
   const { run, token } = job.by;
-  const payload = composeScript(SCRIPTS[job.step], { run, token, ...job.args });
+  const payload = composeScript(SCRIPTS[job.script ?? job.step], { run, token, ...job.args });
   await tools.calls.call(
     node,
     'launch',

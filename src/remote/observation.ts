@@ -108,6 +108,7 @@ const preflightSchema = z.object({
   persist_read_only: yesOrNo.default(false),
   free_inodes: wholeNumber.optional(),
   'part.bytes': wholeNumber.default(0),
+  engine_problem: z.string().optional(),
 });
 
 const TOOL = 'tool.';
@@ -125,6 +126,7 @@ export function readPreflight(answers: Answers, node: string, asked: { fromMs: n
     partBytes: facts['part.bytes'],
     tools: [...under(answers, TOOL).keys()],
     certificateProblems: answers.get('certificate_problem') ?? [],
+    ...(facts.engine_problem !== undefined && { engineProblem: facts.engine_problem }),
   };
 }
 

@@ -39,7 +39,7 @@ const MEANINGS: Readonly<Record<ScriptExit, { what: string; next: string }>> = {
   'no-space': { what: 'too little room in /persist', next: `make room in /persist on the node, then ${AGAIN}` },
   'download-failed': {
     what: 'the image could not be downloaded',
-    next: `check the image server, and the way to it from the node; then ${AGAIN}`,
+    next: `check the image server or registry, the node's login there, and the way to it; then ${AGAIN}`,
   },
   'checksum-mismatch': {
     what: 'the image is not the one that the spec names',

@@ -5,6 +5,8 @@ import type {
   Authority,
   BootReport,
   Clock,
+  ContainerArtifact,
+  Artifact,
   DiskArtifact,
   Remote,
   StepProgress,
@@ -27,6 +29,7 @@ import { DEFAULT_PATIENCE, type Patience, type RemoteHooks, type RemoteSettings 
 
 const bytesSchema = z.object({ bytes: wholeNumber });
 const removedSchema = z.object({ removed: yesOrNo });
+const containerSchema = bytesSchema.extend({ digest: z.string() });
 const verifiedSchema = z.object({
   version: z.string(),
   basis: z.enum(['bytes', 'files', 'recorded-digest', 'content']),
@@ -113,14 +116,28 @@ export class SshRemote implements Remote {
   async stage(
     node: ClusterNode,
     by: Authority,
-    artifact: DiskArtifact,
+    artifact: Artifact,
     onProgress: (progress: StepProgress) => void,
     signal: AbortSignal,
-  ): Promise<{ bytes: number }> {
+  ): Promise<{ bytes: number; digest?: string }> {
+    if ('reference' in artifact) return this.#stageContainer(node, by, artifact, onProgress, signal);
     const { url, sha256, flagSafe, cacert, clientcert, clientkey } = artifact;
     const args = { url, sha256, flagsafe: flagSafe, cacert, clientcert, clientkey };
     const job: Job = { step: 'stage', by, args, mark: [sha256] };
     return readAnswers(await this.#run(node, job, onProgress, signal), bytesSchema, 'stage', node.name);
+  }
+
+  async #stageContainer(
+    node: ClusterNode,
+    by: Authority,
+    { engine, reference, sha256, digest, pinned }: ContainerArtifact,
+    onProgress: (progress: StepProgress) => void,
+    signal: AbortSignal,
+  ): Promise<{ bytes: number; digest: string }> {
+    const args = { imagetype: engine, reference, sha256, digest, pinned };
+    const mark = [sha256, engine, digest ?? pinned ?? ''];
+    const job: Job = { step: 'stage', script: 'stage-container', by, args, mark };
+    return readAnswers(await this.#run(node, job, onProgress, signal), containerSchema, 'stage', node.name);
   }
 
   async write(
@@ -249,8 +266,8 @@ export class SshRemote implements Remote {
 
 function preflightArguments(preflight: PreflightRequest | undefined): ScriptArguments {
   if (preflight === undefined) return {};
-  const { certificates } = preflight;
-  return { preflight: certificates === undefined ? 'yes' : 'https', ...certificates };
+  const { certificates, engine } = preflight;
+  return { preflight: certificates === undefined ? (engine ?? 'yes') : 'https', ...certificates };
 }
 
 function oneLine(text: string): string {

@@ -132,7 +132,9 @@ function conditions(plan: Plan, pen: Pen): string[] {
 function imageLines(image: Plan['image']): string[] {
   if (image === undefined) return [];
   const size = image.seen?.sizeBytes;
-  const facts = [image.type, `sha256 ${shortDigest(image.sha256)}`, ...(size === undefined ? [] : [bytes(size)])];
+  const name = image.type === 'disk' ? 'sha256' : 'digest sha256';
+  const known = image.trusted === 'tag' ? 'trusted by its tag alone' : `${name} ${shortDigest(image.sha256)}`;
+  const facts = [image.type, known, ...(size === undefined ? [] : [bytes(size)])];
   return [image.shownUrl, facts.join(', ')];
 }
 

@@ -4,7 +4,7 @@ import { certainFailures } from './certain-failures.ts';
 import { otherSlot, type ClusterNode, type NodeObservation } from './facts.ts';
 import type { NodeGoal, RolloutRequest } from './goal.ts';
 import { noteOnServer, type Look } from './look.ts';
-import { liveRunOf, notesOn } from './plan-notes.ts';
+import { liveRunOf, notesOn, noteTrustedTag } from './plan-notes.ts';
 import type { Finding, Plan, PlanEntry } from './plan-types.ts';
 import type { DrainForecast, LockState, MissingRight, OsResource } from './ports.ts';
 import { leftOvers } from './left-overs.ts';
@@ -86,6 +86,7 @@ export function assemblePlan(input: PlanInput): Plan {
       ...(entries.length === 0 ? [] : noteClocks(reached, input.apiClock)),
       ...noteControlPlanes(input.nodes, entries, maxUnavailable),
       ...noteOnServer(input.look),
+      ...(entries.length === 0 ? [] : noteTrustedTag(request.image)),
     ],
   };
 }
@@ -119,10 +120,14 @@ export const goalOf = (plan: Plan): NodeGoal => ({
   operation: plan.operation,
   version: plan.version,
   sha256: plan.operation === 'upgrade' ? (plan.image?.sha256 ?? '') : '',
+  ...byEngine(plan.image?.type),
   reinstall: plan.reinstall ?? false,
   retryFailedImage: plan.retryFailedImage ?? false,
   allowNoFallback: plan.allowNoFallback ?? false,
 });
+
+const byEngine = (type: 'disk' | 'docker' | 'containerd' | undefined): Pick<NodeGoal, 'byEngine'> =>
+  type === undefined || type === 'disk' ? {} : { byEngine: true };
 
 interface Judged {
   selection: Selection;
@@ -142,7 +147,8 @@ function judge({ request, nodes, observed }: Facts): Judged {
   const goal: NodeGoal = {
     operation: request.goal.operation,
     version: found.version,
-    sha256: request.image?.type === 'disk' ? request.image.artifact.sha256 : '',
+    sha256: request.image?.artifact.sha256 ?? '',
+    ...byEngine(request.image?.type),
     reinstall: request.reinstall,
     retryFailedImage: request.retryFailedImage,
     allowNoFallback: request.allowNoFallback,
@@ -318,7 +324,13 @@ function directionOf(
 }
 
 function imageOf({ request: { goal, image }, look }: PlanInput): Pick<Plan, 'image'> {
-  if (goal.operation !== 'upgrade' || image?.type !== 'disk') return {};
+  if (goal.operation !== 'upgrade' || image === undefined) return {};
+  if (image.type !== 'disk') {
+    const { reference, sha256, digest } = image.artifact;
+    return {
+      image: { type: image.type, shownUrl: reference, sha256, trusted: digest === undefined ? 'tag' : 'digest' },
+    };
+  }
   const { shownUrl, artifact } = image;
   const seen = look?.seen;
   return { image: { type: 'disk', shownUrl, sha256: artifact.sha256, ...(seen === undefined ? {} : { seen }) } };

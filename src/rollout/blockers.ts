@@ -85,7 +85,7 @@ function refuseUpgrade(layout: Layout, target: Slot): readonly Finding[] {
     (slots[target].failedTrial && slots[target].record?.sha256 === goal.sha256) ||
     (seen.journal?.phase === 'fell-back' && isMine(seen.journal, goal));
   if (failedHere && !goal.retryFailedImage) findings.push(imageFailed(seen.journal));
-  if (!seen.hasCurl && !hasArtifact(layout)) {
+  if (!seen.hasCurl && goal.byEngine !== true && !hasArtifact(layout)) {
     findings.push({
       what: 'it has no curl to fetch the image with',
       next: 'put curl on the node, then give the same command again',

@@ -2,7 +2,7 @@ import type { BudgetGate } from './budget.ts';
 import type { ClusterView } from './cluster-view.ts';
 import type { NodeGoal } from './goal.ts';
 import type { Plan } from './plan-types.ts';
-import type { Clock, Cluster, DiskArtifact, HeldLock, Remote, Report } from './ports.ts';
+import type { Artifact, Clock, Cluster, HeldLock, Remote, Report } from './ports.ts';
 
 /** What the rollout works with. */
 export interface RolloutPorts {
@@ -16,7 +16,7 @@ export interface RunOptions {
   /** The run's name, in the lock, the annotations and the journals. */
   run: string;
   /** For an upgrade: where the image is, with its credentials; never part of a plan, which is printed. */
-  artifact?: DiskArtifact;
+  artifact?: Artifact;
   /** Milliseconds to wait while the budget is 0 and nothing in flight can free it; 0 waits for ever. */
   budgetWaitMs: number;
   /** Milliseconds until a rebooted node must answer SSH; 0 waits for ever. */
@@ -49,4 +49,6 @@ export interface RolloutContext {
   early: AbortSignal;
   /** Stops what comes after: the second signal, the lost lock. */
   late: AbortSignal;
+  /** The digest that the image's tag had on the first node that pulled it; the other nodes get the same image. */
+  pinned?: string;
 }

@@ -8,7 +8,7 @@ import { lookFromOne, type Look } from './look.ts';
 import type { Plan } from './plan-types.ts';
 import type { PreflightRequest } from './preflight-types.ts';
 import { isHttps } from './preflight-node.ts';
-import { artifactOf } from './requests.ts';
+import { diskOf } from './requests.ts';
 import { findBootDoubts } from './other-machine.ts';
 import type { Clock, Cluster, LockState, MissingRight, Remote } from './ports.ts';
 import { missingRightsFinding } from './refusals.ts';
@@ -43,7 +43,7 @@ export async function gatherPlan(
   const facts = { request, nodes, observed };
   const known = new Map(shown?.entries.map(({ node, drain }) => [node, drain]));
   const toDrain = shown === undefined ? nodesToDrain(facts) : [];
-  const artifact = artifactOf(request);
+  const artifact = diskOf(request);
   const toFetch = shown === undefined && artifact !== undefined ? nodesToFetch(facts) : [];
   const [forecasts, look, bootDoubts] = await Promise.all([
     toDrain.length === 0 ? known : cluster.forecastDrains(toDrain, request.drain),
@@ -75,8 +75,11 @@ function lookedBefore(shown: Plan | undefined): Look | undefined {
 
 /** Certificates of the node take part only where the image comes by https. */
 function preflightOf(request: RolloutRequest): PreflightRequest {
-  const artifact = request.goal.operation === 'upgrade' ? artifactOf(request) : undefined;
-  if (artifact === undefined || !isHttps(artifact)) return {};
+  const { image } = request;
+  if (request.goal.operation !== 'upgrade' || image === undefined) return {};
+  if (image.type !== 'disk') return { engine: image.type };
+  const { artifact } = image;
+  if (!isHttps(artifact)) return {};
   const { cacert, clientcert, clientkey } = artifact;
   return {
     certificates: {

@@ -1,4 +1,4 @@
-import type { DiskArtifact, DrainOptions } from './ports.ts';
+import type { ContainerArtifact, DiskArtifact, DrainOptions } from './ports.ts';
 import type { Goal } from './plan-types.ts';
 import type { MaxUnavailable } from './budget.ts';
 import type { SelectionOptions } from './selection.ts';
@@ -7,7 +7,7 @@ import type { Operation } from './facts.ts';
 /** Everything a user asked for; a plan is made from this and the cluster alone. */
 export interface RolloutRequest {
   goal: Goal;
-  /** For an upgrade. A container image is planned too, so that the plan can say why it is refused. */
+  /** For an upgrade. */
   image?: ImageRequest;
   selection: SelectionOptions;
   maxUnavailable: MaxUnavailable;
@@ -34,14 +34,16 @@ export interface RolloutRequest {
 
 export type ImageRequest =
   | { type: 'disk'; artifact: DiskArtifact; /** Without credentials or signatures. */ shownUrl: string }
-  | { type: 'docker' | 'containerd' };
+  | { type: ContainerArtifact['engine']; artifact: ContainerArtifact };
 
 /** What every node of a run shall become. */
 export interface NodeGoal {
   operation: Operation;
   version: string;
-  /** SHA-256 of the artifact; empty for a rollback. */
+  /** What the artifact is called by; empty for a rollback. */
   sha256: string;
+  /** The node's container engine brings the image, and no curl. */
+  byEngine?: true;
   reinstall: boolean;
   retryFailedImage: boolean;
   allowNoFallback: boolean;

@@ -1,4 +1,5 @@
-import type { DrainProgress, StepProgress, Verified } from './ports.ts';
+import type { RolloutContext } from './context.ts';
+import type { Artifact, DrainProgress, StepProgress, Verified } from './ports.ts';
 import { KubeosError } from '../errors.ts';
 import { EXIT } from '../exit-codes.ts';
 import { certainFailures } from './certain-failures.ts';
@@ -92,9 +93,26 @@ async function stage(trip: Trip): Promise<void> {
   await trip.do('stage', early, async () => {
     const startedAt = trip.now;
     const onProgress = progressOf(trip, 'stage');
-    const { bytes } = await ports.remote.stage(trip.node, trip.authority, artifact, onProgress, early);
-    return `${formatBytes(bytes)} verified in ${formatDuration(trip.now - startedAt)}`;
+    const fetch = (what: Artifact): Promise<{ bytes: number; digest?: string }> =>
+      ports.remote.stage(trip.node, trip.authority, what, onProgress, early);
+    const { bytes, digest } = await sameForAll(trip.context, artifact, fetch);
+    const took = `${formatBytes(bytes)} verified in ${formatDuration(trip.now - startedAt)}`;
+    return digest === undefined ? took : `${took}, out of the image sha256:${digest}`;
   });
+}
+
+/** A tag may be moved while a run lasts: the first digest that a node got counts for all the others. */
+async function sameForAll<T extends { digest?: string }>(
+  context: RolloutContext,
+  artifact: Artifact,
+  fetch: (artifact: Artifact) => Promise<T>,
+): Promise<T> {
+  if (!('reference' in artifact) || artifact.digest !== undefined) return fetch(artifact);
+  const pinned = (): Artifact => ({ ...artifact, ...(context.pinned === undefined ? {} : { pinned: context.pinned }) });
+  const staged = await fetch(pinned());
+  if (staged.digest !== undefined) context.pinned ??= staged.digest;
+  // Two nodes that pulled at once may have got two images.
+  return staged.digest === context.pinned ? staged : fetch(pinned());
 }
 
 async function write(trip: Trip): Promise<void> {

@@ -69,9 +69,13 @@ export interface Plan {
   /** For people: an upgrade that leads to an older version is a downgrade; of the same version a reinstall. */
   direction: 'upgrade' | 'downgrade' | 'reinstall' | 'rollback';
   image?: {
-    type: 'disk';
+    type: 'disk' | 'docker' | 'containerd';
+    /** Of a container image its reference. */
     shownUrl: string;
+    /** Of a container image its digest, or where the spec gives none, the SHA-256 of its reference. */
     sha256: string;
+    /** For a container image: what vouches that it is the right one. */
+    trusted?: 'digest' | 'tag';
     /** How one node saw it on its server; missing where no node has to fetch it, or none could. */
     seen?: ImageSeen & { from: string };
   };

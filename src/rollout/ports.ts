@@ -201,6 +201,21 @@ export interface DiskArtifact {
   clientkey?: string;
 }
 
+/** A container image, whose /os.tar is the artifact; the node's own engine pulls it. */
+export interface ContainerArtifact {
+  engine: 'docker' | 'containerd';
+  /** repository/name with a tag or a digest. */
+  reference: string;
+  /** What it is called by, as DiskArtifact's: the digest that the spec gives, else the SHA-256 of the reference. */
+  sha256: string;
+  /** The digest that the image must have, 64 lower-case hex digits; missing: its tag is trusted. */
+  digest?: string;
+  /** The digest that a tag had on another node of this run. */
+  pinned?: string;
+}
+
+export type Artifact = DiskArtifact | ContainerArtifact;
+
 /** How far a long step is. `totalBytes` is missing where it is not known yet. */
 export interface StepProgress {
   doneBytes: number;
@@ -242,14 +257,17 @@ export interface Remote {
   claim(node: ClusterNode, by: Authority): Promise<void>;
   /** Writes the journal. The same assignment again keeps the phase that the journal is in. */
   begin(node: ClusterNode, by: Authority, assignment: Assignment): Promise<void>;
-  /** Brings the verified artifact to the node; touches no slot. Done already: resolves at once. */
+  /**
+   * Brings the verified artifact to the node; touches no slot. Done already: resolves at once. For a container image it
+   * resolves to the digest that its reference had, and leaves nothing of the image in the engine.
+   */
   stage(
     node: ClusterNode,
     by: Authority,
-    artifact: DiskArtifact,
+    artifact: Artifact,
     onProgress: (progress: StepProgress) => void,
     signal: AbortSignal,
-  ): Promise<{ bytes: number }>;
+  ): Promise<{ bytes: number; digest?: string }>;
   /**
    * Disarms the boot environment, marks the slot dirty, writes and fsyncs the artifact. Done already: at once.
    * @param rate bytes a second at most, on average

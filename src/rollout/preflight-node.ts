@@ -42,12 +42,14 @@ export function preflightNode(subject: Subject): NodePreflight {
   const fetches = way.firstStep === 'stage';
   const errors = [
     ...(facts === undefined ? [] : persistErrors(facts, seen, fetches)),
-    ...(fetches ? [...releaseFindings(subject, false), ...toolErrors(subject), ...fetchErrors(subject)] : []),
+    ...(fetches ? [...releaseFindings(subject, false), ...engineErrors(subject), ...fetchErrors(subject)] : []),
     ...managedBootErrors(way, seen, subject.request),
     ...sizeErrors(subject),
     ...contentErrors(subject),
   ];
-  const warnings = fetches ? [...releaseFindings(subject, true), ...fetchWarnings(subject)] : [];
+  const warnings = fetches
+    ? [...releaseFindings(subject, true), ...fetchWarnings(subject), ...engineWarnings(subject)]
+    : [];
   return { errors, warnings };
 }
 
@@ -95,17 +97,27 @@ function releaseFindings({ seen, request }: Subject, asWarning: boolean): readon
   ];
 }
 
-/** Beside curl, which a node's standing knows already. */
-function toolErrors({ seen, request }: Subject): readonly Finding[] {
+/** The container engine; what a node's standing knows already is curl. */
+function engineErrors({ seen, request }: Subject): readonly Finding[] {
   const { image } = request;
-  const tools = seen.preflight?.tools;
-  if (tools === undefined || image === undefined || image.type === 'disk') return [];
-  const wanted = image.type === 'docker' ? ['docker'] : ['crictl', 'ctr'];
-  if (wanted.some((tool) => tools.includes(tool))) return [];
+  const { tools, engineProblem } = seen.preflight ?? {};
+  if (tools === undefined || engineProblem === undefined || image === undefined || image.type === 'disk') return [];
+  const isThere = tools.includes(image.type === 'docker' ? 'docker' : 'ctr');
+  const next = isThere
+    ? `see why on the node, and start it:\n  systemctl status ${image.type}`
+    : 'install it on the node, or use a disk image: imagetype: disk';
+  return [{ what: engineProblem, next }];
+}
+
+/** What KubeOS's own agent asks for before it pulls an image (its Rust agent, for docker and containerd alike). */
+const ENGINE_BYTES = 3 * 1024 ** 3;
+
+function engineWarnings({ seen, request }: Subject): readonly Finding[] {
+  if (request.image === undefined || request.image.type === 'disk' || seen.freeBytes >= ENGINE_BYTES) return [];
   return [
     {
-      what: `it has no ${wanted.join(' and no ')}, which an image of type ${image.type} needs`,
-      next: 'install it on the node, or use a disk image',
+      what: 'whether the image fits shows only once it is pulled',
+      reason: `/persist has ${formatBytes(seen.freeBytes)} free, KubeOS's own agent asks for ${formatBytes(ENGINE_BYTES)}`,
     },
   ];
 }

@@ -11,6 +11,8 @@ export interface ClockOffset {
 export interface PreflightRequest {
   /** Names in /etc/KubeOS/certs, where the image comes by https. */
   certificates?: { cacert?: string; clientcert?: string; clientkey?: string };
+  /** Where it comes by the node's container engine: that one is asked whether it answers. */
+  engine?: 'docker' | 'containerd';
 }
 
 /** What a node answers to a `PreflightRequest`. */
@@ -27,6 +29,8 @@ export interface PreflightFacts {
   tools: readonly string[];
   /** Why the certificates asked for cannot be used, one each; without openssl only what a look at the files tells. */
   certificateProblems: readonly string[];
+  /** Why the container engine asked for cannot be used; missing where it can, or none was asked for. */
+  engineProblem?: string;
 }
 
 /** What the first bytes of an image are; `disk` is a whole disk with a partition table. */

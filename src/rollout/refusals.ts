@@ -27,7 +27,6 @@ export function findRefusals(input: Input): readonly Finding[] {
   return [
     ...(empty === undefined ? [] : [empty]),
     ...(input.missingRights.length === 0 ? [] : [missingRightsFinding(input.missingRights)]),
-    ...refuseImageType(input.request),
     ...refuseOperator(input),
     ...refuseMajor(input),
     ...refuseImage(input.look),
@@ -47,16 +46,6 @@ export function missingRightsFinding(missing: readonly MissingRight[]): Finding 
     reason: named.join('\n'),
     next: 'grant these rights to the user of this kubeconfig; examples/rbac.yaml holds the least role',
   };
-}
-
-function refuseImageType({ goal, image }: RolloutRequest): readonly Finding[] {
-  if (goal.operation !== 'upgrade' || image === undefined || image.type === 'disk') return [];
-  return [
-    {
-      what: `imagetype ${image.type} is not supported yet`,
-      next: 'use a disk image: imagetype: disk, with imageurl and checksum',
-    },
-  ];
 }
 
 /** KubeOS's own operator would bring the nodes back to its own version: two writers never share a node. */

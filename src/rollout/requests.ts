@@ -1,7 +1,7 @@
 import { redactUrl, type OSSpec, type UpgradeSpec } from '../validate/index.ts';
 import type { MaxUnavailable } from './budget.ts';
 import type { ImageRequest, RolloutRequest } from './goal.ts';
-import type { DiskArtifact } from './ports.ts';
+import type { Artifact, DiskArtifact } from './ports.ts';
 import type { SelectionOptions } from './selection.ts';
 
 /** What a command line adds to a spec, or to a rollback without one. */
@@ -33,13 +33,18 @@ export function requestForRollback(options: RequestOptions, toOtherSlot: boolean
   };
 }
 
+/** Where a spec's image is; undefined for a rollback. */
+export const artifactOf = (request: RolloutRequest): Artifact | undefined => request.image?.artifact;
+
 /** Where a spec's disk image is; undefined for a container image or a rollback. */
-export function artifactOf(request: RolloutRequest): DiskArtifact | undefined {
-  return request.image?.type === 'disk' ? request.image.artifact : undefined;
-}
+export const diskOf = ({ image }: RolloutRequest): DiskArtifact | undefined =>
+  image?.type === 'disk' ? image.artifact : undefined;
 
 function imageOf({ image }: UpgradeSpec): ImageRequest {
-  if (image.type !== 'disk') return { type: image.type };
+  if (image.type !== 'disk') {
+    const { type, reference, sha256, digest } = image;
+    return { type, artifact: { engine: type, reference, sha256, ...(digest === undefined ? {} : { digest }) } };
+  }
   const artifact: DiskArtifact & { type?: 'disk' } = { ...image };
   delete artifact.type;
   return { type: 'disk', artifact, shownUrl: redactUrl(image.url) };

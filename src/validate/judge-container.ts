@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readDigest } from './digest.ts';
 import type { Findings } from './findings.ts';
 import { noteIgnored } from './ignored.ts';
@@ -21,7 +22,19 @@ export function judgeContainer(
     const message = "checksum is another digest than the image's own";
     findings.error('checksum', view.at('checksum'), message, 'write: checksum: "" (the digest in the name is enough)');
   }
-  return { type, reference: named.name, ...(checksum === '' ? {} : { digest: checksum }) };
+  noteDiskChecksum(view, checksum, findings);
+  const digest = checksum === '' ? named.digest : checksum;
+  const sha256 = digest ?? createHash('sha256').update(named.name).digest('hex');
+  return { type, reference: named.name, sha256, ...(digest === undefined ? {} : { digest }) };
+}
+
+/** Who turns a disk spec into one of a container image forgets the checksum as easily as the address. */
+function noteDiskChecksum(view: SpecView, checksum: string, findings: Findings): void {
+  const { imageurl } = view.values;
+  if (checksum === '' || imageurl === undefined || imageurl === '') return;
+  const message =
+    'checksum must be the digest of the container image; with imageurl still there, it may be that of a disk';
+  findings.warning('checksum', view.at('checksum'), message, 'write its digest, or checksum: "" to trust the tag');
 }
 
 function imageOf(view: SpecView, findings: Findings): NamedImage | undefined {

@@ -39,8 +39,10 @@ export interface ContainerImage {
   type: 'docker' | 'containerd';
   /** repository/name with a tag or a digest. */
   reference: string;
-  /** 64 lower-case hex digits, without `sha256:`. */
+  /** The image's digest, of the checksum or of the reference: 64 lower-case hex digits. Missing: its tag is trusted. */
   digest?: string;
+  /** What a run calls the image by: its digest, else the SHA-256 of the reference. 64 lower-case hex digits. */
+  sha256: string;
 }
 
 /**

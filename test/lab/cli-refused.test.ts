@@ -240,8 +240,11 @@ describe('a host key', () => {
   };
 });
 
-describe('an image type that kubeos does not write yet', () => {
-  it.each(['docker', 'containerd'])('%s validates, and plan and upgrade end with 4', async (imagetype) => {
+describe('a container image, for nodes without an engine, as the lab’s are', () => {
+  it.each([
+    ['docker', 'docker'],
+    ['containerd', 'ctr'],
+  ])('%s validates, and plan and upgrade say what the nodes lack (exit 4)', async (imagetype, tool) => {
     const spec = await bed.spec('KubeOS 1.1.0', {
       imagetype,
       dockerimage: 'example/kubeos:1.1.0',
@@ -253,7 +256,9 @@ describe('an image type that kubeos does not write yet', () => {
       const doc = await asData([command, '-f', spec]);
       expect(doc.exitCode).toBe(4);
     }
-    expect(words(await run(['upgrade', '-f', spec]))).toContain(`imagetype ${imagetype} is not supported yet`);
+    const refused = words(await run(['upgrade', '-f', spec]));
+    expect(refused).toContain(`it has no ${tool}, which an image of type ${imagetype} needs`);
+    expect(refused).toContain('use a disk image');
   });
 });
 

@@ -229,6 +229,38 @@ describe.skipIf(why !== undefined)('on a real disk', () => {
     expect(ends.at(-1)?.stdout).toBe(`version=${VERSION}\nbasis=recorded-digest\n`);
   });
 
+  it('what came out of a container image is written as what it is, under the image’s name', async () => {
+    const tar = path.join(yard, 'os.tar');
+    sh('tar -C "$1" --numeric-owner -cf "$2" .', tree, tar);
+    const sha256 = 'c'.repeat(64);
+    const assignment = { version: VERSION, sha256, target: 'B' };
+    // As stage-container leaves it.
+    const staged = (digest: string): Act => ({
+      host: `state=$FOLDER/root/persist/kubeos; file=$FOLDER/root/persist/KubeOS-Update/update.img
+        printf '%s=%s\\n' sha256 ${sha256} bytes "$(stat -c %s "$file")" mtime "$(stat -c %Y "$file")" \\
+          data_sha256 "$(sha256sum <"$file" | cut -c -64)" digest ${digest} >"$state/artifact"`,
+    });
+    const longer: Act = { host: 'head -c 10240 /dev/zero >>"$FOLDER/root/persist/KubeOS-Update/update.img"' };
+    const begin: Act = ['begin', { ...assignment, operation: 'upgrade', replaced: 'KubeOS 1.0.0', from: 'A' }];
+    const verify: Act = ['verify', { ...assignment, operation: 'upgrade' }];
+    const write: Act = ['write', { target: 'B' }];
+    const ends = await inNode('ext4', tar, [
+      ...[begin, staged('d'.repeat(64)), write, verify, write, ['observe', {}] as const],
+      // The tag was moved: the same name, another content.
+      ...[longer, staged('e'.repeat(64)), write, ['observe', {}] as const, verify],
+      ...[['close', { outcome: 'aborted' }] as const, ['observe', {}] as const],
+    ]);
+    expect(allEnded(ends).filter((end) => end !== 'ok')).toEqual([]);
+    const [first, second, last] = ends.filter(({ stdout }) => stdout.includes('os_version='));
+    expect(ends[3]?.stdout).toBe(`version=${VERSION}\nbasis=files\n`);
+    expect(first?.stdout).toContain(`B.record_sha256=${sha256}`);
+    expect(first?.stdout).toContain('B.content=bootable');
+    expect(second?.stdout).toContain('B.content=dirty');
+    expect(second?.stdout).toContain(`artifact.sha256=${sha256}`);
+    expect(last?.stdout).not.toContain('artifact.sha256');
+    expect(last?.stdout).toContain('B.content=bootable');
+  });
+
   it('a compressed XFS image is written, checked, labelled and read back', async () => {
     const image = path.join(yard, 'xfs.img');
     sh(

@@ -101,7 +101,7 @@ async function work(client: SimClient, request: RolloutRequest, command: Command
     rebootTimeoutMs: command.rebootTimeoutMs ?? 900_000,
     healthTimeoutMs: command.healthTimeoutMs ?? 600_000,
     deadManMs: command.deadManMs ?? 900_000,
-    ...(request.goal.operation === 'upgrade' && request.image?.type === 'disk'
+    ...(request.goal.operation === 'upgrade' && request.image !== undefined
       ? { artifact: request.image.artifact }
       : {}),
   };

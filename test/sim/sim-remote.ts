@@ -1,8 +1,10 @@
 import type { ClusterNode, NodeJournal, NodeObservation, Slot } from '../../src/rollout/facts.ts';
 import type {
   Assignment,
+  Artifact,
   Authority,
   BootReport,
+  ContainerArtifact,
   DiskArtifact,
   Remote,
   StepProgress,
@@ -72,10 +74,11 @@ export class SimRemote implements Remote {
   async stage(
     node: ClusterNode,
     by: Authority,
-    artifact: DiskArtifact,
+    artifact: Artifact,
     onProgress: (progress: StepProgress) => void,
     signal: AbortSignal,
-  ): Promise<{ bytes: number }> {
+  ): Promise<{ bytes: number; digest?: string }> {
+    if ('reference' in artifact) return this.#stageContainer(node, by, artifact, onProgress, signal);
     await this.#jobs.run(node, by, 'stage', artifact.sha256, onProgress, signal, {
       done: (machine) => machine.artifact?.sha256 === artifact.sha256,
       stands: this.#world.stands.get(artifact.url),
@@ -94,6 +97,31 @@ export class SimRemote implements Remote {
       },
     });
     return { bytes: BYTES };
+  }
+
+  async #stageContainer(
+    node: ClusterNode,
+    by: Authority,
+    { reference, sha256, digest, pinned }: ContainerArtifact,
+    onProgress: (progress: StepProgress) => void,
+    signal: AbortSignal,
+  ): Promise<{ bytes: number; digest: string }> {
+    const tags = this.#world.tags.get(reference) ?? [];
+    let found = '';
+    await this.#jobs.run(node, by, 'stage', sha256, onProgress, signal, {
+      done: () => false,
+      begin: needOpen,
+      end: (machine) => {
+        const image = this.#world.images.get(sha256);
+        found = (tags.length > 1 ? tags.shift() : tags[0]) ?? '';
+        const wanted = digest ?? pinned ?? found;
+        if (image === undefined || found !== wanted) {
+          throw new Refusal('the image is not the one that the spec names', `its digest is ${found}`);
+        }
+        machine.artifact = { ...image, ...this.#world.behaviour.get(machine.name) };
+      },
+    });
+    return { bytes: BYTES, digest: found };
   }
 
   async write(

@@ -58,8 +58,39 @@ test('a plan that refuses, or has nothing to do, takes no lock', async () => {
   const ran = await give(world);
   expect(ran.result?.exitCode).toBe(0);
   expect(world.lease.token).toBe(0);
-  const refused = await give(new SimWorld(), { request: { image: { type: 'containerd' } } });
-  expect(refused.result).toMatchObject({ exitCode: 4, stopped: expect.stringContaining('containerd') as string });
+  const major = {
+    goal: { operation: 'upgrade' as const, version: 'KubeOS 3.0.0', toOtherSlot: false },
+    allowMajor: false,
+  };
+  const refused = await give(new SimWorld(), { request: major });
+  expect(refused.result).toMatchObject({ exitCode: 4, stopped: expect.stringContaining('major') as string });
+});
+
+test('a tag that is moved while a run lasts brings no node another image than the first one got', async () => {
+  const reference = 'registry/kubeos:2.0.0';
+  const sha256 = digestOf('KubeOS 2.0.0');
+  const image = { type: 'docker' as const, artifact: { engine: 'docker' as const, reference, sha256 } };
+  const world = new SimWorld();
+  world.tags.set(reference, ['1'.repeat(64), '2'.repeat(64)]);
+  const { result, events } = await give(world, { request: { image } });
+  expect(result?.results.map(({ node, outcome, step }) => [node, outcome, step])).toEqual([
+    ['worker-1', 'upgraded', undefined],
+    ['worker-2', 'failed', 'stage'],
+    ['worker-3', 'not started', undefined],
+  ]);
+  const told = events.flatMap((event) => (event.type === 'step-done' && event.step === 'stage' ? [event.detail] : []));
+  expect(told).toEqual([expect.stringContaining(`out of the image sha256:${'1'.repeat(64)}`)]);
+});
+
+test('nodes that pulled at once, and got two images by one tag, do not both go on', async () => {
+  const reference = 'registry/kubeos:2.0.0';
+  const sha256 = digestOf('KubeOS 2.0.0');
+  const image = { type: 'docker' as const, artifact: { engine: 'docker' as const, reference, sha256 } };
+  const world = new SimWorld(['worker-1', 'worker-2']);
+  world.tags.set(reference, ['1'.repeat(64), '2'.repeat(64)]);
+  const pace = { canary: 0, maxUnavailable: { kind: 'count' as const, count: 2 }, maxFailures: 0 };
+  const { result } = await give(world, { request: { image, ...pace } });
+  expect(result?.results.map(({ outcome }) => outcome).sort()).toEqual(['failed', 'upgraded']);
 });
 
 test('every event of a run names a step of a node that was started, and the end comes last', async () => {

@@ -99,6 +99,8 @@ export class SimWorld {
   readonly watchers = new Set<() => void>();
   /** What the image server serves, by digest. */
   readonly images = new Map<string, SimSystem>();
+  /** The digests that a container image's reference leads to, one pull after the other; the last stays. */
+  readonly tags = new Map<string, string[]>();
   /** An image that behaves otherwise on one node than on the rest. */
   readonly behaviour = new Map<string, Partial<SimSystem>>();
   readonly broken: string[] = [];

@@ -25,6 +25,7 @@ same_assignment() {
 # shellcheck disable=SC2034,SC2153 # as above
 begin_anew() {
 	if [ -d "$JOB" ]; then end_job; fi
+	if [ -e "$STATE/engine" ]; then sweep_engine ''; fi
 	J_OPERATION=$OPERATION
 	J_VERSION=$VERSION
 	J_REPLACED=$REPLACED

@@ -13,6 +13,7 @@ main() {
 	fi
 	disarm
 	forget_dead_man
+	forget_tagged
 	if [ "$J_PHASE" != "$OUTCOME" ]; then
 		# shellcheck disable=SC2034,SC2153 # goes into the journal
 		J_REASON=$REASON
@@ -29,6 +30,14 @@ remember_failure() {
 "; fi
 	put_file "$STATE/failed" "$known$J_SHA256 $J_VERSION
 "
+}
+
+# By the next run a tag may name another image, which then has to be pulled.
+forget_tagged() {
+	read_artifact
+	if [ -z "$ARTIFACT_DIGEST" ] || [ "$ARTIFACT_DIGEST" = "$ARTIFACT_SHA256" ]; then return 0; fi
+	remove_file "$STATE/artifact"
+	remove_file "$IMAGE"
 }
 
 # A trial that was not proven must not become permanent here; so where another slot than the active one is permanent,

@@ -9,6 +9,7 @@ import deadManWatch from './dead-man-watch.sh';
 import deadMan from './dead-man.sh';
 import endJob from './end-job.sh';
 import launch from './launch.sh';
+import libEngine from './lib-engine.sh';
 import libFetch from './lib-fetch.sh';
 import libFallback from './lib-fallback.sh';
 import libGrub from './lib-grub.sh';
@@ -29,6 +30,7 @@ import poll from './poll.sh';
 import prove from './prove.sh';
 import reboot from './reboot.sh';
 import resetBoot from './reset-boot.sh';
+import stageContainer from './stage-container.sh';
 import stage from './stage.sh';
 import verify from './verify.sh';
 import write from './write.sh';
@@ -46,6 +48,7 @@ const PARTS = [
   libImage,
   libHead,
   libTar,
+  libEngine,
 ].map((text) => {
   const functions = Array.from(text.matchAll(/^(\w+)\(\)/gm), ([, name]) => name);
   return { text, isUsedIn: new RegExp(`\\b(?:${functions.join('|')})\\b`) };
@@ -70,6 +73,7 @@ const STEP_SCRIPTS = {
   poll,
   'end-job': endJob,
   stage,
+  'stage-container': stageContainer,
   write,
   verify,
   arm,

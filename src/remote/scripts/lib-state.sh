@@ -184,10 +184,11 @@ failed_before() { # SHA256: this image failed its trial here
 
 # ------------------------------------------------------------------------------------------------------- artifact
 
-read_artifact() { # sets ARTIFACT_SHA256 and ARTIFACT_BYTES of a whole, verified artifact; empty where there is none
-	ARTIFACT_SHA256='' ARTIFACT_BYTES=''
+# An artifact of a container image has three digests: what the run calls it by, its own, and the image's.
+read_artifact() { # sets ARTIFACT_SHA256, _BYTES, _DATA_SHA256, _DIGEST of a whole, verified artifact; empty where there is none
+	ARTIFACT_SHA256='' ARTIFACT_BYTES='' ARTIFACT_DATA_SHA256='' ARTIFACT_DIGEST=''
 	if [ ! -r "$STATE/artifact" ] || [ ! -f "$IMAGE" ]; then return 0; fi
-	sha256='' bytes='' mtime=''
+	sha256='' bytes='' mtime='' data='' digest=''
 	# A run that commits may take both files away between two looks.
 	{
 		while IFS= read -r line || [ -n "$line" ]; do
@@ -195,17 +196,24 @@ read_artifact() { # sets ARTIFACT_SHA256 and ARTIFACT_BYTES of a whole, verified
 			sha256=*) sha256=${line#*=} ;;
 			bytes=*) bytes=${line#*=} ;;
 			mtime=*) mtime=${line#*=} ;;
+			data_sha256=*) data=${line#*=} ;;
+			digest=*) digest=${line#*=} ;;
 			esac
 		done <"$STATE/artifact"
 	} 2>/dev/null || return 0
 	if [ "$(file_facts "$IMAGE" 2>/dev/null)" != "$bytes $mtime" ]; then return 0; fi
 	ARTIFACT_SHA256=$sha256
 	ARTIFACT_BYTES=$bytes
+	ARTIFACT_DATA_SHA256=${data:-$sha256}
+	ARTIFACT_DIGEST=$digest
 }
 
-write_artifact_record() { # SHA256
+write_artifact_record() { # SHA256 [ITS-OWN-SHA256 DIGEST-OF-THE-CONTAINER-IMAGE]
 	facts=$(file_facts "$IMAGE") || die state "cannot read $IMAGE"
-	put_file "$STATE/artifact" "$(printf '%s=%s\n' sha256 "$1" bytes "${facts% *}" mtime "${facts#* }")
+	put_file "$STATE/artifact" "$(
+		printf '%s=%s\n' sha256 "$1" bytes "${facts% *}" mtime "${facts#* }"
+		if [ $# -gt 1 ]; then printf '%s=%s\n' data_sha256 "$2" digest "$3"; fi
+	)
 "
 	ARTIFACT_BYTES=${facts% *}
 }

@@ -139,6 +139,10 @@ is_file_name() { # TEXT: no way out of its folder
 	case $1 in '' | . | .. | */* | -*) return 1 ;; esac
 }
 
+is_reference() { # TEXT: what no engine takes for an option
+	case $1 in '' | *[!A-Za-z0-9._/:@-]* | -*) return 1 ;; esac
+}
+
 is_word() { # TEXT
 	case $1 in '' | *[!A-Za-z0-9._-]* | -* | .*) return 1 ;; esac
 }
@@ -149,6 +153,7 @@ read_args() { # 'NAME NAME...' KEY=VALUE...: each name once; one that ends with 
 	shift
 	RUN_ID='' TOKEN='' OPERATION='' VERSION='' REPLACED='' SHA256='' FROM='' TARGET='' JOB_ID='' STEP='' PAYLOAD=''
 	URL='' FLAGSAFE=false CACERT='' CLIENTCERT='' CLIENTKEY='' PURPOSE='' ADOPT=false OUTCOME='' REASON='' TEXT='' LINES='' SPAN='' RATE='' PREFLIGHT=no WITH_MANAGED=false
+	IMAGETYPE='' REFERENCE='' DIGEST='' PINNED='' PATIENCE=''
 	for arg; do
 		key=${arg%%=*}
 		case $arg in *=*) ;; *) die bad-call 'an argument is not of the form key=value' ;; esac
@@ -191,7 +196,12 @@ take_arg() { # KEY VALUE; fails where the value is malformed
 	outcome) OUTCOME=$2 && one_of "$2" aborted fell-back ;;
 	reason) REASON=$(one_line "$2") ;;
 	text) TEXT=$(one_line "$2") ;;
-	preflight) PREFLIGHT=$2 && one_of "$2" no yes https ;;
+	preflight) PREFLIGHT=$2 && one_of "$2" no yes https docker containerd ;;
+	imagetype) IMAGETYPE=$2 && one_of "$2" docker containerd ;;
+	reference) REFERENCE=$2 && is_reference "$2" ;;
+	digest) DIGEST=$2 && { [ -z "$2" ] || is_sha256 "$2"; } ;;
+	pinned) PINNED=$2 && { [ -z "$2" ] || is_sha256 "$2"; } ;;
+	patience) PATIENCE=$2 && is_number "$2" ;;
 	lines) LINES=$2 && is_number "$2" ;;
 	span) SPAN=$2 && is_number "$2" && [ "$2" -gt 0 ] ;;
 	rate) RATE=$2 && is_number "$2" && [ "$2" -gt 0 ] ;;

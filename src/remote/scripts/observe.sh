@@ -156,6 +156,10 @@ answer_preflight() {
 	if [ -f "$IMAGE.part" ]; then out part.bytes "$(file_bytes "$IMAGE.part")"; fi
 	# With a certificate's name the image is to be fetched by https.
 	if [ "$PREFLIGHT" = https ]; then certificate_problems | sed 's/^/certificate_problem=/'; fi
+	if one_of "$PREFLIGHT" docker containerd; then
+		choose_engine "$PREFLIGHT"
+		if [ -n "$ENGINE_PROBLEM" ]; then out engine_problem "$ENGINE_PROBLEM"; fi
+	fi
 }
 
 # Not every file system counts them: then there is nothing to say.

@@ -62,7 +62,9 @@ need_permanent_active() {
 written_before() {
 	read_superblock "$(slot_path "$TARGET")"
 	read_record "$TARGET"
-	record_holds && [ "$R_SHA256" = "$J_SHA256" ]
+	record_holds && [ "$R_SHA256" = "$J_SHA256" ] || return 1
+	# One tag may have named two images.
+	[ -z "$ARTIFACT_DIGEST" ] || [ "$R_DATA_SHA256" = "$ARTIFACT_DATA_SHA256" ]
 }
 
 # ------------------------------------------------------------------------------------------------------------- check
@@ -89,7 +91,7 @@ check_image() {
 }
 
 need_artifact() {
-	if [ "$(sha256_of_input <"$IMAGE")" = "$J_SHA256" ]; then return 0; fi
+	if [ "$(sha256_of_input <"$IMAGE")" = "$ARTIFACT_DATA_SHA256" ]; then return 0; fi
 	remove_file "$STATE/artifact"
 	remove_file "$IMAGE"
 	die checksum-mismatch 'the image changed on the node since it was staged: it has to be fetched again'
@@ -104,10 +106,13 @@ need_fit() { # BYTES WHAT-NEEDS-THEM
 
 # What a compressed image is inside is recorded once it is written: without that, nothing can be verified.
 mark_dirty() {
-	R_STATE=dirty R_KIND=raw R_VERSION=$J_VERSION R_SHA256=$J_SHA256 R_BYTES=$ARTIFACT_BYTES R_DATA_SHA256=$J_SHA256
+	R_STATE=dirty R_KIND=raw R_VERSION=$J_VERSION R_SHA256=$J_SHA256 R_BYTES=$ARTIFACT_BYTES R_DATA_SHA256=$ARTIFACT_DATA_SHA256
 	R_SLOT_SHA256='' R_TREE_SHA256='' R_UUID='' R_WTIME='' R_VERIFIED_AT=''
 	case $CONTENT:$COMPRESSION in
-	tar:*) R_KIND=tar R_DATA_SHA256='' ;;
+	tar:*)
+		R_KIND=tar
+		if [ -z "$ARTIFACT_DIGEST" ]; then R_DATA_SHA256=''; fi
+		;;
 	*:none) ;;
 	*) R_BYTES='' R_DATA_SHA256='' ;;
 	esac

@@ -219,10 +219,6 @@ describe('what refuses the whole run', () => {
       .refusals.map(({ what }) => what)
       .join('\n');
 
-  test('an image type that is not supported yet', () => {
-    expect(refusals({ a: [{}] }, { image: { type: 'docker' } })).toContain('imagetype docker');
-  });
-
   test('missing rights, by verb and resource', () => {
     const missingRights = [{ verb: 'patch', resource: 'nodes', toRead: false }];
     expect(plan({ a: [{}] }, {}, { missingRights }).refusals[0]?.reason).toBe('patch nodes');

@@ -60,6 +60,12 @@ const mutual = { ...artifact, clientcert: 'c.crt', clientkey: 'c.key' };
 const over = (own: typeof artifact): Partial<RolloutRequest> => ({
   image: { type: 'disk', artifact: own, shownUrl: own.url },
 });
+const pulled = (engine: 'docker' | 'containerd', digest?: string): Partial<RolloutRequest> => ({
+  image: {
+    type: engine,
+    artifact: { engine, reference: 'registry/kubeos:2', sha256: SHA2, ...(digest === undefined ? {} : { digest }) },
+  },
+});
 const AHEAD = (ms: number) => ({ atLeastMs: ms - 400, atMostMs: ms + 600 });
 
 describe("openEuler's release, by its kernel", () => {
@@ -85,10 +91,48 @@ describe("openEuler's release, by its kernel", () => {
       ['b', ['whether it runs openEuler 22.09 or later cannot be told, which KubeOS demands for mTLS (mtls: true)']],
     ]);
     expect(plan({ a: old }, over(artifact)).notStarted).toEqual([]);
-    const docker = plan({ a: old }, { image: { type: 'docker' } });
-    expect(whats(docker)).toEqual([
+    expect(whats(plan({ a: old }, pulled('docker')))).toEqual([
       'a: KubeOS supports a docker image only in openEuler 22.09 or later',
-      'a: it has no docker, which an image of type docker needs',
+    ]);
+  });
+});
+
+describe('a container image', () => {
+  const engineProblem = 'docker does not answer: is it running?';
+
+  test('keeps a node out whose engine is not there, or does not answer; none needs curl', () => {
+    const made = plan(
+      {
+        a: { preflight: { engineProblem } },
+        b: { preflight: { engineProblem, tools: ['docker'] } },
+        c: { seen: { hasCurl: false } },
+      },
+      pulled('docker'),
+    );
+    expect(made.notStarted.map(({ node, findings }) => [node, findings.map(({ next }) => next)])).toEqual([
+      ['a', ['install it on the node, or use a disk image: imagetype: disk']],
+      ['b', ['see why on the node, and start it:\n  systemctl status docker']],
+    ]);
+    expect(made.entries.map(({ node }) => node)).toEqual(['c']);
+  });
+
+  test('is shown by its reference, and by its digest or as one that only a tag vouches for', () => {
+    const byTag = plan({ a: {} }, pulled('containerd'));
+    expect(byTag.image).toEqual({ type: 'containerd', shownUrl: 'registry/kubeos:2', sha256: SHA2, trusted: 'tag' });
+    expect(byTag.notes.map(({ what }) => what)).toContain(
+      'the image is trusted by its tag alone: the spec gives no digest',
+    );
+    const byDigest = plan({ a: {} }, pulled('containerd', SHA2));
+    expect(byDigest.image?.trusted).toBe('digest');
+    expect(byDigest.notes).toEqual([]);
+  });
+
+  test('is warned of where /persist has less room than KubeOS itself asks for', () => {
+    const made = plan({ a: { seen: { freeBytes: GIB } }, b: {} }, pulled('docker', SHA2));
+    const warned = made.entries.map(({ node, warnings }) => [node, warnings?.some(({ what }) => /fits/.test(what))]);
+    expect(warned).toEqual([
+      ['a', true],
+      ['b', expect.not.stringMatching('true')],
     ]);
   });
 });

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { validateSpec } from '../../../src/validate/index.ts';
 import { dockerSpec, findingsOf, SHA256 } from './spec-texts.ts';
 
 // Each line: what the spec has, the spec, all that is found in it.
@@ -136,6 +137,14 @@ const CASES: readonly [string, string | Uint8Array, string[]][] = [
     ],
   ],
   [
+    "a checksum that may be a disk image's",
+    dockerSpec({ imageurl: 'https://h/x', checksum: SHA256 }),
+    [
+      'note ignored 11:3 imageurl is ignored with imagetype docker',
+      'warning checksum 12:13 checksum must be the digest of the container image; with imageurl still there, it may be that of a disk = write its digest, or checksum: "" to trust the tag',
+    ],
+  ],
+  [
     'what belongs to disk images',
     dockerSpec({
       imageurl: 'https://h/x',
@@ -163,6 +172,23 @@ const CASES: readonly [string, string | Uint8Array, string[]][] = [
     ],
   ],
 ];
+
+test('an image is called by its digest, be it of the checksum or of the name, else by its reference', () => {
+  const imageOf = (fields: Record<string, string>): unknown => {
+    const { spec } = validateSpec(dockerSpec(fields), 'x.yaml');
+    return spec?.opstype === 'upgrade' ? spec.image : undefined;
+  };
+  const named = { type: 'docker', digest: SHA256, sha256: SHA256 };
+  expect(imageOf({ checksum: SHA256 })).toMatchObject(named);
+  expect(imageOf({ dockerimage: `a/b@sha256:${SHA256}` })).toMatchObject(named);
+  const byTag = imageOf({ dockerimage: 'a/b:1' });
+  expect(byTag).toEqual({
+    type: 'docker',
+    reference: 'a/b:1',
+    sha256: expect.stringMatching(/^[0-9a-f]{64}$/) as string,
+  });
+  expect(imageOf({ dockerimage: 'a/b:2' })).not.toMatchObject({ sha256: (byTag as { sha256: string }).sha256 });
+});
 
 test.each(CASES)('%s', (_what, text, findings) => {
   expect(findingsOf(text)).toEqual(findings);

@@ -9,6 +9,10 @@ test.each([
   ['upgrade-disk-mtls.yaml', { opstype: 'upgrade', image: { type: 'disk', clientkey: 'client.key' } }],
   ['upgrade-tar.yaml', { opstype: 'upgrade', image: { type: 'disk', url: 'https://192.168.122.15/kubeos.tar.gz' } }],
   ['upgrade-docker.yaml', { opstype: 'upgrade', image: { type: 'docker' } }],
+  [
+    'upgrade-containerd.yaml',
+    { opstype: 'upgrade', image: { type: 'containerd', digest: expect.stringMatching(/^9f2c/) as string } },
+  ],
   ['rollback.yaml', { opstype: 'rollback', maxunavailable: 1 }],
 ])('examples/%s is valid, without a warning or a note', (name, spec) => {
   const result = validateSpec(example(name), name);

@@ -43,7 +43,10 @@ describe('a valid spec', () => {
     expect(read(dockerSpec({ imagetype, checksum: `sha256:${SHA256.toUpperCase()}` })).spec).toEqual({
       opstype: 'upgrade',
       ...common,
-      image: { type: imagetype, reference: 'registry.example.com/kubeos/kubeos:2.0.0', digest: SHA256 },
+      image: {
+        ...{ type: imagetype, reference: 'registry.example.com/kubeos/kubeos:2.0.0' },
+        ...{ digest: SHA256, sha256: SHA256 },
+      },
     });
     expect(read(dockerSpec({ imagetype })).spec).not.toHaveProperty('image.digest');
   });
