@@ -215,7 +215,14 @@ describe('the samples of KubeOS’s usage instructions', () => {
   });
 
   it('and our own examples are valid', async () => {
-    for (const name of ['upgrade-disk', 'upgrade-disk-mtls', 'upgrade-tar', 'upgrade-docker', 'upgrade-containerd', 'rollback']) {
+    for (const name of [
+      'upgrade-disk',
+      'upgrade-disk-mtls',
+      'upgrade-tar',
+      'upgrade-docker',
+      'upgrade-containerd',
+      'rollback',
+    ]) {
       expect(await run(`validate -f ${path.join(ROOT, 'examples', `${name}.yaml`)}`)).toMatchObject({ code: 0 });
     }
   });
