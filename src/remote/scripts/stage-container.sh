@@ -212,7 +212,8 @@ take_from_docker() {
 	docker cp "$container:/os.tar" - 2>"$RUN/engine.err" | head -c 65536 >"$RUN/os.tar.head"
 	if [ ! -s "$RUN/os.tar.head" ]; then
 		engine_version docker >/dev/null 2>&1 || die download-failed "docker does not answer: $(quoted <"$RUN/engine.err")"
-		die unsupported-image "there is no /os.tar in $REFERENCE: $(quoted <"$RUN/engine.err")"
+		say "docker cp: $(quoted <"$RUN/engine.err")"
+		die unsupported-image "there is no /os.tar in $REFERENCE"
 	fi
 	member=$(tar -tvf "$RUN/os.tar.head" 2>/dev/null | head -n 1)
 	case $member in
