@@ -1,4 +1,5 @@
-import { access, readFile } from 'node:fs/promises';
+import { access, chmod, copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sha256OfFile } from '../../src/lab/system-image.ts';
@@ -6,6 +7,7 @@ import { type CliBed, startCliBed } from './cli-bed.ts';
 
 // One story: each test goes on where the one before has ended.
 let bed: CliBed;
+let docker = '';
 const WHOLE = ['-y', '--canary', '0', '--maxunavailable', '2'];
 
 beforeAll(async () => {
@@ -14,6 +16,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await bed.stop();
+  if (docker !== '') await rm(docker, { recursive: true });
 });
 
 const outcomes = (nodes: readonly { node: string; outcome: string }[]): string[] =>
@@ -68,4 +71,46 @@ describe('kubeos, whatever the system comes as', () => {
     expect(done.stderr).toContain('slot A, read back equal, KubeOS 1.1.0');
     await expectAt('KubeOS 1.1.0', 'A', 'KubeOS 1.2.0');
   });
+
+  it('upgrades by the /os.tar of a container image that the nodes’ docker pulls, and leaves nothing of it there', async () => {
+    const reference = 'registry.example.com/kubeos/kubeos:1.2.0';
+    const digest = '5'.repeat(64);
+    await installDocker(reference, digest);
+    const image = { imagetype: 'docker', dockerimage: reference, imageurl: '""' };
+    const gone = { ...image, dockerimage: reference.replace('1.2.0', '1.2.1') };
+    const missing = await bed.json([
+      'upgrade',
+      '-f',
+      await bed.spec('KubeOS 1.2.0', { ...gone, checksum: '""' }),
+      ...WHOLE,
+    ]);
+    expect(missing.nodes[0]).toMatchObject({
+      outcome: 'failed',
+      step: 'stage',
+      what: 'the image could not be downloaded',
+      reason: expect.stringContaining('manifest unknown') as string,
+    });
+    const spec = await bed.spec('KubeOS 1.2.0', { ...image, checksum: `sha256:${digest}` });
+    const plan = await bed.json(['plan', '-f', spec]);
+    expect(plan).toMatchObject({ image: { type: 'docker', shownUrl: reference, sha256: digest, trusted: 'digest' } });
+    const done = await bed.json(['upgrade', '-f', spec, ...WHOLE]);
+    expect(outcomes(done.nodes)).toEqual(['worker-1 upgraded', 'worker-2 upgraded']);
+    expect(done.stderr).toContain(`out of the image sha256:${digest}`);
+    await expectAt('KubeOS 1.2.0', 'B', 'KubeOS 1.1.0');
+    const { root } = bed.lab.node('worker-1').machine;
+    expect(await readFile(path.join(root, 'persist/kubeos/slot-B'), 'utf8')).toContain(`sha256=${digest}\n`);
+    await expect(access(path.join(root, 'persist/kubeos/engine'))).rejects.toThrow();
+  });
 });
+
+/** Puts a double of docker on the nodes, whose one image holds the lab's tar. */
+async function installDocker(reference: string, digest: string): Promise<void> {
+  docker = await mkdtemp(path.join(tmpdir(), 'kubeos-docker-'));
+  await chmod(docker, 0o755);
+  const tar = path.join(docker, 'os.tar');
+  await copyFile(path.join(bed.lab.paths.images, 'kubeos-1.2.0.tar.gz'), tar);
+  await chmod(tar, 0o644);
+  const text = await readFile(new URL('docker.sh', import.meta.url), 'utf8');
+  const filled = text.replace('@FOLDER@', docker).replace('@REFERENCE@', reference).replace('@DIGEST@', digest);
+  await writeFile(path.join(bed.lab.paths.bin, 'docker'), filled, { mode: 0o755 });
+}

@@ -139,7 +139,7 @@ describe.skipIf(why !== undefined)('an image that the node’s own engine pulls'
       const reference = named('kubeos/kubeos:2.0.0', engines.locked);
       const refused = await stage({ reference });
       expect(refused.ended).toBe('download-failed');
-      expect(refused.stderr).toContain(`${engine} pull ${reference}: `);
+      expect(reasonOf(refused)).toMatch(/^\w+ pull .*(?:unauthorized|no basic auth|authorization failed|denied)/i);
       await signIn(root, engines.locked);
       const done = await stage({ reference });
       expect([done.stderr, done.ended]).toEqual([expect.any(String), 'ok']);
@@ -170,10 +170,10 @@ describe.skipIf(why !== undefined)('an image that the node’s own engine pulls'
     it('is not found, or its registry is not there: the engine’s own words are quoted', async () => {
       const missing = await stage({ reference: named('kubeos/kubeos:nope') });
       expect(missing.ended).toBe('download-failed');
-      expect(missing.stderr).toMatch(/not found|unknown/);
+      expect(reasonOf(missing)).toMatch(/^\w+ pull .*(?:not found|unknown)/);
       const away = await stage({ reference: '127.0.0.1:1/kubeos/kubeos:1' });
       expect(away.ended).toBe('download-failed');
-      expect(away.stderr).toContain('connection refused');
+      expect(reasonOf(away)).toContain('connection refused');
       expect(engines.holds()).toEqual([]);
     });
 
@@ -216,6 +216,9 @@ describe.skipIf(why !== undefined)('an image that the node’s own engine pulls'
     });
   });
 });
+
+/** What people are told: the last line. */
+const reasonOf = ({ stderr }: Ended): string => stderr.trimEnd().split('\n').at(-1) ?? '';
 
 const K8S = ['ctr', '-n', 'k8s.io', 'images'];
 const CRICTL = ['env', 'KUBEOS_ROOT=', 'sh', path.join(HERE, 'crictl.sh')];

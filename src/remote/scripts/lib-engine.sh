@@ -21,8 +21,8 @@ choose_engine() { # docker|containerd: sets ENGINE (docker, crictl, ctr) and ENG
 		return 0
 	fi
 	ENGINE_GAP=download-failed
-	if ! words=$(engine_version "$tool" 2>&1); then
-		ENGINE_PROBLEM="$1 does not answer: $(printf '%s\n' "$words" | quoted)"
+	if ! answer=$(engine_version "$tool" 2>&1); then
+		ENGINE_PROBLEM="$1 does not answer: $(printf '%s\n' "$answer" | quoted)"
 		return 0
 	fi
 	ENGINE=$tool
@@ -36,6 +36,13 @@ engine_version() { # TOOL: fails where its daemon does not answer
 	crictl) in_time crictl version ;;
 	ctr) in_time ctr --connect-timeout 5s version ;;
 	esac </dev/null
+}
+
+engine_answers() {
+	case $ENGINE in
+	crictl) engine_version ctr ;;
+	*) engine_version "$ENGINE" ;;
+	esac >/dev/null 2>&1
 }
 
 in_time() { # COMMAND ARGUMENT...
@@ -177,9 +184,11 @@ sweep_engine() { # REFERENCE-THAT-IS-WANTED, or nothing
 	if [ -z "$NOTED_ENGINE" ]; then return 0; fi
 	(
 		ENGINE=$NOTED_ENGINE REFERENCE=$NOTED_REFERENCE
+		engine_answers || exit 1
 		sweep_temporary
 		if [ "$REFERENCE" = "$1" ] || [ "$NOTED_BEFORE" != no ] || ! has_image || remove_image; then exit 0; fi
 		say "the image $REFERENCE is still in $ENGINE: $(quoted <"$RUN/engine.err")"
-	)
+		exit 1
+	) || return 0
 	if [ "$NOTED_REFERENCE" != "$1" ]; then remove_file "$STATE/engine"; fi
 }

@@ -66,6 +66,8 @@ take_artifact() {
 leave_engine() { # however it ended
 	if [ "$STAGING" = no ]; then return 0; fi
 	STAGING=no
+	# It is noted what is left there; the next stage sees to it.
+	if ! engine_answers; then return 0; fi
 	sweep_temporary
 	if [ "$before" = no ] && has_image && ! remove_image; then
 		say "the image $REFERENCE is still in $ENGINE: $(quoted <"$RUN/engine.err")"
@@ -144,7 +146,7 @@ pull_sign() {
 	case $ENGINE in
 	docker)
 		file_bytes "$RUN/pull.out"
-		if [ -d "$store/tmp" ]; then du -s -k -- "$store/tmp"; else store_free "$store"; fi
+		if has du && [ -d "$store/tmp" ]; then du -s -k -- "$store/tmp"; else store_free "$store"; fi
 		;;
 	*) in_k8s content active | awk '{ print $1, $2 }' ;;
 	esac
@@ -158,10 +160,12 @@ pull_failed() {
 	if is_number "$lowest" && [ "$lowest" -lt "$MARGIN" ]; then
 		die no-space "$store, where $ENGINE keeps images, is full: $lowest bytes were free"
 	fi
-	words=$(quoted <"$RUN/pull.err")
+	said=$(quoted <"$RUN/pull.err")
+	puller=$ENGINE
 	choose_engine "$IMAGETYPE"
+	ENGINE=$puller
 	if [ -n "$ENGINE_PROBLEM" ]; then die download-failed "while it pulled $REFERENCE: $ENGINE_PROBLEM"; fi
-	die download-failed "$ENGINE pull $REFERENCE: $words"
+	die download-failed "$ENGINE pull $REFERENCE: $said"
 }
 
 # --------------------------------------------------------------------------------------------------------- digest
