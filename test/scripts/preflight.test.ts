@@ -69,6 +69,9 @@ const problems = async (args: ScriptArguments): Promise<string[]> =>
     ([, words = '']) => words,
   );
 
+const AT_WORK = '#!/bin/sh\necho 1.6\n';
+const AWAY = '#!/bin/sh\necho warning >&2\necho "dial tcp https://ann:secret@h/v2/?sig=1: refused" >&2\nexit 1\n';
+
 describe('observe, asked for what a run would meet', () => {
   it.each(SHELLS)('tells the clock, the mount of /persist, its inodes and the tools, under %s', async (shell) => {
     node.bin = await makeBin(path.join(yard.dir, `bin-${shell}`), shell);
@@ -80,6 +83,19 @@ describe('observe, asked for what a run would meet', () => {
     expect(values).not.toHaveProperty('tool.docker');
     expect(values).not.toHaveProperty('certificate_problem');
     expect((await withFault('persist-read-only', ask)).values['persist_read_only']).toBe('yes');
+  });
+
+  it.each([
+    ['docker', {}, 'it has no docker, which an image of type docker needs'],
+    ['containerd', { crictl: AT_WORK }, 'it has no ctr, which an image of type containerd needs'],
+    ['docker', { docker: AWAY }, 'docker does not answer: dial tcp https://h/v2/?... refused'],
+    ['containerd', { ctr: AWAY }, 'containerd does not answer: dial tcp https://h/v2/?... refused'],
+    ['docker', { docker: AT_WORK }, undefined],
+    ['containerd', { ctr: AT_WORK, crictl: AWAY }, undefined],
+  ])('tells whether %s can be used, by %o: %s', async (preflight, tools, problem) => {
+    bins += 1;
+    node.bin = await makeBin(path.join(yard.dir, `bin-engine-${bins}`), 'dash', tools);
+    expect((await ask({ preflight })).values['engine_problem']).toBe(problem);
   });
 
   it.each([
