@@ -4,7 +4,8 @@ import { certainFailures } from './certain-failures.ts';
 import { otherSlot, type ClusterNode, type NodeObservation } from './facts.ts';
 import type { NodeGoal, RolloutRequest } from './goal.ts';
 import { noteOnServer, type Look } from './look.ts';
-import { liveRunOf, notesOn, noteTrustedTag } from './plan-notes.ts';
+import { byEngine, imageOf, noteTrustedTag } from './plan-image.ts';
+import { liveRunOf, notesOn } from './plan-notes.ts';
 import type { Finding, Plan, PlanEntry } from './plan-types.ts';
 import type { DrainForecast, LockState, MissingRight, OsResource } from './ports.ts';
 import { leftOvers } from './left-overs.ts';
@@ -59,7 +60,7 @@ export function assemblePlan(input: PlanInput): Plan {
     operation: request.goal.operation,
     version: goal?.version ?? '',
     direction: directionOf(request, entries, goal),
-    ...imageOf(input),
+    ...imageOf(request, input.look),
     addressed: selection.addressed.map(({ name }) => name),
     maxUnavailable,
     canary: request.canary,
@@ -125,9 +126,6 @@ export const goalOf = (plan: Plan): NodeGoal => ({
   retryFailedImage: plan.retryFailedImage ?? false,
   allowNoFallback: plan.allowNoFallback ?? false,
 });
-
-const byEngine = (type: 'disk' | 'docker' | 'containerd' | undefined): Pick<NodeGoal, 'byEngine'> =>
-  type === undefined || type === 'disk' ? {} : { byEngine: true };
 
 interface Judged {
   selection: Selection;
@@ -321,19 +319,6 @@ function directionOf(
   if (relations.has('upgrade') || relations.has('unknown')) return 'upgrade';
   if (relations.has('downgrade')) return 'downgrade';
   return relations.has('same') && request.reinstall ? 'reinstall' : 'upgrade';
-}
-
-function imageOf({ request: { goal, image }, look }: PlanInput): Pick<Plan, 'image'> {
-  if (goal.operation !== 'upgrade' || image === undefined) return {};
-  if (image.type !== 'disk') {
-    const { reference, sha256, digest } = image.artifact;
-    return {
-      image: { type: image.type, shownUrl: reference, sha256, trusted: digest === undefined ? 'tag' : 'digest' },
-    };
-  }
-  const { shownUrl, artifact } = image;
-  const seen = look?.seen;
-  return { image: { type: 'disk', shownUrl, sha256: artifact.sha256, ...(seen === undefined ? {} : { seen }) } };
 }
 
 function highestToken({ observed }: PlanInput, { selected }: Selection): number {

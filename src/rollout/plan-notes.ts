@@ -1,6 +1,6 @@
 import { isDown, whyDown } from './budget.ts';
 import type { ClusterNode } from './facts.ts';
-import type { NodeGoal, RolloutRequest } from './goal.ts';
+import type { NodeGoal } from './goal.ts';
 import type { Finding, LiveRun, PlanEntry } from './plan-types.ts';
 import type { LockState } from './ports.ts';
 import type { Selection } from './selection.ts';
@@ -12,18 +12,6 @@ export function liveRunOf(liveLock: LockState | undefined, nodes: readonly Clust
   const { run, what, holder } = liveLock;
   const marked = nodes.flatMap(({ name, record }) => (record?.run === run ? [{ node: name, step: record.step }] : []));
   return { liveRun: { run, what, holder, nodes: marked } };
-}
-
-/** A tag is a promise of whoever may push to the registry. */
-export function noteTrustedTag(image: RolloutRequest['image']): readonly Finding[] {
-  if (image === undefined || image.type === 'disk' || image.artifact.digest !== undefined) return [];
-  return [
-    {
-      what: 'the image is trusted by its tag alone: the spec gives no digest',
-      reason: 'the first node that pulls it tells its digest; another one on a later node stops that node',
-      next: "to be certain, write the image's digest: checksum: sha256:...",
-    },
-  ];
 }
 
 /** What the reader should know of the run as a whole: nodes that use up the budget, and a way back in versions. */

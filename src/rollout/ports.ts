@@ -6,11 +6,13 @@
  * reason as soon as it safely can and leaves nothing of its own running. Failures that are expected reject with a
  * KubeosError; anything else is a bug.
  */
+import type { Artifact, DiskArtifact } from './artifacts.ts';
 import type { Assignment, ClusterNode, FoundMarks, NodeJournal, NodeObservation, NodeRecord, Slot } from './facts.ts';
 import type { DrainForecast, DrainOptions, DrainProgress } from './drain-types.ts';
 import type { RolloutEvent } from './events.ts';
 import type { ClockOffset, ImageNotSeen, ImageSeen, PreflightRequest } from './preflight-types.ts';
 
+export type { Artifact, ContainerArtifact, DiskArtifact } from './artifacts.ts';
 export type { Assignment } from './facts.ts';
 export type { DrainForecast, DrainObstacle, DrainOptions, DrainProgress } from './drain-types.ts';
 
@@ -188,33 +190,6 @@ export interface Authority {
   run: string;
   token: number;
 }
-
-export interface DiskArtifact {
-  url: string;
-  /** 64 lower-case hex digits. */
-  sha256: string;
-  /** The spec's flagSafe; http is refused without it, by the node too. */
-  flagSafe: boolean;
-  /** Plain file names in /etc/KubeOS/certs. */
-  cacert?: string;
-  clientcert?: string;
-  clientkey?: string;
-}
-
-/** A container image, whose /os.tar is the artifact; the node's own engine pulls it. */
-export interface ContainerArtifact {
-  engine: 'docker' | 'containerd';
-  /** repository/name with a tag or a digest. */
-  reference: string;
-  /** What it is called by, as DiskArtifact's: the digest that the spec gives, else the SHA-256 of the reference. */
-  sha256: string;
-  /** The digest that the image must have, 64 lower-case hex digits; missing: its tag is trusted. */
-  digest?: string;
-  /** The digest that a tag had on another node of this run. */
-  pinned?: string;
-}
-
-export type Artifact = DiskArtifact | ContainerArtifact;
 
 /** How far a long step is. `totalBytes` is missing where it is not known yet. */
 export interface StepProgress {
