@@ -72,7 +72,7 @@ export DISK ROOT
 know_partitions
 if [ "$firmware" = bios ]; then
 	mkfs.ext4 -q -L GRUB2 "$FOLDER/p1"
-elif grep -q vfat /proc/filesystems || modprobe -q vfat; then
+elif grep -q vfat /proc/filesystems || modprobe -q vfat 2>/dev/null; then
 	mkfs.vfat -n BOOT "$FOLDER/p1" >/dev/null
 else
 	# Of a kernel without FAT; the virtual machines have a real one.
@@ -145,6 +145,7 @@ boot_slot() { # SLOT
 	mount --bind "$FOLDER/boot-id" "$ROOT/proc/sys/kernel/random/boot_id"
 	for folder in dev sys run tmp; do mount -t tmpfs -o mode=0755 tmpfs "$ROOT/$folder"; done
 	mknod "$ROOT/dev/null" c 1 3
+	mknod "$ROOT/dev/zero" c 1 5
 	mkdir -p "$ROOT/sys/dev/block"
 	if [ "$firmware" = uefi ]; then mkdir -p "$ROOT/sys/firmware/efi"; fi
 	for number in 1 2 3 4; do describe "$number"; done

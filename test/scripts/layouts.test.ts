@@ -119,7 +119,7 @@ async function onNode(layout: Layout, acts: readonly Act[]): Promise<readonly En
     tool,
   ];
   const ran = spawnSync('unshare', args, { encoding: 'utf8', env: { ...process.env, LC_ALL: 'C' } });
-  if (ran.status !== 0) throw new Error(ran.stderr);
+  if (ran.status !== 0) throw new Error(`layout-node.sh ended with ${ran.status ?? ran.signal}: ${ran.stderr}`);
   const ended = names.map(async (name) => {
     const read = (what: string): Promise<string> => readFile(path.join(folder, 'ended', `${name}.${what}`), 'utf8');
     const stdout = await read('out');
