@@ -20,6 +20,7 @@ const TIERS = {
     busybox: 'busybox',
     shfmt: 'shfmt',
     curl: 'curl',
+    wget: 'wget',
     openssl: 'openssl',
     'mkfs.ext4': 'e2fsprogs',
     ps: 'procps',

@@ -21,6 +21,7 @@ import libSlots from './lib-slots.sh';
 import libState from './lib-state.sh';
 import libTar from './lib-tar.sh';
 import libTrial from './lib-trial.sh';
+import libWays from './lib-ways.sh';
 import lib from './lib.sh';
 import log from './log.sh';
 import logs from './logs.sh';
@@ -45,6 +46,7 @@ const PARTS = [
   libJobs,
   libTrial,
   libFetch,
+  libWays,
   libImage,
   libHead,
   libTar,

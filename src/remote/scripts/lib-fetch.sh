@@ -1,10 +1,9 @@
 #!/bin/sh
-# The image server as a node sees it: its address, the certificates for it, curl, and what an image is by its first
-# bytes.
+# The image server as a node sees it: its address, the certificates for it, and what an image is by its first bytes.
 # shellcheck disable=SC2034 # the steps' files read what is set here
 
 CERTS=$KUBEOS_ROOT/etc/KubeOS/certs
-# Where curl's words and the server's headers go.
+# Where the server's headers and what must be in no process list go.
 SCRATCH=$RUN
 
 # --------------------------------------------------------------------------------------------------------- address
@@ -101,74 +100,6 @@ key_problem() { # of the client's certificate, which can be used
 	fi
 }
 
-# ----------------------------------------------------------------------------------------------------------- curl
-
-# curl's configuration goes through standard input: neither the URL nor a key's path stands in the process list.
-ask_curl() { # ARGUMENT...: sets CURL_RC and STATUS (HTTP); its words are in $SCRATCH/curl.err
-	CURL_RC=0
-	STATUS=$(curl_config | gentle curl --disable --config - --write-out '%{http_code}' "$@" 2>"$SCRATCH/curl.err") || CURL_RC=$?
-}
-
-curl_config() {
-	printf '%s\n' silent show-error fail globoff location 'max-redirs = 3' 'noproxy = "*"' \
-		'connect-timeout = 10' 'speed-limit = 10240' 'speed-time = 60'
-	config_value url "$URL"
-	if [ "$SECURE" = yes ]; then
-		printf '%s\n' 'proto = "=https"' 'proto-redir = "=https"' tlsv1.2
-		config_value cacert "$CERTS/$CACERT"
-		if [ -n "$CLIENTCERT" ]; then
-			config_value cert "$CERTS/$CLIENTCERT"
-			config_value key "$CERTS/$CLIENTKEY"
-		fi
-	else
-		printf '%s\n' 'proto = "=http,https"' 'proto-redir = "=http,https"'
-	fi
-}
-
-config_value() { # OPTION VALUE: quoted by curl's rules
-	printf '%s = "%s"\n' "$1" "$(printf '%s' "$2" | sed 's/[\\"]/\\&/g')"
-}
-
-explain_curl() { # why a request failed, without the URL's secrets: curl's own words may hold the whole of it
-	case $CURL_RC:$STATUS in
-	22:401 | 22:403) echo "the server refuses the request (HTTP $STATUS)" ;;
-	22:404 | 22:410) echo "the server has no such file (HTTP $STATUS)" ;;
-	22:5??) echo "the server has a problem of its own (HTTP $STATUS)" ;;
-	22:*) echo "the server answered HTTP $STATUS" ;;
-	1:*) echo 'a redirect leads to a protocol that is not allowed (https never leads to http)' ;;
-	5:* | 6:*) echo 'the name of the server cannot be resolved' ;;
-	7:*) echo 'the server refuses the connection, or cannot be reached' ;;
-	18:*) echo 'the server ended the transfer too early' ;;
-	23:*) echo 'the node could not write what arrived' ;;
-	28:*) echo 'no answer, or less than 10 KiB/s for a minute' ;;
-	35:*) echo 'the TLS handshake failed (a client certificate that the server wants? TLS older than 1.2?)' ;;
-	47:*) echo 'too many redirects' ;;
-	52:*) echo 'the server answered nothing' ;;
-	56:*) echo 'the connection broke, or the server refuses the client certificate' ;;
-	58:*) echo 'the client certificate or its key cannot be used' ;;
-	60:*) echo 'the certificate of the server is not valid: not signed by cacert, another name, or expired' ;;
-	77:*) echo 'cacert cannot be used' ;;
-	*) echo "curl ended with $CURL_RC" ;;
-	esac
-}
-
-# Errors that another try cannot mend.
-is_hopeless() {
-	case $CURL_RC:$STATUS in
-	22:408 | 22:416 | 22:425 | 22:429 | 22:5??) return 1 ;;
-	1:* | 2:* | 3:* | 22:* | 47:* | 58:* | 60:* | 77:*) return 0 ;;
-	esac
-	return 1
-}
-
-header_value() { # NAME FILE: of the last answer, after all redirects
-	if [ ! -r "$2" ]; then return 0; fi
-	tr -d '\r' <"$2" | awk -v name="$1:" '
-		/^HTTP\// { value = "" }
-		tolower($1) == name { value = $2; if (tolower($2) == "bytes") value = $3 }
-		END { print value }'
-}
-
 # ---------------------------------------------------------------------------------------------------------- image
 
 # Magic numbers: RFC 1952, the xz file format 1.2, RFC 8878, bzip2; ext4 at byte 1080 (Linux, fs/ext4/ext4.h), XFS at 0,
@@ -194,6 +125,12 @@ image_kind() { # FILE: what its first bytes are
 		fi
 		;;
 	esac
+}
+
+# BusyBox's checks no certificate, shows none of its own, and takes the URL as an argument; Wget2 has other rules.
+has_gnu_wget() {
+	case $(wget --version 2>/dev/null) in 'GNU Wget 1.'*) return 0 ;; esac
+	return 1
 }
 
 # BusyBox's keeps neither extended attributes nor can it compare.

@@ -152,7 +152,7 @@ read_args() { # 'NAME NAME...' KEY=VALUE...: each name once; one that ends with 
 	seen=' '
 	shift
 	RUN_ID='' TOKEN='' OPERATION='' VERSION='' REPLACED='' SHA256='' FROM='' TARGET='' JOB_ID='' STEP='' PAYLOAD=''
-	URL='' FLAGSAFE=false CACERT='' CLIENTCERT='' CLIENTKEY='' PURPOSE='' ADOPT=false OUTCOME='' REASON='' TEXT='' LINES='' SPAN='' RATE='' PREFLIGHT=no WITH_MANAGED=false
+	URL='' VIA='' LIMIT='' PROXY='' BYTES='' FLAGSAFE=false CACERT='' CLIENTCERT='' CLIENTKEY='' PURPOSE='' ADOPT=false OUTCOME='' REASON='' TEXT='' LINES='' SPAN='' RATE='' PREFLIGHT=no WITH_MANAGED=false
 	IMAGETYPE='' REFERENCE='' DIGEST='' PINNED='' PATIENCE=''
 	for arg; do
 		key=${arg%%=*}
@@ -190,6 +190,10 @@ take_arg() { # KEY VALUE; fails where the value is malformed
 	cacert) CACERT=$2 && { [ -z "$2" ] || is_file_name "$2"; } ;;
 	clientcert) CLIENTCERT=$2 && { [ -z "$2" ] || is_file_name "$2"; } ;;
 	clientkey) CLIENTKEY=$2 && { [ -z "$2" ] || is_file_name "$2"; } ;;
+	via) VIA=$2 && one_of "$2" curl wget ssh ;;
+	limit) LIMIT=$2 && is_number "$2" && [ "$2" -gt 0 ] ;;
+	proxy) PROXY=$2 ;;
+	bytes) BYTES=$2 && is_number "$2" && [ "$2" -gt 0 ] ;;
 	purpose) PURPOSE=$2 && one_of "$2" trial send-back ;;
 	managed) WITH_MANAGED=$2 && one_of "$2" true false ;;
 	adopt) ADOPT=$2 && one_of "$2" true false ;;

@@ -4,16 +4,17 @@
 LOOK_BYTES=2048
 
 main() {
-	read_args 'url flagsafe? cacert? clientcert? clientkey?' "$@"
+	read_args 'url flagsafe? cacert? clientcert? clientkey? via? proxy?' "$@"
 	SHOWN_URL=$(shown_url)
 	check_address
-	need curl od awk head tr
+	need od awk head tr sed
+	choose_way
 	mkdir -p -- "$RUN"
 	SCRATCH=$RUN/look.$$
 	trap 'rm -rf -- "$SCRATCH"' EXIT
 	mkdir -- "$SCRATCH"
-	: >"$SCRATCH/head"
-	ask_first_bytes
+	STALL_SECONDS=20
+	look_at_it
 	if is_answer; then
 		answer_image
 	else
@@ -21,40 +22,32 @@ main() {
 	fi
 }
 
-# A server without ranges sends all of it: then the pipe is closed after the first bytes, and curl ends (23).
-ask_first_bytes() {
+# A server without ranges sends all of it: then the pipe is closed after the first bytes, which is no fault.
+look_at_it() {
 	{
-		CURL_RC=0
-		curl_config | curl --disable --config - --max-time 20 --range "0-$((LOOK_BYTES - 1))" --no-buffer \
-			--dump-header "$SCRATCH/head" --output - 2>"$SCRATCH/curl.err" || CURL_RC=$?
-		echo "$CURL_RC" >"$SCRATCH/rc"
+		ask_first_bytes "$LOOK_BYTES"
+		printf '%s %s\n' "$FAULT" "$STATUS" >"$SCRATCH/ended"
 	} | head -c "$LOOK_BYTES" >"$SCRATCH/bytes"
-	CURL_RC=$(first_line "$SCRATCH/rc")
-	STATUS=$(last_status)
+	IFS=' ' read -r FAULT STATUS <"$SCRATCH/ended"
 }
 
-last_status() { # of the last answer, after all redirects
-	tr -d '\r' <"$SCRATCH/head" | awk '/^HTTP\// { status = $2 } END { print status }'
-}
-
-# 56 and 92 are how a closed pipe may end a transfer too; what counts is that the first bytes are there.
 is_answer() {
-	case $CURL_RC:$STATUS in
-	0:206 | 0:200) return 0 ;;
-	23:200 | 56:200 | 92:200 | 141:200) [ "$(file_bytes "$SCRATCH/bytes")" -eq "$LOOK_BYTES" ] ;;
+	case $FAULT:$STATUS in
+	none:206 | none:200) return 0 ;;
+	*:200) [ "$(file_bytes "$SCRATCH/bytes")" -eq "$LOOK_BYTES" ] ;;
 	*) return 1 ;;
 	esac
 }
 
 answer_image() {
 	out found yes
-	size=$(header_value content-range "$SCRATCH/head")
+	size=$(header_value content-range)
 	size=${size##*/}
 	if [ "$STATUS" = 206 ]; then
 		out ranges yes
 	else
 		out ranges no
-		size=$(header_value content-length "$SCRATCH/head")
+		size=$(header_value content-length)
 	fi
 	if is_number "$size"; then out bytes "$size"; fi
 	if [ -s "$SCRATCH/bytes" ]; then
@@ -68,16 +61,16 @@ answer_image() {
 # certificates, its clock.
 answer_failure() {
 	out found no
-	case $CURL_RC:$STATUS in
-	22:416)
+	case $FAULT:$STATUS in
+	http:416)
 		out found yes
 		out ranges yes
 		out bytes 0
 		out content empty
 		return 0
 		;;
-	1:* | 22:* | 47:*) out blame server ;;
+	insecure-redirect:* | http:* | redirects:*) out blame server ;;
 	*) out blame way ;;
 	esac
-	out problem "$(explain_curl)"
+	out problem "$(explain_fault)"
 }

@@ -13,6 +13,7 @@ main() {
 	if is_number "$token"; then out token "$token"; else out token 0; fi
 	if has df; then out free_bytes "$(free_bytes)"; fi
 	if has curl; then out has_curl yes; else out has_curl no; fi
+	if has_gnu_wget; then out has_wget yes; else out has_wget no; fi
 	answer_layout
 	answer_journal
 	read_artifact

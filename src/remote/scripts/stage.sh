@@ -8,7 +8,7 @@ MAX_TRIES=60
 MARGIN=$((10 * 1024 * 1024))
 
 main() {
-	read_args 'run token url sha256 flagsafe? cacert? clientcert? clientkey?' "$@"
+	read_args 'run token url sha256 flagsafe? cacert? clientcert? clientkey? via? limit? proxy?' "$@"
 	if [ -z "$SHA256" ]; then die bad-call 'stage needs a sha256'; fi
 	SHOWN_URL=$(shown_url)
 	check_address
@@ -16,7 +16,8 @@ main() {
 	begin_long_work
 	mkdir -p -- "$UPDATE" || die state "cannot make $UPDATE"
 	if ! staged_before; then
-		need curl stat df awk
+		need stat df awk sed
+		choose_way
 		if [ "$SECURE" = yes ]; then check_certificates; fi
 		ask_size
 		drop_foreign_part
@@ -43,10 +44,10 @@ staged_before() {
 }
 
 give_up() {
-	case $CURL_RC in
-	58 | 77) die certificate "$SHOWN_URL: $(explain_curl)" ;;
+	case $FAULT in
+	client-certificate | cacert) die certificate "$SHOWN_URL: $(explain_fault)" ;;
 	esac
-	die download-failed "$SHOWN_URL: $(explain_curl)"
+	die download-failed "$SHOWN_URL: $(explain_fault)"
 }
 
 # ------------------------------------------------------------------------------------------------- size and space
@@ -56,7 +57,7 @@ ask_size() {
 	until ask_size_once; do
 		tries=$((tries + 1))
 		if is_hopeless || [ "$tries" -ge "$MAX_IDLE_TRIES" ]; then give_up; fi
-		say "$SHOWN_URL: $(explain_curl); asking again"
+		say "$SHOWN_URL: $(explain_fault); asking again"
 		sleep "$tries"
 	done
 	if ! is_number "$SIZE" || [ "$SIZE" -eq 0 ]; then
@@ -68,18 +69,15 @@ ask_size() {
 # Some servers refuse HEAD, or answer it without a length: then one byte is asked for, whose answer names the size.
 ask_size_once() {
 	SIZE=''
-	ask_curl --head --output "$RUN/head"
-	if [ "$CURL_RC" -eq 0 ]; then SIZE=$(header_value content-length "$RUN/head"); fi
+	ask_head
+	if [ "$FAULT" = none ]; then SIZE=$(header_value content-length); fi
 	if is_number "$SIZE" && [ "$SIZE" -gt 0 ]; then return 0; fi
-	ask_curl --range 0-0 --max-filesize 65536 --dump-header "$RUN/head" --output /dev/null
-	SIZE=$(header_value content-range "$RUN/head")
-	SIZE=${SIZE##*/}
-	# 63: the server sends all of it whatever the range, and curl stopped at the length that it announced.
-	if [ "$CURL_RC" -eq 63 ]; then
-		SIZE=$(header_value content-length "$RUN/head")
-		CURL_RC=0
-	fi
-	[ "$CURL_RC" -eq 0 ]
+	ask_first_byte
+	case $STATUS in
+	206) SIZE=$(header_value content-range) && SIZE=${SIZE##*/} ;;
+	*) SIZE=$(header_value content-length) ;;
+	esac
+	[ "$FAULT" = none ]
 }
 
 # What was left of another image would be resumed into nonsense.
@@ -125,16 +123,17 @@ part_is_right() {
 download() {
 	tries=0
 	idle=0
+	after=0
 	while [ "$(file_bytes "$IMAGE.part")" -lt "$SIZE" ]; do
 		before=$(file_bytes "$IMAGE.part")
 		if [ "$before" -gt 0 ]; then RESUMED=yes; fi
 		fetch_more "$before"
 		after=$(file_bytes "$IMAGE.part")
-		if [ "$CURL_RC" -ne 0 ]; then after_failure; fi
+		if [ "$FAULT" != none ]; then after_failure; fi
 		tries=$((tries + 1))
 		if [ "$after" -gt "$before" ]; then idle=0; else idle=$((idle + 1)); fi
 		if [ "$idle" -ge "$MAX_IDLE_TRIES" ] || [ "$tries" -ge "$MAX_TRIES" ]; then
-			if [ "$CURL_RC" -eq 0 ]; then CURL_RC=18; fi
+			if [ "$FAULT" = none ]; then FAULT=short; fi
 			give_up
 		fi
 		if [ "$after" -lt "$SIZE" ]; then
@@ -142,30 +141,30 @@ download() {
 			sleep "$((idle + 1))"
 		fi
 	done
+	if [ "$after" -gt "$SIZE" ]; then
+		remove_file "$IMAGE.part"
+		FAULT=too-long
+		give_up
+	fi
 }
 
-# The size that the server announced is the most that it may send; the shell's limit stops one that never ends.
+# The size that the server announced is the most that it may send.
 fetch_more() { # OFFSET
-	limit=$((SIZE / 512 + 2048))
-	(
-		ulimit -f "$limit"
-		ask_curl --continue-at "$1" --max-filesize "$SIZE" --output "$IMAGE.part"
-		printf '%s %s\n' "$CURL_RC" "$STATUS" >"$RUN/curl.rc"
-	)
-	IFS=' ' read -r CURL_RC STATUS <"$RUN/curl.rc" || die download-failed "$SHOWN_URL: curl was ended"
+	ask_within "$SIZE" ask_rest "$1" "$SIZE"
 }
 
 after_failure() {
-	case $CURL_RC:$STATUS in
-	# 33: the server has no ranges; 416: it has less than was fetched already. Both begin anew.
-	33:* | 22:416) remove_file "$IMAGE.part" && after=0 ;;
-	23:*)
+	case $FAULT:$STATUS in
+	# The server has no ranges, or less than was fetched already: both begin anew.
+	no-ranges:* | http:416) remove_file "$IMAGE.part" && after=0 ;;
+	not-written:*)
 		if [ "$(free_bytes)" -lt "$MARGIN" ]; then die no-space '/persist is full'; fi
 		give_up
 		;;
+	ended:*) die download-failed "$SHOWN_URL: $VIA was ended" ;;
 	*) if is_hopeless; then give_up; fi ;;
 	esac
-	say "$SHOWN_URL: $(explain_curl)"
+	say "$SHOWN_URL: $(explain_fault)"
 }
 
 keep_artifact() {

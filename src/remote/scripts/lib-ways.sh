@@ -1,0 +1,269 @@
+#!/bin/sh
+# Requests to the image server, by curl or by GNU wget. Each sets STATUS, that of the last answer after all redirects,
+# and FAULT, one word for what went wrong, the same for both; the answer's headers are in $SCRATCH/head. No URL, key,
+# certificate or proxy stands in a process list.
+# shellcheck disable=SC2034 # the steps' files read what is set here
+
+# A transfer is given up after so many seconds without progress.
+STALL_SECONDS=60
+MAX_REDIRECTS=3
+
+choose_way() { # VIA, where nobody chose
+	if [ -z "$VIA" ]; then
+		if has curl || ! has_gnu_wget; then VIA=curl; else VIA=wget; fi
+	fi
+	case $VIA in
+	curl) need curl ;;
+	wget) has_gnu_wget || die missing-tool "the node has no GNU wget; BusyBox's checks no certificate of a server" ;;
+	esac
+}
+
+ask_head() {
+	case $VIA in
+	curl) ask_curl --head --output /dev/null ;;
+	wget) ask_wget --method=HEAD --output-document=/dev/null ;;
+	esac
+}
+
+# A server without ranges sends all of it: that is stopped soon.
+ask_first_byte() {
+	case $VIA in
+	curl) ask_curl --range 0-0 --max-filesize 65536 --output /dev/null ;;
+	wget)
+		ask_within 65536 ask_wget '--header=Range: bytes=0-0' "--output-document=$SCRATCH/byte"
+		rm -f -- "$SCRATCH/byte"
+		;;
+	esac
+	if [ "$FAULT" = too-long ]; then FAULT=none; fi
+}
+
+ask_first_bytes() { # COUNT: to standard output, of which no more may be read
+	case $VIA in
+	curl) ask_curl --max-time "$STALL_SECONDS" --range "0-$(($1 - 1))" --no-buffer --output - ;;
+	wget) ask_wget "--header=Range: bytes=0-$(($1 - 1))" --output-document=- ;;
+	esac
+}
+
+ask_rest() { # OFFSET SIZE: is added to what is there of the image
+	case $VIA in
+	curl) ask_curl --continue-at "$1" --max-filesize "$2" --output "$IMAGE.part" ;;
+	wget) ask_wget --continue "--output-document=$IMAGE.part" ;;
+	esac
+}
+
+# The shell's own limit ends what goes on to write: no server can fill the disk.
+ask_within() { # BYTES COMMAND ARGUMENT...
+	most=$1
+	shift
+	printf 'ended \n' >"$SCRATCH/ended"
+	(
+		ulimit -f "$((most / 512 + 2048))"
+		"$@"
+		printf '%s %s\n' "$FAULT" "$STATUS" >"$SCRATCH/ended"
+	)
+	IFS=' ' read -r FAULT STATUS <"$SCRATCH/ended"
+}
+
+last_status() { # of the last answer, after all redirects
+	tr -d '\r' <"$SCRATCH/head" | awk '/^HTTP\// { status = $2 } END { print status }'
+}
+
+header_value() { # NAME: of the last answer, after all redirects
+	tr -d '\r' <"$SCRATCH/head" | awk -v name="$1:" '
+		/^HTTP\// { value = "" }
+		tolower($1) == name { value = $2; if (tolower($2) == "bytes") value = $3 }
+		END { print value }'
+}
+
+# ----------------------------------------------------------------------------------------------------------- curl
+
+ask_curl() { # ARGUMENT...
+	: >"$SCRATCH/head"
+	ended=0
+	# Its words may hold the whole URL: nobody is shown them.
+	curl_config | gentle curl --disable --config - --dump-header "$SCRATCH/head" "$@" 2>"$SCRATCH/curl.err" || ended=$?
+	STATUS=$(last_status)
+	FAULT=$(curl_fault "$ended")
+}
+
+curl_config() {
+	printf '%s\n' silent show-error fail globoff location "max-redirs = $MAX_REDIRECTS" 'connect-timeout = 10' \
+		'speed-limit = 10240' "speed-time = $STALL_SECONDS"
+	config_value url "$URL"
+	if [ -n "$PROXY" ]; then config_value proxy "$PROXY"; else echo 'noproxy = "*"'; fi
+	if [ -n "$LIMIT" ]; then echo "limit-rate = $LIMIT"; fi
+	if [ "$SECURE" = yes ]; then
+		printf '%s\n' 'proto = "=https"' 'proto-redir = "=https"' tlsv1.2
+		config_value cacert "$CERTS/$CACERT"
+		if [ -n "$CLIENTCERT" ]; then
+			config_value cert "$CERTS/$CLIENTCERT"
+			config_value key "$CERTS/$CLIENTKEY"
+		fi
+	else
+		printf '%s\n' 'proto = "=http,https"' 'proto-redir = "=http,https"'
+	fi
+}
+
+config_value() { # OPTION VALUE: quoted by curl's rules
+	printf '%s = "%s"\n' "$1" "$(printf '%s' "$2" | sed 's/[\\"]/\\&/g')"
+}
+
+curl_fault() { # EXIT-CODE, as curl(1) lists them
+	case $1 in
+	0) echo none ;;
+	1) echo insecure-redirect ;;
+	5 | 97) echo proxy ;;
+	6) echo name ;;
+	7) echo unreachable ;;
+	18) echo short ;;
+	22) echo http ;;
+	23) echo not-written ;;
+	28) echo slow ;;
+	33) echo no-ranges ;;
+	35) echo handshake ;;
+	47) echo redirects ;;
+	52) echo no-answer ;;
+	56 | 92) echo broken ;;
+	58) echo client-certificate ;;
+	60) echo server-certificate ;;
+	# 153: ended by the shell's limit.
+	63 | 153) echo too-long ;;
+	77) echo cacert ;;
+	*) echo "curl-$1" ;;
+	esac
+}
+
+# ----------------------------------------------------------------------------------------------------------- wget
+
+# Redirects are followed here, since wget's --https-only was seen to follow one to http.
+ask_wget() { # ARGUMENT...
+	place=$URL
+	redirects=0
+	wget_config >"$SCRATCH/wgetrc"
+	while ask_wget_once "$place" "$@" && [ "$FAULT" = redirect ]; do
+		redirects=$((redirects + 1))
+		if [ "$redirects" -gt "$MAX_REDIRECTS" ]; then
+			FAULT=redirects
+		else
+			place=$(place_after "$place" "$(header_value location)")
+			may_lead_to "$place" || FAULT=insecure-redirect
+		fi
+		if [ "$FAULT" != redirect ]; then return 0; fi
+	done
+}
+
+ask_wget_once() { # URL ARGUMENT...
+	from=$1
+	shift
+	ended=0
+	printf '%s\n' "$from" | own_trust wget "--config=$SCRATCH/wgetrc" "--output-file=$SCRATCH/wget.log" --input-file=- "$@" \
+		2>/dev/null || ended=$?
+	sed 's/^ *//' "$SCRATCH/wget.log" >"$SCRATCH/head"
+	STATUS=$(last_status)
+	FAULT=$(wget_fault "$ended" "$STATUS")
+}
+
+# Else a wget with OpenSSL would trust this node's authorities beside cacert.
+own_trust() { # COMMAND ARGUMENT...
+	if [ "$SECURE" = yes ]; then
+		SSL_CERT_DIR=$SCRATCH/nobody SSL_CERT_FILE=$CERTS/$CACERT
+		export SSL_CERT_DIR SSL_CERT_FILE
+	fi
+	become_gentle "$@"
+}
+
+# GNU Wget 1.21, "Wgetrc Commands"; ca_directory for one with GnuTLS, for the same reason.
+wget_config() {
+	printf '%s = %s\n' quiet on server_response on max_redirect 0 tries 1 netrc off hsts off robots off \
+		use_server_timestamps off auth_no_challenge on connect_timeout 10 dns_timeout 10 read_timeout "$STALL_SECONDS"
+	if [ -n "$PROXY" ]; then
+		printf '%s = %s\n' use_proxy on http_proxy "$PROXY" https_proxy "$PROXY"
+	else
+		echo 'use_proxy = off'
+	fi
+	if [ -n "$LIMIT" ]; then echo "limit_rate = $LIMIT"; fi
+	if [ "$SECURE" != yes ]; then return 0; fi
+	mkdir -p -- "$SCRATCH/nobody"
+	printf '%s = %s\n' secure_protocol TLSv1_2 ca_directory "$SCRATCH/nobody" ca_certificate "$CERTS/$CACERT"
+	if [ -n "$CLIENTCERT" ]; then
+		printf '%s = %s\n' certificate "$CERTS/$CLIENTCERT" private_key "$CERTS/$CLIENTKEY"
+	fi
+}
+
+wget_fault() { # EXIT-CODE STATUS: as wget(1) lists the codes; what the server said comes first
+	case $1:$2 in
+	*:30[12378]) echo redirect ;;
+	*:[45]??) echo http ;;
+	0:2??) echo none ;;
+	3:*) echo not-written ;;
+	4:2??) echo short ;;
+	4:*) echo no-connection ;;
+	5:*) echo server-certificate ;;
+	153:*) echo too-long ;;
+	*) echo "wget-$1" ;;
+	esac
+}
+
+place_after() { # URL LOCATION: where a redirect leads (RFC 3986, 5.2, without dots)
+	before=${1%%[?#]*}
+	rest=${before#*://}
+	root=${before%%://*}://${rest%%/*}
+	case $2 in
+	*://*) printf '%s' "$2" ;;
+	//*) printf '%s:%s' "${before%%://*}" "$2" ;;
+	/*) printf '%s%s' "$root" "$2" ;;
+	'?'*) printf '%s%s' "$before" "$2" ;;
+	*)
+		case $rest in */*) folder=${before%/*} ;; *) folder=$root ;; esac
+		printf '%s/%s' "$folder" "$2"
+		;;
+	esac
+}
+
+may_lead_to() { # URL
+	case $1 in
+	[Hh][Tt][Tt][Pp][Ss]://?*) return 0 ;;
+	[Hh][Tt][Tt][Pp]://?*) [ "$SECURE" = no ] ;;
+	*) return 1 ;;
+	esac
+}
+
+# --------------------------------------------------------------------------------------------------------- faults
+
+explain_fault() { # why a request failed, without the URL's secrets
+	case $FAULT:$STATUS in
+	http:401 | http:403) echo "the server refuses the request (HTTP $STATUS)" ;;
+	http:404 | http:410) echo "the server has no such file (HTTP $STATUS)" ;;
+	http:5??) echo "the server has a problem of its own (HTTP $STATUS)" ;;
+	http:*) echo "the server answered HTTP $STATUS" ;;
+	insecure-redirect:*) echo 'a redirect leads to a protocol that is not allowed (https never leads to http)' ;;
+	proxy:*) echo 'the proxy cannot be reached, or lets nobody through' ;;
+	name:*) echo 'the name of the server cannot be resolved' ;;
+	unreachable:*) echo 'the server refuses the connection, or cannot be reached' ;;
+	no-connection:*) echo 'the server refuses the connection, or cannot be reached (its name, its port, TLS, a client certificate that it wants?)' ;;
+	short:*) echo 'the server ended the transfer too early, or nothing came for a minute' ;;
+	not-written:*) echo 'the node could not write what arrived' ;;
+	slow:*) echo 'no answer, or less than 10 KiB/s for a minute' ;;
+	no-ranges:*) echo 'the server answers no ranges' ;;
+	handshake:*) echo 'the TLS handshake failed (a client certificate that the server wants? TLS older than 1.2?)' ;;
+	redirects:*) echo 'too many redirects' ;;
+	no-answer:*) echo 'the server answered nothing' ;;
+	broken:*) echo 'the connection broke, or the server refuses the client certificate' ;;
+	client-certificate:*) echo 'the client certificate or its key cannot be used' ;;
+	server-certificate:*)
+		echo "the certificate of the server is not valid: not signed by cacert, another name, or expired by this node's clock, which says $(date -u '+%Y-%m-%d %H:%M') UTC"
+		;;
+	too-long:*) echo 'the server sends more than it announced' ;;
+	cacert:*) echo 'cacert cannot be used' ;;
+	*) echo "$VIA ended with ${FAULT##*-}" ;;
+	esac
+}
+
+# Faults that another try cannot mend.
+is_hopeless() {
+	case $FAULT:$STATUS in
+	http:408 | http:416 | http:425 | http:429 | http:5??) return 1 ;;
+	http:* | insecure-redirect:* | redirects:* | *certificate:* | cacert:* | curl-[23]:* | wget-2:*) return 0 ;;
+	esac
+	return 1
+}
