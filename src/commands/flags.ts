@@ -7,6 +7,7 @@ import {
   parseJumpHosts,
   parseNames,
   parsePort,
+  parseProxy,
   parseRate,
   parseReadableFile,
   wholeNumber,
@@ -41,6 +42,24 @@ export function addImageFlags(command: Command): void {
       false,
     )
     .option('--allow-major', 'cross a major version', false);
+  addWayFlags(command);
+}
+
+function addWayFlags(command: Command): void {
+  command
+    .optionsGroup("The image's way to the nodes:")
+    .addOption(
+      flag('--via <way>', 'how it is fetched')
+        .choices(['curl', 'wget'])
+        .default(undefined, 'for each node by what it has: curl, else GNU wget'),
+    )
+    .addOption(flag('--limit-rate <rate>', 'bytes a second at most for each node, as 500K, 10M or 1G', parseRate))
+    .addOption(
+      flag('--proxy <url>', 'fetch through this proxy', parseProxy)
+        .env('KUBEOS_PROXY')
+        .default(undefined, 'none, whatever the environment says'),
+    );
+  command.optionsGroup('Options:');
 }
 
 export function addRunFlags(command: Command): void {

@@ -51,6 +51,16 @@ export function parseRate(text: string): number {
   return rate;
 }
 
+/** The URL of an HTTP proxy; its text is never shown, since it may hold a password. */
+export function parseProxy(text: string): string {
+  const next = 'write it like http://proxy.example:3128';
+  if (!URL.canParse(text)) throw new UsageError('the proxy is no URL', { next });
+  const { protocol, pathname } = new URL(text);
+  if (protocol !== 'http:' || pathname !== '/' || /[\s\p{Cc}]/u.test(text))
+    throw new UsageError('the proxy is no plain http:// URL', { next });
+  return text;
+}
+
 /** A TCP port. */
 export function parsePort(text: string): number {
   const port = wholeNumber(1)(text);

@@ -1,4 +1,5 @@
 import type { JumpHost } from '../remote/jump-hosts.ts';
+import type { Via } from '../rollout/via.ts';
 
 /** What the flags of src/program.ts hand to the commands: already parsed, defaults filled in. */
 
@@ -91,6 +92,11 @@ export interface ImageFlags {
   retryFailedImage: boolean;
   managedBoot: boolean;
   allowMajor: boolean;
+  via?: Via;
+  /** Bytes a second. */
+  limitRate?: number;
+  /** May hold a password. */
+  proxy?: string;
 }
 
 export interface PlanFlags extends RolloutFlags, ImageFlags {

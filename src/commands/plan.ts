@@ -7,13 +7,15 @@ import type { PlanFlags } from './option-types.ts';
 import { withReading } from './reading.ts';
 import { requestOptions, withOwnNode } from './request.ts';
 import { printInvalid, takeSpec, upgradeSpec } from './spec.ts';
+import { withWays } from './ways.ts';
 
 /** `kubeos plan`: what an upgrade would do, and what stands in its way. Changes nothing. */
 export async function plan(deps: Deps, flags: PlanFlags): Promise<ExitCode> {
   const inHand = await takeSpec(deps, flags);
   if (inHand.kind === 'insecure') await printInvalid(deps, flags, inHand.result);
   if (inHand.kind !== 'valid') return EXIT.usage;
-  const request = requestForSpec(upgradeSpec(inHand.spec, flags.file), requestOptions(flags, 'read'));
+  const asked = requestForSpec(upgradeSpec(inHand.spec, flags.file), requestOptions(flags, 'read'));
+  const request = withWays(deps, flags, asked);
   const planned = await withReading(deps, flags, async (ports) =>
     gatherPlan({ ...ports, clock: deps.clock }, await withOwnNode(deps, ports.cluster, request)),
   );

@@ -9,6 +9,7 @@ import type { UpgradeFlags } from './option-types.ts';
 import { requestOptions, selectionOptions } from './request.ts';
 import { rollOut } from './roll-out.ts';
 import { takeSpec, upgradeSpec } from './spec.ts';
+import { withWays } from './ways.ts';
 
 /** `kubeos upgrade`: brings the selected nodes to the spec's OS version. */
 export async function upgrade(deps: Deps, flags: UpgradeFlags): Promise<ExitCode> {
@@ -16,7 +17,7 @@ export async function upgrade(deps: Deps, flags: UpgradeFlags): Promise<ExitCode
   if (inHand.kind === 'invalid') return EXIT.usage;
   if (inHand.kind === 'insecure') return tellNodes(deps, flags, inHand.spec);
   const request = requestForSpec(upgradeSpec(inHand.spec, flags.file), requestOptions(flags, 'rollout'));
-  return rollOut(deps, flags, request);
+  return rollOut(deps, flags, withWays(deps, flags, request));
 }
 
 /**

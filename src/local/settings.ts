@@ -3,7 +3,7 @@ import { UsageError } from '../errors.ts';
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Never handed to another program: it would stand in that program's environment for anyone to read. */
-const SECRETS = ['KUBEOS_SSH_PASSPHRASE', 'KUBEOS_SSH_PASSWORD', 'KUBEOS_SUDO_PASSWORD'] as const;
+const SECRETS = ['KUBEOS_SSH_PASSPHRASE', 'KUBEOS_SSH_PASSWORD', 'KUBEOS_SUDO_PASSWORD', 'KUBEOS_PROXY'] as const;
 
 /** An environment variable that is empty counts as not set, as with the tools that people know. */
 export function textSetting(env: Environment, name: string): string | undefined {

@@ -21,6 +21,7 @@ const nodeSchema = z.object({
   token: wholeNumber.default(0),
   free_bytes: wholeNumber.default(0),
   has_curl: yesOrNo,
+  has_wget: yesOrNo.default(false),
   unsupported: z.enum(UNSUPPORTED).optional(),
   unsupported_message: z.string().default(''),
   active: slotName.optional(),
@@ -95,6 +96,7 @@ export function readObservation(answers: Answers, node: string): NodeObservation
     ...readDetached(answers),
     ...(facts.dead_man !== undefined && { deadManMs: facts.dead_man * 1000 }),
     hasCurl: facts.has_curl,
+    hasWget: facts.has_wget,
   };
 }
 

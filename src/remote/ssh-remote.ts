@@ -95,10 +95,10 @@ export class SshRemote implements Remote {
 
   async lookAtImage(
     node: ClusterNode,
-    { url, flagSafe, cacert, clientcert, clientkey }: DiskArtifact,
+    artifact: DiskArtifact,
     signal?: AbortSignal,
   ): Promise<ImageSeen | ImageNotSeen> {
-    const args = { url, flagsafe: flagSafe, cacert, clientcert, clientkey };
+    const args = addressArguments(artifact);
     const options = { patienceMs: 0, ...(signal !== undefined && { signal }) };
     return readLook(await this.#calls.call(node, 'look', args, options), node.name);
   }
@@ -121,8 +121,8 @@ export class SshRemote implements Remote {
     signal: AbortSignal,
   ): Promise<{ bytes: number; digest?: string }> {
     if ('reference' in artifact) return this.#stageContainer(node, by, artifact, onProgress, signal);
-    const { url, sha256, flagSafe, cacert, clientcert, clientkey } = artifact;
-    const args = { url, sha256, flagsafe: flagSafe, cacert, clientcert, clientkey };
+    const { sha256, limitRate } = artifact;
+    const args = { ...addressArguments(artifact), sha256, limit: limitRate };
     const job: Job = { step: 'stage', by, args, mark: [sha256] };
     return readAnswers(await this.#run(node, job, onProgress, signal), bytesSchema, 'stage', node.name);
   }
@@ -262,6 +262,11 @@ export class SshRemote implements Remote {
   async #assignment(node: ClusterNode): Promise<Pick<Assignment, 'version' | 'sha256'>> {
     return this.#assignments.get(node.name) ?? (await this.observe(node)).journal ?? { version: '', sha256: '' };
   }
+}
+
+function addressArguments(artifact: DiskArtifact): ScriptArguments {
+  const { url, flagSafe, cacert, clientcert, clientkey, via, proxy } = artifact;
+  return { url, flagsafe: flagSafe, cacert, clientcert, clientkey, via, proxy };
 }
 
 function preflightArguments(preflight: PreflightRequest | undefined): ScriptArguments {

@@ -119,6 +119,7 @@ function conditions(plan: Plan, pen: Pen): string[] {
   return fields(
     [
       field('image', imageLines(plan.image)),
+      field('via', ways(plan.entries, pen)),
       field('pace', pace(plan)),
       field('lost', losses(plan.entries)),
       field('back', waysBack(plan.entries, pen)),
@@ -136,6 +137,22 @@ function imageLines(image: Plan['image']): string[] {
   const known = image.trusted === 'tag' ? 'trusted by its tag alone' : `${name} ${shortDigest(image.sha256)}`;
   const facts = [image.type, known, ...(size === undefined ? [] : [bytes(size)])];
   return [image.shownUrl, facts.join(', ')];
+}
+
+const VIAS = {
+  curl: 'curl on the node',
+  wget: 'wget on the node',
+  ssh: 'SSH from this machine, which fetches it once',
+} as const;
+
+/** How the image comes to the nodes that have not got it. */
+function ways(entries: readonly PlanEntry[], pen: Pen): string[] {
+  const all = entries.filter(({ via }) => via !== undefined);
+  return (['curl', 'wget', 'ssh'] as const).flatMap((via) => {
+    const nodes = all.filter((entry) => entry.via === via).map(({ node }) => node);
+    if (nodes.length === 0) return [];
+    return [nodes.length === all.length ? VIAS[via] : `${VIAS[via]}: ${someNames(nodes, pen)}`];
+  });
 }
 
 function pace(plan: Plan): string {

@@ -1,3 +1,5 @@
+import type { Via } from './via.ts';
+
 /** A disk image, which a node fetches from a server. */
 export interface DiskArtifact {
   url: string;
@@ -9,6 +11,12 @@ export interface DiskArtifact {
   cacert?: string;
   clientcert?: string;
   clientkey?: string;
+  /** How it comes to the node; missing: by curl, else by wget of the node's own. */
+  via?: Via;
+  /** Bytes a second at most: for each node, and for all that this machine feeds. */
+  limitRate?: number;
+  /** The URL of the proxy to go through; none but this is ever used. May hold a password. */
+  proxy?: string;
 }
 
 /** A container image, whose /os.tar is the artifact; the node's own engine pulls it. */

@@ -22,6 +22,7 @@ import { deriveStanding, rebootAhead, type Standing } from './standing.ts';
 import type { Step } from './steps.ts';
 import { HIGHEST_TOKEN } from './tokens.ts';
 import { relationOf } from './versions.ts';
+import { viaOf } from './via.ts';
 
 /** Everything that a plan is made of, read beforehand. */
 export interface PlanInput {
@@ -71,6 +72,7 @@ export function assemblePlan(input: PlanInput): Plan {
     retryFailedImage: request.retryFailedImage,
     allowNoFallback: request.allowNoFallback,
     managedBoot: request.managedBoot,
+    ...(request.ways === undefined ? {} : { ways: request.ways }),
     highestToken: highestToken(input, selection),
     ...liveRunOf(input.liveLock, input.nodes),
     drain: request.drain,
@@ -96,7 +98,7 @@ export function assemblePlan(input: PlanInput): Plan {
 export const nodesToDrain = (facts: Facts): readonly string[] =>
   nodesOnTheirWay(facts, rebootAhead).map(({ name }) => name);
 
-/** The nodes that have to fetch the image. */
+/** The nodes to which the image has to come. */
 export const nodesToFetch = (facts: Facts): readonly ClusterNode[] =>
   facts.request.goal.operation === 'upgrade' ? nodesOnTheirWay(facts, (step) => step === 'stage') : [];
 
@@ -125,6 +127,7 @@ export const goalOf = (plan: Plan): NodeGoal => ({
   reinstall: plan.reinstall ?? false,
   retryFailedImage: plan.retryFailedImage ?? false,
   allowNoFallback: plan.allowNoFallback ?? false,
+  ...(plan.ways === undefined ? {} : { ways: plan.ways }),
 });
 
 interface Judged {
@@ -150,6 +153,7 @@ function judge({ request, nodes, observed }: Facts): Judged {
     reinstall: request.reinstall,
     retryFailedImage: request.retryFailedImage,
     allowNoFallback: request.allowNoFallback,
+    ...(request.ways === undefined ? {} : { ways: request.ways }),
   };
   return { selection, goal, refusals: [] };
 }
@@ -217,7 +221,11 @@ function sortAsked(input: PlanInput, node: ClusterNode, seen: NodeObservation, g
     to.notStarted.push({ node: node.name, now: seen.osVersion, findings, unreachable: false });
     return;
   }
-  const entry = { ...entryOf(standing, node, seen, forecast), ...managedPart(standing, seen, input.request) };
+  const entry = {
+    ...entryOf(standing, node, seen, forecast),
+    ...managedPart(standing, seen, input.request),
+    ...viaTo(standing, node, seen, input),
+  };
   const mustReboot = standing.kind === 'way' && rebootAhead(standing.firstStep);
   const warnings = [
     ...(mustReboot ? judgeKubelet(node, forecast.pods) : []),
@@ -229,6 +237,12 @@ function sortAsked(input: PlanInput, node: ClusterNode, seen: NodeObservation, g
     notes: isAtWork(node, input) ? [] : [...entry.notes, ...leftOvers(node, seen, goal, standing)],
     ...(warnings.length === 0 ? {} : { warnings }),
   });
+}
+
+function viaTo(standing: Standing, node: ClusterNode, seen: NodeObservation, input: PlanInput): Pick<PlanEntry, 'via'> {
+  if (standing.kind !== 'way' || standing.firstStep !== 'stage' || input.request.image?.type !== 'disk') return {};
+  const via = viaOf(seen, input.request.ways, input.look?.noWay.has(node.name));
+  return via === undefined ? {} : { via };
 }
 
 /** What a run is in the midst of was not left by an earlier one. */

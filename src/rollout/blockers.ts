@@ -2,6 +2,7 @@ import type { ClusterNode, NodeJournal, NodeObservation, Slot } from './facts.ts
 import type { NodeGoal } from './goal.ts';
 import type { Finding } from './plan-types.ts';
 import { HIGHEST_TOKEN } from './tokens.ts';
+import { refuseVia } from './via.ts';
 
 /** The facts of a node whose layout can be worked on. */
 export interface Layout {
@@ -85,13 +86,7 @@ function refuseUpgrade(layout: Layout, target: Slot): readonly Finding[] {
     (slots[target].failedTrial && slots[target].record?.sha256 === goal.sha256) ||
     (seen.journal?.phase === 'fell-back' && isMine(seen.journal, goal));
   if (failedHere && !goal.retryFailedImage) findings.push(imageFailed(seen.journal));
-  if (!seen.hasCurl && goal.byEngine !== true && !hasArtifact(layout)) {
-    findings.push({
-      what: 'it has no curl to fetch the image with',
-      next: 'put curl on the node, then give the same command again',
-    });
-  }
-  return findings;
+  return goal.byEngine === true || hasArtifact(layout) ? findings : [...findings, ...refuseVia(seen, goal.ways)];
 }
 
 const imageFailed = (journal: NodeJournal | undefined): Finding => ({

@@ -95,6 +95,8 @@ export interface NodeObservation {
   deadManMs?: number;
   /** The node has curl. */
   hasCurl: boolean;
+  /** The node has GNU wget. */
+  hasWget?: boolean;
   /** Where it was asked for. */
   preflight?: PreflightFacts;
 }

@@ -3,6 +3,7 @@ import type { Goal } from './plan-types.ts';
 import type { MaxUnavailable } from './budget.ts';
 import type { SelectionOptions } from './selection.ts';
 import type { Operation } from './facts.ts';
+import type { Ways } from './via.ts';
 
 /** Everything a user asked for; a plan is made from this and the cluster alone. */
 export interface RolloutRequest {
@@ -24,6 +25,8 @@ export interface RolloutRequest {
   allowNoFallback: boolean;
   /** Trials go by a managed boot, which is made where there is none. */
   managedBoot: boolean;
+  /** How the image may come to the nodes; missing: by tools of their own. */
+  ways?: Ways;
   /** The node whose own pod runs kubeos, where there is one. */
   ownNode?: string;
   /** One node that cannot be started refuses the whole run. */
@@ -47,4 +50,5 @@ export interface NodeGoal {
   reinstall: boolean;
   retryFailedImage: boolean;
   allowNoFallback: boolean;
+  ways?: Ways;
 }

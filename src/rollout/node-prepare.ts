@@ -93,9 +93,11 @@ async function stage(trip: Trip): Promise<void> {
   await trip.do('stage', early, async () => {
     const startedAt = trip.now;
     const onProgress = progressOf(trip, 'stage');
+    const { via } = trip.entry;
+    const brought = via === undefined || 'reference' in artifact ? artifact : { ...artifact, via };
     const fetch = (what: Artifact): Promise<{ bytes: number; digest?: string }> =>
       ports.remote.stage(trip.node, trip.authority, what, onProgress, early);
-    const { bytes, digest } = await sameForAll(trip.context, artifact, fetch);
+    const { bytes, digest } = await sameForAll(trip.context, brought, fetch);
     const took = `${formatBytes(bytes)} verified in ${formatDuration(trip.now - startedAt)}`;
     return digest === undefined ? took : `${took}, out of the image sha256:${digest}`;
   });
@@ -151,10 +153,14 @@ const BASIS: Readonly<Record<Verified['basis'], string>> = {
   'content only': 'its content is whole (no digest was recorded)',
 };
 
-const progressOf =
-  (trip: Trip, step: Step) =>
-  (progress: StepProgress): void =>
-    trip.emit({ type: 'step-progress', node: trip.name, step, ...progress });
+function progressOf(trip: Trip, step: Step): (progress: StepProgress) => void {
+  let told: string | undefined;
+  return ({ waitsFor, ...progress }) => {
+    if (waitsFor === undefined) trip.emit({ type: 'step-progress', node: trip.name, step, ...progress });
+    else if (waitsFor !== told) trip.waiting(waitsFor);
+    told = waitsFor;
+  };
+}
 
 const waitForPlace = (eatenBy: readonly string[]): string =>
   `a place in the budget${eatenBy.length === 0 ? '' : `, which ${eatenBy.join(', ')} also uses up`}`;

@@ -2,6 +2,7 @@ import type { DrainForecast, DrainOptions } from './drain-types.ts';
 import type { Assignment, Fallback, Operation, Slot } from './facts.ts';
 import type { ImageSeen } from './preflight-types.ts';
 import type { Step } from './steps.ts';
+import type { Via, Ways } from './via.ts';
 
 /** Something that stands in the way, or that the reader should know, with its mending. */
 export interface Finding {
@@ -46,6 +47,8 @@ export interface PlanEntry {
   managedBoot?: true;
   /** What the inactive slot holds that a write will destroy; missing where nothing is lost. */
   loses?: string;
+  /** How the image comes to it; missing where it has it, or needs none. */
+  via?: Via;
   drain: DrainForecast;
   notes: readonly string[];
   /** What the reader should know of the node before it is started; missing for none. */
@@ -98,6 +101,8 @@ export interface Plan {
   allowNoFallback?: boolean;
   /** A managed boot is made where there is none. */
   managedBoot?: boolean;
+  /** How the image may come to the nodes, where the user said more than nothing. */
+  ways?: Ways;
   /** The highest lock token that a selected node or its annotation has seen; the run's own must be higher. */
   highestToken?: number;
   /** Missing where no other run is at work. */

@@ -191,10 +191,27 @@ export interface Authority {
   token: number;
 }
 
+/** This machine as one that fetches the image itself, for nodes that cannot. */
+export interface ImageSource {
+  /** As `lookAtImage` of a node, from here. */
+  look(artifact: DiskArtifact, signal?: AbortSignal): Promise<ImageSeen | ImageNotSeen>;
+  /**
+   * Fetches the image where it is not here yet, and checks it in full; whoever asks meanwhile shares the one download.
+   * Rejects with a KubeosError.
+   */
+  fetch(
+    artifact: DiskArtifact,
+    onProgress: (progress: StepProgress) => void,
+    signal: AbortSignal,
+  ): Promise<{ file: string; bytes: number }>;
+}
+
 /** How far a long step is. `totalBytes` is missing where it is not known yet. */
 export interface StepProgress {
   doneBytes: number;
   totalBytes?: number;
+  /** What it waits for, and how far that is, where nothing goes on at the node itself. */
+  waitsFor?: string;
 }
 
 export interface Verified {
@@ -225,7 +242,7 @@ export interface Remote {
   observe(node: ClusterNode, signal?: AbortSignal, preflight?: PreflightRequest): Promise<NodeObservation>;
   /**
    * Asks the image server for the image's first bytes, from this node, once and for at most half a minute; changes
-   * nothing. Rejects as `observe` does, and with a KubeosError where the node has no curl.
+   * nothing. Rejects as `observe` does, and with a KubeosError where the node has neither curl nor GNU wget.
    */
   lookAtImage(node: ClusterNode, artifact: DiskArtifact, signal?: AbortSignal): Promise<ImageSeen | ImageNotSeen>;
   /** Leaves the token on the node and ends any detached step of an older one. */

@@ -8,6 +8,7 @@ import type { DiskArtifact } from './ports.ts';
 import type { ImageContent, PreflightFacts } from './preflight-types.ts';
 import { rebootAhead, type Way } from './standing.ts';
 import { formatBytes } from './units.ts';
+import { viaOf } from './via.ts';
 
 /** What stands in a node's way before its first step, and what its reader should know. */
 export interface NodePreflight {
@@ -21,7 +22,7 @@ interface Subject {
   way: Way;
   seen: NodeObservation;
   goal: NodeGoal;
-  request: Pick<RolloutRequest, 'image' | 'managedBoot'>;
+  request: Pick<RolloutRequest, 'image' | 'managedBoot' | 'ways'>;
   look?: Look | undefined;
 }
 
@@ -123,6 +124,7 @@ function engineWarnings({ seen, request }: Subject): readonly Finding[] {
 }
 
 function fetchErrors({ node, seen, request, look }: Subject): readonly Finding[] {
+  if (viaOf(seen, request.ways, look?.noWay.has(node.name)) === 'ssh') return spaceErrors(seen, look);
   const problems = seen.preflight?.certificateProblems ?? [];
   const certificates = problems.map((what) => ({
     what,
@@ -224,10 +226,11 @@ function otherFileSystem(content: ImageContent, fsType: string): readonly Findin
   return [{ what: `the image is ${content}, but the root of this node is ${named}`, next: 'leave it out: --exclude' }];
 }
 
-function fetchWarnings({ seen, request, look }: Subject): readonly Finding[] {
+function fetchWarnings({ node, seen, request, look }: Subject): readonly Finding[] {
   const warnings: Finding[] = [];
   const artifact = request.image?.type === 'disk' ? request.image.artifact : undefined;
-  if (artifact !== undefined && isHttps(artifact) && seen.preflight?.tools.includes('openssl') === false) {
+  const byItself = viaOf(seen, request.ways, look?.noWay.has(node.name)) !== 'ssh';
+  if (artifact !== undefined && byItself && isHttps(artifact) && seen.preflight?.tools.includes('openssl') === false) {
     warnings.push({
       what: 'it has no openssl: whether its certificates are valid and the key fits shows only at the download',
     });

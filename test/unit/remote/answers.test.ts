@@ -27,6 +27,7 @@ firmware=uefi
 token=7
 free_bytes=1048576
 has_curl=yes
+has_wget=yes
 active=A
 A.device=/dev/vda2
 A.bytes=2147483648
@@ -109,6 +110,7 @@ describe('the answers of observe', () => {
       token: 7,
       freeBytes: 1_048_576,
       hasCurl: true,
+      hasWget: true,
       slots: {
         A: {
           device: '/dev/vda2',

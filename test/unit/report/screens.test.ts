@@ -67,6 +67,13 @@ describe('the plan', () => {
     );
   });
 
+  it('shows how the image comes to each node', () => {
+    const vias = ['curl', 'curl', 'wget', 'ssh'] as const;
+    const entries = vias.map((via, index) => entry(`worker-${index + 1}`, 7, { via, canary: index === 0 }));
+    const lines = renderPlan(plan({ entries }), DISPLAY, { dryRun: true, command: COMMAND });
+    expect(lines).toEqual(screen('plan-ways'));
+  });
+
   it('shows the kind of an image that no node could take before everything else', () => {
     const seen = { ...preflightPlan().image!.seen!, from: 'worker-1', content: 'disk' as const };
     const refusals = refuseImage({ seen, noWay: new Map() });
