@@ -15,6 +15,8 @@ export interface Connections {
 export interface ConnectHooks {
   /** Something the user should know that is no failure. */
   notice: (message: string, node?: string) => void;
+  /** What sends the nodes an image that this machine has fetched. */
+  sending?: Pick<RemoteSettings, 'images' | 'sendRate'>;
   /** Takes a drawn frame away while the user is asked something. */
   paused?: <T>(task: () => Promise<T>) => Promise<T>;
 }
@@ -95,6 +97,7 @@ async function remoteSettings(
     ...(hosts === undefined ? {} : { hosts: await readHosts(hosts) }),
     ...(ask === undefined ? {} : { ask }),
     ...passwords(deps, flags.askSudoPassword === true, prompter.canAsk),
+    ...hooks.sending,
   };
 }
 

@@ -49,11 +49,22 @@ function addWayFlags(command: Command): void {
   command
     .optionsGroup("The image's way to the nodes:")
     .addOption(
-      flag('--via <way>', 'how it is fetched')
-        .choices(['curl', 'wget'])
-        .default(undefined, 'for each node by what it has: curl, else GNU wget'),
+      flag('--via <way>', 'by a tool of the nodes, or fetched once by this machine and sent over SSH')
+        .choices(['curl', 'wget', 'ssh'])
+        .default(undefined, 'for each node curl, else GNU wget, else ssh'),
     )
-    .addOption(flag('--limit-rate <rate>', 'bytes a second at most for each node, as 500K, 10M or 1G', parseRate))
+    .addOption(
+      flag('--certs-dir <folder>', 'for ssh: has the files that the spec names as cacert, clientcert, clientkey').env(
+        'KUBEOS_CERTS_DIR',
+      ),
+    )
+    .addOption(
+      flag(
+        '--limit-rate <rate>',
+        'bytes a second at most, as 500K or 10M: for each node, by ssh for all together',
+        parseRate,
+      ),
+    )
     .addOption(
       flag('--proxy <url>', 'fetch through this proxy', parseProxy)
         .env('KUBEOS_PROXY')

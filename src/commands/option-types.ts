@@ -97,6 +97,7 @@ export interface ImageFlags {
   limitRate?: number;
   /** May hold a password. */
   proxy?: string;
+  certsDir?: string;
 }
 
 export interface PlanFlags extends RolloutFlags, ImageFlags {

@@ -15,9 +15,9 @@ export async function plan(deps: Deps, flags: PlanFlags): Promise<ExitCode> {
   if (inHand.kind === 'insecure') await printInvalid(deps, flags, inHand.result);
   if (inHand.kind !== 'valid') return EXIT.usage;
   const asked = requestForSpec(upgradeSpec(inHand.spec, flags.file), requestOptions(flags, 'read'));
-  const request = withWays(deps, flags, asked);
+  const { request, images } = await withWays(deps, flags, asked);
   const planned = await withReading(deps, flags, async (ports) =>
-    gatherPlan({ ...ports, clock: deps.clock }, await withOwnNode(deps, ports.cluster, request)),
+    gatherPlan({ ...ports, clock: deps.clock, images }, await withOwnNode(deps, ports.cluster, request)),
   );
   const exitCode = exitForPlan(planned, flags.detailedExitcode);
   if (flags.output === 'json') {

@@ -6,6 +6,7 @@ import {
   listenForSignals,
   newRunId,
   runLogDir,
+  type LocalImages,
   type StopSignals,
 } from '../local/index.ts';
 import {
@@ -30,7 +31,7 @@ import {
   type RunOptions,
 } from '../rollout/index.ts';
 import { declinedResult, resultWithoutWork } from '../rollout/use-cases.ts';
-import { withConnections, type Connections } from './connect.ts';
+import { withConnections, type ConnectHooks, type Connections } from './connect.ts';
 import type { Deps, OutputStream } from './deps.ts';
 import { givenCommand } from './given-command.ts';
 import type { RunFlags } from './option-types.ts';
@@ -41,6 +42,7 @@ interface Run {
   deps: Deps;
   flags: RunFlags;
   request: RolloutRequest;
+  images: LocalImages | undefined;
   id: string;
   signals: StopSignals;
   progress: ProgressReport;
@@ -49,7 +51,12 @@ interface Run {
 }
 
 /** Plans a rollout, shows the plan, asks where there is someone to ask, carries it out and prints the result. */
-export async function rollOut(deps: Deps, flags: RunFlags, request: RolloutRequest): Promise<ExitCode> {
+export async function rollOut(
+  deps: Deps,
+  flags: RunFlags,
+  request: RolloutRequest,
+  images?: LocalImages,
+): Promise<ExitCode> {
   const { colour, ascii, mode } = displayOptions(deps.io.env, deps.io.stderr, { ascii: flags.ascii });
   const progress = await createReport({ stream: deps.io.stderr, clock: deps.clock, colour, ascii, mode });
   const notice = (message: string, node?: string): void => {
@@ -60,14 +67,15 @@ export async function rollOut(deps: Deps, flags: RunFlags, request: RolloutReque
     if (run.phase === 'at work') notice(count === 1 ? STOPPING : 'stopping at once, where things stand');
   });
   const id = newRunId(deps.clock.now());
-  const run: Run = { deps, flags, request, id, signals, progress, phase: 'planning' };
+  const run: Run = { deps, flags, request, images, id, signals, progress, phase: 'planning' };
   const ownEnd = deps.uncaught.endBy((bug) => {
     signals.stopFor(bug);
     if (run.phase === 'at work') notice(`a bug in kubeos: ${STOPPING}`);
   });
   try {
     const paused = <T>(task: () => Promise<T>): Promise<T> => progress.paused(task);
-    return await withConnections(deps, flags, { notice, paused }, (connections) => inSteps(run, connections));
+    const hooks = { notice, paused, sending: sendingOf(run) };
+    return await withConnections(deps, flags, hooks, (connections) => inSteps(run, connections));
   } finally {
     progress.stop();
     signals.dispose();
@@ -77,12 +85,17 @@ export async function rollOut(deps: Deps, flags: RunFlags, request: RolloutReque
 
 const STOPPING = 'nothing more is started, a node that is armed is brought to its end (once more: stop at once)';
 
+function sendingOf({ request, images }: Run): NonNullable<ConnectHooks['sending']> {
+  const sendRate = artifactOf(request)?.limitRate;
+  return { ...(images === undefined ? {} : { images }), ...(sendRate === undefined ? {} : { sendRate }) };
+}
+
 async function inSteps(run: Run, connections: Connections): Promise<ExitCode> {
-  const { deps, flags, request, progress, signals } = run;
+  const { deps, flags, request, images, progress, signals } = run;
   progress.activity('reading the cluster and its nodes');
   const own = await withOwnNode(deps, connections.cluster, request);
   const stopped = AbortSignal.any([signals.graceful, signals.hard]);
-  const neighbours = { ...connections, clock: deps.clock };
+  const neighbours = { ...connections, clock: deps.clock, images };
   const plan = await gatherPlan(neighbours, own, stopped);
   progress.activity(undefined);
   if (!hasWork(plan)) return printIdle(run, plan);

@@ -17,7 +17,8 @@ export async function upgrade(deps: Deps, flags: UpgradeFlags): Promise<ExitCode
   if (inHand.kind === 'invalid') return EXIT.usage;
   if (inHand.kind === 'insecure') return tellNodes(deps, flags, inHand.spec);
   const request = requestForSpec(upgradeSpec(inHand.spec, flags.file), requestOptions(flags, 'rollout'));
-  return rollOut(deps, flags, withWays(deps, flags, request));
+  const { request: brought, images } = await withWays(deps, flags, request);
+  return rollOut(deps, flags, brought, images);
 }
 
 /**

@@ -1,13 +1,24 @@
 import { UsageError } from '../errors.ts';
+import type { LocalImages } from '../local/index.ts';
 import type { RolloutRequest } from '../rollout/index.ts';
 import type { Deps } from './deps.ts';
 import type { ImageFlags } from './option-types.ts';
 
-/** The same request, with what the flags say of the image's way to the nodes. */
-export function withWays(deps: Deps, flags: ImageFlags, request: RolloutRequest): RolloutRequest {
-  const { via, limitRate, proxy } = flags;
+/** A request whose image has its way to the nodes. */
+export interface Brought {
+  request: RolloutRequest;
+  /** This machine as one that fetches the image, where it may. */
+  images?: LocalImages;
+}
+
+/**
+ * The same request, with what the flags say of the image's way to the nodes.
+ * @throws UsageError where this machine is to fetch it, and cannot
+ */
+export async function withWays(deps: Deps, flags: ImageFlags, request: RolloutRequest): Promise<Brought> {
+  const { via, limitRate, proxy, certsDir } = flags;
   const { image } = request;
-  if (image?.type !== 'disk') return request;
+  if (image?.type !== 'disk') return { request };
   if (proxy !== undefined && hasPassword(proxy) && deps.argv.some((word) => word.includes(proxy))) {
     throw new UsageError('--proxy has a password in it, which anybody on this machine can read there', {
       next: 'put it into the environment: KUBEOS_PROXY',
@@ -19,7 +30,14 @@ export function withWays(deps: Deps, flags: ImageFlags, request: RolloutRequest)
     ...(limitRate === undefined ? {} : { limitRate }),
     ...(proxy === undefined ? {} : { proxy }),
   };
-  return { ...request, image: { ...image, artifact }, ...(via === undefined ? {} : { ways: { via, here: false } }) };
+  const brought = { ...request, image: { ...image, artifact } };
+  const here = via === 'ssh' || certsDir !== undefined || !/^https:/i.test(artifact.url);
+  if (!here) return { request: via === undefined ? brought : { ...brought, ways: { via, here } } };
+  const { LocalImages } = await import('../local/images/index.ts');
+  const settings = { env: deps.io.env, clock: deps.clock, ...(certsDir === undefined ? {} : { certsDir }) };
+  const images = new LocalImages(settings);
+  await images.checkCertificates(artifact);
+  return { request: { ...brought, ways: { ...(via === undefined ? {} : { via }), here } }, images };
 }
 
 const hasPassword = (url: string): boolean => new URL(url).password !== '' || new URL(url).username !== '';

@@ -1,4 +1,5 @@
 export { describeHolder } from './holder.ts';
+export type { LocalImages } from './images/index.ts';
 export { runLogDir } from './log-dir.ts';
 export { createLogReport } from './log-report.ts';
 export { ownPod, type OwnPod } from './own-pod.ts';

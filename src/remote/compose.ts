@@ -16,13 +16,21 @@ export function composeCall(script: string, args: ScriptArguments): string {
   return `${withNewline(script)}${callOfMain(args, `echo ${ANSWER_MARK}; `)}`;
 }
 
+/**
+ * The same for a script that reads on from the channel, as its descriptor 3. The shell ends with it: what it left unread
+ * is no script.
+ */
+export function composeFedCall(script: string, args: ScriptArguments): string {
+  return `${withNewline(script)}${callOfMain(args, `echo ${ANSWER_MARK}; `, '3<&0 ', ' exit;')}`;
+}
+
 // A shell reads a braced group to its end before it runs any of it, so a call that was cut off, be it between two
 // arguments, runs nothing.
-function callOfMain(args: ScriptArguments, before: string): string {
+function callOfMain(args: ScriptArguments, before: string, input = '', after = ''): string {
   const words = Object.entries(args)
     .filter(([, value]) => value !== undefined)
     .map(([key, value]) => quote(`${key}=${String(value)}`));
-  return `{ ${before}${['main', ...words].join(' ')} </dev/null; }\n`;
+  return `{ ${before}${['main', ...words].join(' ')} ${input}</dev/null;${after} }\n`;
 }
 
 function withNewline(text: string): string {

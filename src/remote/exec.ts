@@ -21,6 +21,12 @@ export interface ExecResult {
 /** What a command reads: a text, or something that gives it piece by piece as it is asked for. */
 export type Input = string | ((channel: ClientChannel) => void);
 
+/** Lets a command read its input. */
+export function give(channel: ClientChannel, input: Input): void {
+  if (typeof input === 'string') channel.end(input);
+  else input(channel);
+}
+
 /** The server refused to open a session; nothing was run. */
 export class NoSessionError extends ConnectError {}
 
@@ -87,8 +93,7 @@ export function execute(
         // Writing to a command that reads no more is no failure: its exit status tells.
         opened.on('error', () => undefined);
         collect(opened, fail, (result) => settle(() => resolve(result)));
-        if (typeof input === 'string') opened.end(input);
-        else input(opened);
+        give(opened, input);
       });
     } catch (error) {
       // ssh2 throws where the connection has gone since.

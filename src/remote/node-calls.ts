@@ -2,7 +2,9 @@ import { ConnectError, type FailureContext } from '../errors.ts';
 import type { ClusterNode } from '../rollout/facts.ts';
 import type { Clock } from '../rollout/ports.ts';
 import { afterMark, parseAnswers, type Answers } from './answers.ts';
-import { composeCall, type ScriptArguments } from './compose.ts';
+import { composeCall, composeFedCall, type ScriptArguments } from './compose.ts';
+import type { Input } from './exec.ts';
+import { fed, type Feed } from './feed.ts';
 import type { ConnectionPool } from './pool.ts';
 import { RootShell } from './root-shell.ts';
 import { explainScriptFailure } from './script-errors.ts';
@@ -25,6 +27,8 @@ export interface CallOptions {
   onSend?: () => void;
   /** Milliseconds for which a node that answered before may stay away. */
   patienceMs: number;
+  /** What the script reads on from the channel, once it has said that it is ready. */
+  feed?: Feed;
 }
 
 /** More than the 20 s for which a script waits for the node's flock, and slow disks besides. */
@@ -69,7 +73,9 @@ export class NodeCalls {
     args: ScriptArguments,
     options: CallOptions,
   ): Promise<string> {
-    const piece = composeCall(SCRIPTS[script], args);
+    const { feed } = options;
+    const piece =
+      feed === undefined ? composeCall(SCRIPTS[script], args) : fed(composeFedCall(SCRIPTS[script], args), feed);
     const step = options.step ?? script;
     const { signal } = options;
     const waiting = signal === undefined ? this.#closing.signal : AbortSignal.any([signal, this.#closing.signal]);
@@ -98,7 +104,7 @@ export class NodeCalls {
     return since;
   }
 
-  async #attempt(node: ClusterNode, piece: string, step: string, options: CallOptions): Promise<string> {
+  async #attempt(node: ClusterNode, piece: Input, step: string, options: CallOptions): Promise<string> {
     const { signal, readyTimeoutMs, asking } = options;
     const connection = await this.#pool.get(node, {
       ...(signal !== undefined && { signal }),

@@ -5,7 +5,7 @@ import { afterMark } from './answers.ts';
 import { lastLines } from './clean-text.ts';
 import { ANSWER_MARK } from './compose.ts';
 import type { Connection } from './connection.ts';
-import { lost, type ExecOptions, type ExecResult } from './exec.ts';
+import { give, lost, type ExecOptions, type ExecResult, type Input } from './exec.ts';
 import { asking } from './passwords.ts';
 import { quote } from './quote.ts';
 import type { Ask, SudoSettings } from './settings.ts';
@@ -38,7 +38,7 @@ export class RootShell {
    * @param piece begins its answers with `ANSWER_MARK`
    * @throws ConnectError `no-root` where sudo does not let the user, `protocol` where no shell is run
    */
-  async run(connection: Connection, node: string, piece: string, options: RootOptions): Promise<ExecResult> {
+  async run(connection: Connection, node: string, piece: Input, options: RootOptions): Promise<ExecResult> {
     const { user, shown } = connection;
     if (user === 'root') return ran(await connection.run(ROOT_SHELL, piece, options), () => noShell(shown, user));
     if (!this.#asks.has(node)) {
@@ -64,7 +64,7 @@ export class RootShell {
     return made;
   }
 
-  async #withPassword(connection: Connection, node: string, piece: string, options: RootOptions): Promise<ExecResult> {
+  async #withPassword(connection: Connection, node: string, piece: Input, options: RootOptions): Promise<ExecResult> {
     const { user } = connection;
     const results: ExecResult[] = [];
     const gone = new AbortController();
@@ -94,7 +94,7 @@ const ROOT_SHELL = 'exec /bin/sh -s';
 async function sudoWithPassword(
   connection: Connection,
   password: string,
-  piece: string,
+  piece: Input,
   options: ExecOptions,
 ): Promise<{ result: ExecResult; verdict: Verdict; isWrong: boolean }> {
   const word = randomBytes(12).toString('hex');
@@ -107,7 +107,7 @@ async function sudoWithPassword(
       if (prompts === 1) channel.write(`${password}\n`);
       else channel.end();
     });
-    const onOutput = watchFor(`${ready}\n`, () => channel.end(piece));
+    const onOutput = watchFor(`${ready}\n`, () => give(channel, piece));
     channel.stderr.on('data', onError);
     channel.on('data', onOutput);
   };

@@ -1,4 +1,4 @@
-import type { Clock } from '../rollout/ports.ts';
+import type { Clock, ImageSource } from '../rollout/ports.ts';
 import type { JumpHost } from './jump-hosts.ts';
 
 /** One entry of `--hosts FILE`: what is said of one node; what is missing comes from ssh_config or the defaults. */
@@ -49,6 +49,10 @@ export interface RemoteSettings {
   sshPassword?: string;
   /** How a user who is not root becomes root; missing: sudo must not ask. */
   sudo?: SudoSettings;
+  /** Where the image is from that is sent to nodes (`via` ssh); missing: nobody fetches it here. */
+  images?: ImageSource;
+  /** Bytes a second that all nodes together are sent; missing: as fast as they take it. */
+  sendRate?: number;
   /** HOME, SSH_AUTH_SOCK, KUBEOS_SSH_PASSPHRASE, and PATH to find `ssh`. */
   environment: Readonly<Record<string, string | undefined>>;
 }

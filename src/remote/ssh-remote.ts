@@ -25,6 +25,7 @@ import { ConnectionPool } from './pool.ts';
 import { orderReboot } from './reboot.ts';
 import { RootShell } from './root-shell.ts';
 import { DEAD_MAN_WATCH, type StepScript } from './scripts/index.ts';
+import { ImageSender } from './send-image.ts';
 import { DEFAULT_PATIENCE, type Patience, type RemoteHooks, type RemoteSettings } from './settings.ts';
 
 const bytesSchema = z.object({ bytes: wholeNumber });
@@ -47,6 +48,7 @@ export class SshRemote implements Remote {
   readonly #calls: NodeCalls;
   readonly #clock: Clock;
   readonly #patience: Patience;
+  readonly #sender: ImageSender;
   readonly #notice: (message: string, node?: string) => void;
   readonly #notes = new Set<string>();
   #closed = false;
@@ -63,6 +65,7 @@ export class SshRemote implements Remote {
       this.#notice(message);
     });
     this.#calls = new NodeCalls(this.#pool, hooks.clock, this.#notice, new RootShell(settings));
+    this.#sender = new ImageSender(settings, this.#tools);
   }
 
   /** What the user should know of how nodes are reached: no working ssh, host keys that were trusted. */
@@ -121,7 +124,8 @@ export class SshRemote implements Remote {
     signal: AbortSignal,
   ): Promise<{ bytes: number; digest?: string }> {
     if ('reference' in artifact) return this.#stageContainer(node, by, artifact, onProgress, signal);
-    const { sha256, limitRate } = artifact;
+    const { sha256, limitRate, via } = artifact;
+    if (via === 'ssh') return this.#sender.stage(node, by, artifact, onProgress, signal);
     const args = { ...addressArguments(artifact), sha256, limit: limitRate };
     const job: Job = { step: 'stage', by, args, mark: [sha256] };
     return readAnswers(await this.#run(node, job, onProgress, signal), bytesSchema, 'stage', node.name);

@@ -4,16 +4,17 @@ import { EXIT } from '../exit-codes.ts';
 import { assemblePlan, nodesToDrain, nodesToFetch } from './assemble-plan.ts';
 import type { ClusterNode, NodeObservation } from './facts.ts';
 import type { RolloutRequest } from './goal.ts';
-import { lookFromOne, type Look } from './look.ts';
+import { lookFromHere, lookFromOne, type Look } from './look.ts';
 import type { Plan } from './plan-types.ts';
 import type { PreflightRequest } from './preflight-types.ts';
 import { isHttps } from './preflight-node.ts';
 import { diskOf } from './requests.ts';
 import { findBootDoubts } from './other-machine.ts';
-import type { Clock, Cluster, LockState, MissingRight, Remote } from './ports.ts';
+import type { Clock, Cluster, DiskArtifact, ImageSource, LockState, MissingRight, Remote } from './ports.ts';
 import { missingRightsFinding } from './refusals.ts';
 import { isLive } from './lock-state.ts';
 import { selectNodes } from './selection.ts';
+import { viaOf } from './via.ts';
 
 /**
  * Reads everything that a plan is made of, and makes it. Changes nothing.
@@ -22,7 +23,7 @@ import { selectNodes } from './selection.ts';
  *   not waited for again.
  */
 export async function gatherPlan(
-  ports: { cluster: Cluster; remote: Remote; clock: Clock },
+  ports: { cluster: Cluster; remote: Remote; clock: Clock; images?: ImageSource | undefined },
   request: RolloutRequest,
   signal?: AbortSignal,
   shown?: Plan,
@@ -49,7 +50,7 @@ export async function gatherPlan(
     toDrain.length === 0 ? known : cluster.forecastDrains(toDrain, request.drain),
     artifact === undefined || toFetch.length === 0
       ? lookedBefore(shown)
-      : lookFromOne(remote, toFetch, artifact, signal),
+      : lookAtImage(ports, facts, { toFetch, artifact }, signal),
     findBootDoubts(ports, selected, observed, signal),
   ]);
   const apiClock = cluster.clockOffset();
@@ -70,7 +71,30 @@ const liveOnly = (lock: LockState | undefined): { liveLock?: LockState } =>
 
 function lookedBefore(shown: Plan | undefined): Look | undefined {
   const seen = shown?.image?.seen;
-  return seen === undefined ? undefined : { seen, noWay: new Map() };
+  const fed = shown?.entries.filter(({ via }) => via === 'ssh') ?? [];
+  if (seen === undefined && fed.length === 0) return undefined;
+  // What was to be fed is fed still.
+  return { ...(seen === undefined ? {} : { seen }), noWay: new Map(fed.map(({ node }) => [node, ''])) };
+}
+
+/** From a node that will fetch it; where none does, or those asked do not get to it, from here. */
+async function lookAtImage(
+  { remote, images }: { remote: Remote; images?: ImageSource | undefined },
+  { request: { ways }, observed }: { request: RolloutRequest; observed: ReadonlyMap<string, NodeObservation | Error> },
+  { toFetch, artifact }: { toFetch: readonly ClusterNode[]; artifact: DiskArtifact },
+  signal: AbortSignal | undefined,
+): Promise<Look | undefined> {
+  const byThemselves = toFetch.filter(({ name }) => {
+    const seen = observed.get(name);
+    return seen !== undefined && !(seen instanceof Error) && viaOf(seen, ways) !== 'ssh';
+  });
+  const look = byThemselves.length === 0 ? undefined : await lookFromOne(remote, byThemselves, artifact, signal);
+  const isSettled = look?.seen !== undefined || look?.refused !== undefined;
+  if (images === undefined || isSettled || (ways?.via !== undefined && ways.via !== 'ssh')) return look;
+  const here = await lookFromHere(images, artifact, signal);
+  const [reason = ''] = look?.noWay.values() ?? [];
+  const all = byThemselves.map(({ name }): [string, string] => [name, look?.noWay.get(name) ?? reason]);
+  return here.seen === undefined ? here : { ...here, noWay: new Map(all) };
 }
 
 /** Certificates of the node take part only where the image comes by https. */

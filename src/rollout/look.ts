@@ -1,7 +1,7 @@
 import { ConnectError, KubeosError } from '../errors.ts';
 import type { ClusterNode } from './facts.ts';
 import type { Finding } from './plan-types.ts';
-import type { DiskArtifact, Remote } from './ports.ts';
+import type { DiskArtifact, ImageSource, Remote } from './ports.ts';
 import type { ImageContent, ImageSeen } from './preflight-types.ts';
 
 /** The image on its server, as the first node that got to see it did. */
@@ -42,6 +42,15 @@ export async function lookFromOne(
     }
   }
   return noWay.size === 0 ? undefined : { noWay };
+}
+
+/** Looks at the image from this machine, which will send it to nodes. */
+export async function lookFromHere(images: ImageSource, artifact: DiskArtifact, signal?: AbortSignal): Promise<Look> {
+  const from = 'this machine';
+  const answer = await images.look(artifact, signal);
+  if (!('reason' in answer)) return { seen: { ...answer, from }, noWay: new Map() };
+  if (answer.blame === 'server') return { refused: { from, reason: answer.reason }, noWay: new Map() };
+  return { noWay: new Map([[from, answer.reason]]) };
 }
 
 /** What no node takes; what a compressed image is inside shows only on a node that has fetched it. */

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { KubeosError } from '../../src/errors.ts';
-import type { Assignment, Authority, Remote } from '../../src/rollout/ports.ts';
+import type { Assignment, Authority, Remote, StepProgress } from '../../src/rollout/ports.ts';
 import type { BedNode, RemoteBed } from './remote-suite.ts';
 
 /** A node whose SSH server can be started anew, its connections cut. */
@@ -84,6 +84,24 @@ export function describeRemoteCore(name: string, makeBed: () => Promise<ServerBe
       one.slow.release();
       expect(await staging).toEqual({ bytes: one.image.bytes });
       expect((await remote.observe(one.node)).artifact).toMatchObject({ bytes: one.image.bytes });
+    });
+
+    it('brings an image that this machine has over its own connection, be that cut meanwhile', async () => {
+      const one = await begun();
+      const seen: number[] = [];
+      const onProgress = ({ doneBytes }: StepProgress): void => {
+        if (doneBytes > 0 && seen.length === 0) one.cut();
+        if (doneBytes > 0) seen.push(doneBytes);
+      };
+      const sent = await remote.stage(one.node, by, { ...one.image.artifact, via: 'ssh' }, onProgress, never);
+      expect(sent).toEqual({ bytes: one.image.bytes });
+      expect(seen.length).toBeGreaterThan(1);
+      expect((await remote.observe(one.node)).artifact).toMatchObject(sent);
+      expect(await remote.write(one.node, by, 'B', () => undefined, never)).toEqual(sent);
+      // Done already: nothing is sent.
+      expect(await remote.stage(one.node, by, { ...one.image.artifact, via: 'ssh' }, () => undefined, never)).toEqual(
+        sent,
+      );
     });
 
     it('ends a long step on the node when it is told to stop', async () => {

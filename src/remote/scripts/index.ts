@@ -17,6 +17,7 @@ import libHead from './lib-head.sh';
 import libImage from './lib-image.sh';
 import libJobs from './lib-jobs.sh';
 import libManaged from './lib-managed.sh';
+import libPart from './lib-part.sh';
 import libSlots from './lib-slots.sh';
 import libState from './lib-state.sh';
 import libTar from './lib-tar.sh';
@@ -30,6 +31,7 @@ import observe from './observe.sh';
 import poll from './poll.sh';
 import prove from './prove.sh';
 import reboot from './reboot.sh';
+import receive from './receive.sh';
 import resetBoot from './reset-boot.sh';
 import stageContainer from './stage-container.sh';
 import stage from './stage.sh';
@@ -45,6 +47,7 @@ const PARTS = [
   libManaged,
   libJobs,
   libTrial,
+  libPart,
   libFetch,
   libWays,
   libImage,
@@ -74,6 +77,7 @@ const STEP_SCRIPTS = {
   launch,
   poll,
   'end-job': endJob,
+  receive,
   stage,
   'stage-container': stageContainer,
   write,

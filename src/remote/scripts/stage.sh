@@ -5,27 +5,56 @@
 # A server that gives nothing for this many tries in a row is given up; each try that brings bytes counts anew.
 MAX_IDLE_TRIES=5
 MAX_TRIES=60
-MARGIN=$((10 * 1024 * 1024))
 
 main() {
-	read_args 'run token url sha256 flagsafe? cacert? clientcert? clientkey? via? limit? proxy?' "$@"
+	read_args 'run token url? sha256 flagsafe? cacert? clientcert? clientkey? via? limit? proxy? bytes?' "$@"
 	if [ -z "$SHA256" ]; then die bad-call 'stage needs a sha256'; fi
-	SHOWN_URL=$(shown_url)
-	check_address
+	if [ "$VIA" = ssh ]; then
+		if [ -z "$BYTES" ]; then die bad-call 'stage needs to know how many bytes kubeos has sent'; fi
+		SHOWN_URL='the image that kubeos sent'
+	else
+		if [ -z "$URL" ]; then die bad-call 'stage needs a url'; fi
+		SHOWN_URL=$(shown_url)
+		check_address
+	fi
 	authority
+	end_receiver
 	begin_long_work
 	mkdir -p -- "$UPDATE" || die state "cannot make $UPDATE"
 	if ! staged_before; then
 		need stat df awk sed
-		choose_way
-		if [ "$SECURE" = yes ]; then check_certificates; fi
-		ask_size
-		drop_foreign_part
-		check_space
-		fetch
+		if [ "$VIA" != ssh ]; then
+			bring
+		elif ! take_received; then
+			out arrived no
+			return 0
+		fi
 		keep_artifact
 	fi
 	out bytes "$ARTIFACT_BYTES"
+}
+
+bring() {
+	choose_way
+	if [ "$SECURE" = yes ]; then check_certificates; fi
+	ask_size
+	drop_foreign_part
+	check_space
+	fetch
+}
+
+# receive has taken it; every byte of it is looked at here.
+take_received() { # fails where it is not there whole, and right: it must be sent again
+	note_total "$BYTES"
+	have=$(file_bytes "$IMAGE.part")
+	if [ "$(first_line "$STATE/part")" != "$SHA256" ] || [ "$have" -ne "$BYTES" ]; then
+		say "$have of $BYTES bytes have arrived"
+		return 1
+	fi
+	if part_is_right; then return 0; fi
+	remove_file "$IMAGE.part"
+	say "what arrived has the SHA-256 $SUM, the spec says $SHA256"
+	return 1
 }
 
 # The record tells by size and time; a file without a fitting record is hashed again, since it may be what a killed
@@ -78,22 +107,6 @@ ask_size_once() {
 	*) SIZE=$(header_value content-length) ;;
 	esac
 	[ "$FAULT" = none ]
-}
-
-# What was left of another image would be resumed into nonsense.
-drop_foreign_part() {
-	if [ "$(first_line "$STATE/part")" != "$SHA256" ] || [ "$(file_bytes "$IMAGE.part")" -gt "$SIZE" ]; then
-		remove_file "$IMAGE.part"
-		put_file "$STATE/part" "$SHA256"
-	fi
-}
-
-check_space() {
-	free=$(free_bytes) || die state 'the free space of /persist cannot be read'
-	needed=$((SIZE - $(file_bytes "$IMAGE.part") + MARGIN))
-	if [ "$free" -lt "$needed" ]; then
-		die no-space "/persist has $free bytes free, the image and a margin need $needed"
-	fi
 }
 
 # ------------------------------------------------------------------------------------------------------- download

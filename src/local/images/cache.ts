@@ -1,0 +1,123 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, open, readFile, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { isAbsolute, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import type { Clock } from '../../rollout/ports.ts';
+import { textSetting } from '../settings.ts';
+
+/** Whole images that are kept beside the one in use: an upgrade and the way back from it. */
+const KEPT = 2;
+/** An image that nobody asked for in so long, and a part that nobody went on with, is removed. */
+const KEPT_DAYS = 30;
+const DAY_MS = 86_400_000;
+const LOOK_AGAIN_MS = 500;
+
+/**
+ * Where images are kept: `kubeos/artifacts` in the user's cache folder, XDG_CACHE_HOME, which the XDG Base Directory
+ * Specification wants absolute, else ~/.cache.
+ */
+export function imageFolder(env: Readonly<Record<string, string | undefined>>, home: string = homedir()): string {
+  const cache = textSetting(env, 'XDG_CACHE_HOME');
+  return join(cache !== undefined && isAbsolute(cache) ? cache : join(home, '.cache'), 'kubeos', 'artifacts');
+}
+
+/** A whole image, verified; used just now. Undefined where it is not there: what is damaged is removed. */
+export async function cached(folder: string, sha256: string): Promise<{ file: string; bytes: number } | undefined> {
+  const file = join(folder, sha256);
+  const facts = await stat(file).catch(() => undefined);
+  if (facts?.isFile() !== true) return undefined;
+  if ((await sha256Of(file)) !== sha256) {
+    await rm(file, { force: true });
+    return undefined;
+  }
+  const now = new Date();
+  await utimes(file, now, now);
+  return { file, bytes: facts.size };
+}
+
+/** Gives a whole, verified part its name. Whoever looks sees all of it or nothing, after a power cut too. */
+export async function keep(folder: string, part: string, sha256: string): Promise<string> {
+  const file = join(folder, sha256);
+  const handle = await open(part);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  await rename(part, file);
+  await rm(`${part}.etag`, { force: true });
+  await prune(folder, sha256);
+  return file;
+}
+
+/** Hex digits of a file's SHA-256. */
+export async function sha256Of(file: string, signal?: AbortSignal): Promise<string> {
+  const hash = createHash('sha256');
+  await pipeline(createReadStream(file, { highWaterMark: 1024 * 1024 }), hash, signal === undefined ? {} : { signal });
+  return hash.digest('hex');
+}
+
+/** Removes what was not used for long, and all but the images that were used last. */
+async function prune(folder: string, inUse: string): Promise<void> {
+  const oldest = Date.now() - KEPT_DAYS * DAY_MS;
+  const names = (await readdir(folder)).filter((name) => /^[0-9a-f]{64}(?:\.part(?:\.etag)?)?$/.test(name));
+  const dated = await Promise.all(
+    names.map(async (name) => ({
+      name,
+      usedMs: (await stat(join(folder, name)).catch(() => undefined))?.mtimeMs ?? 0,
+    })),
+  );
+  const others = dated.filter(({ name }) => name !== inUse).sort((one, other) => other.usedMs - one.usedMs);
+  let images = 0;
+  for (const { name, usedMs } of others) {
+    const tooMany = !name.includes('.') && ++images > KEPT;
+    if (tooMany || usedMs < oldest) await rm(join(folder, name), { force: true });
+  }
+}
+
+/**
+ * Runs a task that no other process on this machine runs for the same image at once. The lock of one that has died is
+ * taken over.
+ * @param onWait told once, where another is at it
+ */
+export async function alone<T>(
+  folder: string,
+  sha256: string,
+  { clock, signal, onWait }: { clock: Clock; signal: AbortSignal; onWait: () => void },
+  task: () => Promise<T>,
+): Promise<T> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const lock = join(folder, `${sha256}.lock`);
+  for (let told = false; !(await taken(lock)); told = true) {
+    if (!told) onWait();
+    await clock.sleep(LOOK_AGAIN_MS, signal);
+  }
+  try {
+    return await task();
+  } finally {
+    await rm(lock, { force: true });
+  }
+}
+
+async function taken(lock: string): Promise<boolean> {
+  try {
+    await writeFile(lock, String(process.pid), { flag: 'wx', mode: 0o600 });
+    return true;
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+  }
+  const holder = Number(await readFile(lock, 'utf8').catch(() => ''));
+  if (holder > 0 && !lives(holder)) await rm(lock, { force: true });
+  return false;
+}
+
+function lives(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+  }
+}

@@ -1,0 +1,29 @@
+#!/bin/sh
+# What is there of an image that has not arrived whole, and who else may be writing it.
+# shellcheck disable=SC2034 # the steps' files read what is set here
+
+MARGIN=$((10 * 1024 * 1024))
+
+# What was left of another image would be resumed into nonsense. SIZE is that of the image.
+drop_foreign_part() {
+	if [ "$(first_line "$STATE/part")" != "$SHA256" ] || [ "$(file_bytes "$IMAGE.part")" -gt "$SIZE" ]; then
+		remove_file "$IMAGE.part"
+		put_file "$STATE/part" "$SHA256"
+	fi
+}
+
+check_space() {
+	free=$(free_bytes) || die state 'the free space of /persist cannot be read'
+	needed=$((SIZE - $(file_bytes "$IMAGE.part") + MARGIN))
+	if [ "$free" -lt "$needed" ]; then
+		die no-space "/persist has $free bytes free, the image and a margin need $needed"
+	fi
+}
+
+# A connection that is gone may have left its receiver behind, which would go on to write what it still gets.
+end_receiver() {
+	pid='' started=''
+	if [ -r "$RUN/receiver" ]; then IFS=' ' read -r pid started <"$RUN/receiver" || :; fi
+	if is_number "$pid" && now=$(start_time "$pid") && [ "$now" = "$started" ]; then kill -s KILL "$pid" 2>/dev/null || :; fi
+	rm -f -- "$RUN/receiver"
+}

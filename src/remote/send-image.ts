@@ -1,0 +1,170 @@
+import { createReadStream } from 'node:fs';
+import { pipeline } from 'node:stream/promises';
+import pLimit from 'p-limit';
+import * as z from 'zod';
+import type { ClientChannel } from 'ssh2';
+import { ConnectError, KubeosError } from '../errors.ts';
+import { EXIT } from '../exit-codes.ts';
+import type { ClusterNode } from '../rollout/facts.ts';
+import type { Authority, DiskArtifact, ImageSource, StepProgress } from '../rollout/ports.ts';
+import { Rate } from '../rollout/rate.ts';
+import { readAnswers, wholeNumber } from './answers.ts';
+import { runJob, type JobTools } from './jobs.ts';
+import { isPassing } from './node-calls.ts';
+import type { RemoteSettings } from './settings.ts';
+import { untilAborted } from './until-aborted.ts';
+
+/** One process of Node.js ciphers as much for one node as for four; more would only make each slower. */
+const FED_AT_ONCE = 4;
+/** Sent again where the node lost, or found damaged, what had arrived. */
+const MAX_SENDINGS = 3;
+/** Small pieces cost the processor time of both sides: 256 KiB was seen to be best. */
+const PIECE_BYTES = 256 * 1024;
+/** A node that takes nothing for so long is tried over a new channel. */
+const STALL_MS = 60_000;
+const TOLD_EVERY_MS = 500;
+/** Its end is told by what moves, not by a time for all of it. */
+const NO_TIMEOUT_MS = 24 * 3_600_000;
+
+const stagedSchema = z.union([z.object({ bytes: wholeNumber }), z.object({ arrived: z.literal('no') })]);
+
+type Progress = (progress: StepProgress) => void;
+/** The image as it lies on this machine. */
+interface LocalImage {
+  file: string;
+  bytes: number;
+}
+
+/** Brings the image, which this machine fetches once, to nodes over the connections that they have. */
+export class ImageSender {
+  readonly #tools: JobTools;
+  readonly #images: ImageSource | undefined;
+  readonly #places = pLimit(FED_AT_ONCE);
+  readonly #rate: Rate | undefined;
+
+  constructor({ images, sendRate }: Pick<RemoteSettings, 'images' | 'sendRate'>, tools: JobTools) {
+    this.#tools = tools;
+    this.#images = images;
+    this.#rate = sendRate === undefined ? undefined : new Rate(tools.clock, sendRate);
+  }
+
+  /** As `Remote.stage`; a sending that broke off goes on where it was, whoever began it. */
+  async stage(
+    node: ClusterNode,
+    by: Authority,
+    artifact: DiskArtifact,
+    onProgress: Progress,
+    signal: AbortSignal,
+  ): Promise<{ bytes: number }> {
+    const image = await this.#fetch(artifact, onProgress, signal);
+    const { sha256 } = artifact;
+    for (let sending = 1; sending <= MAX_SENDINGS; sending++) {
+      if (this.#places.activeCount >= FED_AT_ONCE) {
+        onProgress({ doneBytes: 0, waitsFor: `its turn: ${String(FED_AT_ONCE)} nodes are sent the image at a time` });
+      }
+      const sent = this.#places(() => this.#send(node, by, sha256, image, onProgress, signal));
+      await untilAborted(sent, signal);
+      const job = { step: 'stage' as const, by, args: { via: 'ssh', sha256, bytes: image.bytes }, mark: [sha256] };
+      const answers = await runJob(this.#tools, node, job, onProgress, signal);
+      const staged = readAnswers(answers, stagedSchema, 'stage', node.name);
+      if ('bytes' in staged) return staged;
+      this.#tools.notice('what arrived of the image is not whole, or damaged: it is sent again', node.name);
+    }
+    throw new KubeosError('the image does not arrive as it was sent', EXIT.incomplete, {
+      node: node.name,
+      step: 'stage',
+      reason: `it was sent ${String(MAX_SENDINGS)} times, and each time its SHA-256 on the node was another`,
+      next: 'look for disk and memory errors (dmesg) on the node, then give the same command again',
+    });
+  }
+
+  #fetch(artifact: DiskArtifact, onProgress: Progress, signal: AbortSignal): Promise<LocalImage> {
+    if (this.#images === undefined) throw new Error('an image is to be sent, but nobody fetches it here');
+    const told = ({ doneBytes, totalBytes }: StepProgress): void => {
+      const tenths = totalBytes === undefined ? 0 : Math.floor((10 * doneBytes) / totalBytes);
+      onProgress({ doneBytes: 0, waitsFor: `the image, which this machine fetches: ${String(10 * tenths)}%` });
+    };
+    return this.#images.fetch(artifact, told, signal);
+  }
+
+  /** Ends once the node has taken all of it. What got through before a connection broke counts as patience anew. */
+  async #send(
+    node: ClusterNode,
+    { run, token }: Authority,
+    sha256: string,
+    image: LocalImage,
+    onProgress: Progress,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const broken = new AbortController();
+    let reached = 0;
+    const feeding = { image, signal: AbortSignal.any([signal, broken.signal]), broken };
+    const feed = (channel: ClientChannel, said: string): void => {
+      void this.#feed(channel, offsetIn(said), feeding, (doneBytes) => {
+        reached = Math.max(reached, doneBytes);
+        onProgress({ doneBytes, totalBytes: image.bytes });
+      });
+    };
+    for (;;) {
+      signal.throwIfAborted();
+      const before = reached;
+      try {
+        const options = {
+          ...{ step: 'stage', signal: feeding.signal, timeoutMs: NO_TIMEOUT_MS, feed },
+          patienceMs: this.#tools.patience.jobMs,
+        };
+        await this.#tools.calls.call(node, 'receive', { run, token, sha256, bytes: image.bytes }, options);
+        return;
+      } catch (error) {
+        const passes = error instanceof ConnectError && isPassing(error) && reached > before;
+        if (!passes || signal.aborted) throw error;
+      }
+    }
+  }
+
+  /** Sends from `offset` on. A loss of the channel is told by the call that it belongs to. */
+  async #feed(
+    channel: ClientChannel,
+    offset: number,
+    { image, signal, broken }: { image: LocalImage; signal: AbortSignal; broken: AbortController },
+    onBytes: (doneBytes: number) => void,
+  ): Promise<void> {
+    const { clock } = this.#tools;
+    const rate = this.#rate;
+    let [done, toldAt] = [offset, 0];
+    const stalled = setTimeout(() => channel.close(), STALL_MS);
+    async function* metered(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+      for await (const piece of pieces) {
+        await rate?.take(piece.length, signal);
+        yield piece;
+        stalled.refresh();
+        done += piece.length;
+        if (clock.now() - toldAt < TOLD_EVERY_MS) continue;
+        toldAt = clock.now();
+        onBytes(done);
+      }
+    }
+    const source = createReadStream(image.file, { start: offset, highWaterMark: PIECE_BYTES });
+    source.once('error', (error: NodeJS.ErrnoException) => {
+      // One without a system call is the end that a broken channel brings to whatever feeds it.
+      if (error.syscall !== undefined) broken.abort(unreadable(image.file, error));
+    });
+    try {
+      await pipeline(source, metered, channel);
+      onBytes(done);
+    } catch {
+      channel.close();
+    } finally {
+      clearTimeout(stalled);
+    }
+  }
+}
+
+const offsetIn = (said: string): number => Number(/^offset=(\d+)$/m.exec(said)?.[1] ?? 0);
+
+const unreadable = (file: string, error: Error): KubeosError =>
+  new KubeosError('the image that this machine has fetched cannot be read', EXIT.incomplete, {
+    reason: `${file}: ${error.message}`,
+    next: 'give the same command again: it is fetched anew where it is gone',
+    cause: error,
+  });

@@ -1,0 +1,169 @@
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { handOver } from '../../src/lab/node-tree.ts';
+import { sha256OfFile } from '../../src/lab/system-image.ts';
+import { composeFedCall } from '../../src/remote/compose.ts';
+import { SCRIPTS } from '../../src/remote/scripts/index.ts';
+import { copyNode } from './kill.ts';
+import { MIB, type Node, SHELLS, type Shell, makeBin, makeImage, makeNode, makeYard } from './node-bed.ts';
+
+let yard: Awaited<ReturnType<typeof makeYard>>;
+let image: Buffer;
+let sha256: string;
+let template: Node;
+let node: Node;
+let copies = 0;
+
+beforeAll(async () => {
+  yard = await makeYard();
+  // What a shell would run, were it to read the image as its script.
+  image = Buffer.concat([Buffer.from('\ntouch /tmp/ran; exit 3\n'), randomBytes(MIB)]);
+  await writeFile(path.join(yard.dir, 'update.img'), image);
+  sha256 = await sha256OfFile(path.join(yard.dir, 'update.img'));
+  const bin = await makeBin(path.join(yard.dir, 'bin'), 'dash');
+  template = await makeNode(yard.dir, bin, await makeImage(yard.dir, 'KubeOS 1.0.0', { sizeBytes: 2 * MIB }));
+});
+
+afterAll(() => yard.remove());
+
+async function fresh(shell: Shell = 'dash'): Promise<void> {
+  copies += 1;
+  node = await copyNode(template, path.join(yard.dir, `copy-${copies}`));
+  if (shell !== 'dash') node.bin = await makeBin(path.join(yard.dir, `bin-${copies}`), shell);
+}
+
+const rooted = (name: string): string => path.join(node.machine.root, name);
+const part = (): string => rooted('persist/KubeOS-Update/update.img.part');
+const sizeOfPart = async (): Promise<number> => (await stat(part()).catch(() => ({ size: 0 }))).size;
+
+async function until(what: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 20_000;
+  while (!(await what())) {
+    if (Date.now() > deadline) throw new Error(`never came: ${String(what)}`);
+    await setTimeout(20);
+  }
+}
+
+interface Receiver {
+  child: ChildProcessWithoutNullStreams;
+  /** Its answers so far. */
+  said(): string;
+  ended: Promise<number | null>;
+}
+
+/** The script as kubeos sends it, its input left open. */
+function receive(args: Record<string, string | number> = {}): Receiver {
+  const call = { ...node.by, sha256, bytes: image.length, ...args };
+  const child = spawn(path.join(node.bin, 'sh'), ['-s'], {
+    env: node.machine.env(node.bin),
+    cwd: node.machine.root,
+    ...(node.machine.identity ?? {}),
+  });
+  let said = '';
+  child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString('latin1')));
+  child.stderr.resume();
+  child.stdin.on('error', () => undefined);
+  child.stdin.write(composeFedCall(SCRIPTS.receive, call));
+  return { child, said: () => said, ended: new Promise((resolve) => child.once('close', resolve)) };
+}
+
+const isReady = (one: Receiver): Promise<void> => until(() => /^ready=yes$/m.test(one.said()));
+const offsetOf = (one: Receiver): number => Number(/^offset=(\d+)$/m.exec(one.said())?.[1]);
+const staged = () => node.run('stage', { via: 'ssh', sha256, bytes: image.length });
+
+describe('an image that kubeos sends', () => {
+  it.each(SHELLS)('is taken byte by byte, none of it read as a script, and then verified, under %s', async (shell) => {
+    await fresh(shell);
+    const one = receive();
+    await isReady(one);
+    one.child.stdin.end(image);
+    expect(await one.ended).toBe(0);
+    expect((await readFile(part())).equals(image)).toBe(true);
+    expect(await staged()).toMatchObject({ ended: 'ok', values: { bytes: String(image.length) } });
+    expect(await sha256OfFile(rooted('persist/KubeOS-Update/update.img'))).toBe(sha256);
+    const again = receive();
+    expect(await again.ended).toBe(0);
+    expect(again.said()).toBe(`kubeos-answer:\noffset=${image.length}\n`);
+  });
+
+  it('goes on where the connection broke', async () => {
+    await fresh();
+    const one = receive();
+    await isReady(one);
+    one.child.stdin.end(image.subarray(0, 300_000));
+    expect(await one.ended).toBe(0);
+    expect(await staged()).toMatchObject({ ended: 'ok', values: { arrived: 'no' } });
+    const rest = receive();
+    await isReady(rest);
+    expect(offsetOf(rest)).toBe(300_000);
+    rest.child.stdin.end(image.subarray(300_000));
+    await rest.ended;
+    expect((await staged()).values).toEqual({ bytes: String(image.length) });
+  });
+
+  it('is written by nobody but the last who sends it: a connection that hangs is ended', async () => {
+    await fresh();
+    const hanging = receive();
+    await isReady(hanging);
+    hanging.child.stdin.write(image.subarray(0, 100_000));
+    await until(async () => (await sizeOfPart()) === 100_000);
+    const one = receive();
+    await isReady(one);
+    expect(offsetOf(one)).toBe(100_000);
+    hanging.child.stdin.write(image.subarray(0, 100_000));
+    expect(await hanging.ended).not.toBe(0);
+    one.child.stdin.end(image.subarray(100_000));
+    await one.ended;
+    expect((await staged()).values).toEqual({ bytes: String(image.length) });
+    expect(existsSync(rooted('run/kubeos/receiver'))).toBe(false);
+  });
+
+  it('that was damaged on its way is thrown away, and no image', async () => {
+    await fresh();
+    const damaged = Buffer.from(image);
+    damaged[500_000] = (damaged[500_000] ?? 0) ^ 1;
+    const one = receive();
+    await isReady(one);
+    one.child.stdin.end(damaged);
+    await one.ended;
+    expect(await staged()).toMatchObject({ ended: 'ok', values: { arrived: 'no' } });
+    expect(existsSync(part())).toBe(false);
+    expect(existsSync(rooted('persist/KubeOS-Update/update.img'))).toBe(false);
+  });
+
+  it('takes the place of a part of another image, and of one that was renamed but not recorded', async () => {
+    await fresh();
+    await node.must('claim');
+    await mkdir(path.dirname(part()), { recursive: true });
+    await writeFile(rooted('persist/kubeos/part'), 'f'.repeat(64));
+    await writeFile(part(), 'x'.repeat(1000));
+    await handOver(node.machine.root, node.machine.identity);
+    const one = receive();
+    await isReady(one);
+    expect(offsetOf(one)).toBe(0);
+    one.child.stdin.end();
+    await one.ended;
+    await writeFile(rooted('persist/KubeOS-Update/update.img'), image);
+    await handOver(node.machine.root, node.machine.identity);
+    const renamed = receive();
+    await renamed.ended;
+    expect(offsetOf(renamed)).toBe(image.length);
+    expect((await staged()).values).toEqual({ bytes: String(image.length) });
+  });
+
+  it('is refused by an older run, and where /persist has no room', async () => {
+    await fresh();
+    await node.must('claim');
+    const older = receive({ token: 0 });
+    expect(await older.ended).toBe(12);
+    await handOver(node.machine.root, node.machine.identity);
+    const huge = receive({ bytes: 900_000_000_000_000 });
+    expect(await huge.ended).toBe(16);
+    expect(huge.said()).toBe('kubeos-answer:\n');
+  });
+});

@@ -1,0 +1,209 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, readFile, readdir, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { KubeosError, UsageError } from '../../../src/errors.ts';
+import { makePki, type Pki } from '../../../src/lab/pki.ts';
+import { sha256OfFile } from '../../../src/lab/system-image.ts';
+import { LocalImages } from '../../../src/local/images/index.ts';
+import type { Clock, DiskArtifact } from '../../../src/rollout/ports.ts';
+import { BAD_SERVERS, certificatesOf } from '../../scripts/bad-servers.ts';
+import { file, serve, type Answering, type ImageServer } from '../../scripts/image-server.ts';
+
+const BYTES = 1024 * 1024;
+const never = new AbortController().signal;
+/** Real time, but no long waits. */
+const clock: Clock = {
+  now: () => Date.now(),
+  sleep: (ms, signal) => setTimeout(Math.min(ms, 10), undefined, signal === undefined ? {} : { signal }),
+};
+
+let dir: string;
+let image: string;
+let bytes: Buffer;
+let sha256: string;
+let pki: Pki;
+let certificates: ReturnType<typeof certificatesOf>;
+let cache: string;
+let runs = 0;
+const servers: ImageServer[] = [];
+
+beforeAll(async () => {
+  dir = await mkdtemp(path.join(tmpdir(), 'kubeos-images-'));
+  image = path.join(dir, 'update.img');
+  bytes = randomBytes(BYTES);
+  await writeFile(image, bytes);
+  sha256 = await sha256OfFile(image);
+  pki = await makePki(path.join(dir, 'pki'));
+  certificates = certificatesOf(pki, await makePki(path.join(dir, 'strangers')));
+});
+
+beforeEach(() => {
+  runs += 1;
+  cache = path.join(dir, `cache-${runs}`);
+});
+
+afterEach(async () => {
+  for (const server of servers.splice(0)) await server.close();
+});
+
+afterAll(() => rm(dir, { recursive: true, force: true }));
+
+async function start(answer: Answering, tls?: Parameters<typeof serve>[1]): Promise<ImageServer> {
+  const server = await serve(answer, tls);
+  servers.push(server);
+  return server;
+}
+
+const images = (stallMs = 60_000): LocalImages =>
+  new LocalImages({ certsDir: path.join(dir, 'pki'), env: { XDG_CACHE_HOME: cache }, clock, stallMs });
+const artifact = (url: string, more: Partial<DiskArtifact> = {}): DiskArtifact => ({
+  ...{ url, sha256, flagSafe: true, ...more },
+});
+const fetched = (url: string, more: Partial<DiskArtifact> = {}, stallMs?: number) =>
+  images(stallMs).fetch(artifact(url, more), () => undefined, never);
+const folder = (): string => path.join(cache, 'kubeos/artifacts');
+const failure = async (work: Promise<unknown>): Promise<KubeosError> => {
+  const error: unknown = await work.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(KubeosError);
+  return error as KubeosError;
+};
+
+describe('by this machine, an image', () => {
+  it.each(BAD_SERVERS)('from $name: arrives whole, or the failure says what it was', async (bad) => {
+    const insecure = await start(file(image));
+    const tls = bad.certificate === undefined ? undefined : await certificates(bad.certificate);
+    const { url } = await start(bad.answer(bytes, `${insecure.url}/update.img`), tls);
+    const secure = bad.certificate === undefined ? {} : { cacert: 'ca.crt', flagSafe: false };
+    const work = fetched(`${url}/update.img`, secure, bad.stalls === true ? 500 : undefined);
+    if (bad.words === undefined) {
+      expect(await sha256OfFile((await work).file)).toBe(sha256);
+    } else {
+      const { reason } = await failure(work);
+      expect(reason).toContain(typeof bad.words === 'string' ? bad.words : bad.words.kubeos);
+      expect((await readdir(folder())).includes(sha256)).toBe(false);
+    }
+    expect(insecure.requests).toEqual([]);
+  });
+
+  it('goes on where a run that was killed had stopped, and asks for no byte twice', async () => {
+    const asked: (string | undefined)[] = [];
+    const answer: Answering = (request, response) => {
+      if (request.method === 'GET') asked.push(request.headers.range);
+      file(image)(request, response);
+    };
+    const { url } = await start(answer);
+    await (
+      await images().fetch(artifact(url), () => undefined, never)
+    ).file;
+    await rm(path.join(folder(), sha256));
+    await writeFile(path.join(folder(), `${sha256}.part`), bytes.subarray(0, 400_000));
+    await writeFile(path.join(folder(), `${sha256}.lock`), '999999999');
+    await fetched(url);
+    expect(asked).toEqual([undefined, 'bytes=400000-']);
+    expect(await readdir(folder())).toEqual([sha256]);
+  });
+
+  it('is fetched once for all who ask, and then not at all; nobody else may read it', async () => {
+    const server = await start(file(image));
+    const one = images();
+    const progress: number[] = [];
+    const all = await Promise.all(
+      [1, 2, 3].map(() => one.fetch(artifact(server.url), ({ doneBytes }) => progress.push(doneBytes), never)),
+    );
+    expect(new Set(all.map(({ file: name }) => name)).size).toBe(1);
+    expect(progress.at(-1)).toBe(BYTES);
+    const { length } = server.requests;
+    await fetched(server.url);
+    expect(server.requests).toHaveLength(length);
+    expect((await stat(path.join(folder(), sha256))).mode & 0o777).toBe(0o600);
+    expect((await stat(folder())).mode & 0o777).toBe(0o700);
+  });
+
+  it('that was damaged where it is kept is fetched anew', async () => {
+    const { url } = await start(file(image));
+    const { file: kept } = await fetched(url);
+    await truncate(kept, 1000);
+    await fetched(url);
+    expect(await sha256OfFile(kept)).toBe(sha256);
+  });
+
+  it('takes the place of those that were not used for longest, and of what is old', async () => {
+    const { url } = await start(file(image));
+    await fetched(url);
+    const names = ['a', 'b', 'c'].map((digit) => digit.repeat(64));
+    for (const [index, name] of names.entries()) {
+      await writeFile(path.join(folder(), name), 'x');
+      await utimes(path.join(folder(), name), new Date(), new Date(Date.now() - index * 60_000));
+    }
+    await writeFile(path.join(folder(), `${'d'.repeat(64)}.part`), 'x');
+    await utimes(path.join(folder(), `${'d'.repeat(64)}.part`), 1, 1);
+    await writeFile(path.join(folder(), 'of-somebody-else'), 'x');
+    await rm(path.join(folder(), sha256));
+    await fetched(url);
+    expect((await readdir(folder())).sort()).toEqual([names[0], names[1], sha256, 'of-somebody-else'].sort());
+  });
+
+  it('comes with the client’s certificate, where the server wants one', async () => {
+    const { url } = await start(file(image), await certificates('mutual'));
+    const mutual = { cacert: 'ca.crt', clientcert: 'client.crt', clientkey: 'client.key', flagSafe: false };
+    expect((await fetched(url, mutual)).bytes).toBe(BYTES);
+  });
+
+  it('comes by no proxy but the one that was given', async () => {
+    const seen: string[] = [];
+    const proxy = await start((request, response) => {
+      seen.push(request.url ?? '');
+      file(image)(request, response);
+    });
+    process.env['http_proxy'] = 'http://127.0.0.1:1';
+    try {
+      await fetched((await start(file(image))).url);
+    } finally {
+      delete process.env['http_proxy'];
+    }
+    expect(seen).toEqual([]);
+    await rm(folder(), { recursive: true });
+    await fetched('http://images.invalid/a.img', { proxy: proxy.url });
+    expect(new Set(seen)).toEqual(new Set(['http://images.invalid/a.img']));
+  });
+
+  it('is not fetched without the certificates, and the one that is missing is named', async () => {
+    const one = new LocalImages({ env: { XDG_CACHE_HOME: cache }, clock });
+    const asked = artifact('https://127.0.0.1/a.img', { cacert: 'ca.crt' });
+    await expect(one.checkCertificates(asked)).rejects.toThrow(UsageError);
+    const other = images().checkCertificates({ ...asked, clientkey: 'none.key' });
+    await expect(other).rejects.toThrow('none.key, which the spec names, cannot be read');
+  });
+
+  it('ends where the run is stopped, and keeps what it has', async () => {
+    const stop = new AbortController();
+    const { url } = await start((request, response) => {
+      if (request.method === 'HEAD') file(image)(request, response);
+      else response.writeHead(200, { 'Content-Length': BYTES }).write(bytes.subarray(0, 500_000));
+    });
+    const reason = new Error('stop');
+    const work = images().fetch(
+      artifact(url),
+      ({ doneBytes }) => doneBytes > 100_000 && stop.abort(reason),
+      stop.signal,
+    );
+    await expect(work).rejects.toBe(reason);
+    const part = await readFile(path.join(folder(), `${sha256}.part`));
+    expect(part.equals(bytes.subarray(0, part.length))).toBe(true);
+    expect(part.length).toBeGreaterThan(0);
+  });
+
+  it('is looked at by its first bytes', async () => {
+    const { url } = await start(file(image));
+    expect(await images().look(artifact(url))).toEqual({ sizeBytes: BYTES, ranges: true, content: 'unknown' });
+    const gone = await start((_, response) => response.writeHead(404).end());
+    expect(await images().look(artifact(gone.url))).toMatchObject({ blame: 'server' });
+    expect(await images().look(artifact('http://127.0.0.1:1/a'))).toMatchObject({ blame: 'way' });
+  });
+});
