@@ -1,0 +1,67 @@
+import { readdir, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type CliBed, startCliBed } from './cli-bed.ts';
+import { until } from './lab-bed.ts';
+
+let bed: CliBed;
+let spec: string;
+let certs: string[];
+const NEW = 'KubeOS 1.1.0';
+const WHOLE = ['-y', '--canary', '0', '--maxunavailable', '2'];
+
+beforeAll(async () => {
+  bed = await startCliBed();
+  spec = await bed.spec(NEW);
+  certs = ['--certs-dir', bed.lab.paths.pki];
+});
+
+afterAll(() => bed.stop());
+
+const folder = (): string => path.join(bed.folder, 'home/cache/kubeos/artifacts');
+const viaOf = (entries: readonly { node: string; via?: string }[]): string[] =>
+  entries.map(({ node, via }) => `${node} ${String(via)}`);
+
+describe('the image’s way', () => {
+  it('is chosen for each node, and shown: over SSH where it has no curl and this machine may fetch it', async () => {
+    await bed.lab.setFault('worker-2', 'missing-tool');
+    const plan = await bed.json(['plan', '-f', spec, ...certs]);
+    expect(viaOf(plan.entries)).toEqual(['worker-1 curl', 'worker-2 ssh']);
+    const { stdout } = await bed.kubeos(['plan', '-f', spec, ...certs]);
+    expect(stdout).toContain('  via    curl on the node: worker-1\n');
+    expect(stdout).toContain('         SSH from this machine, which fetches it once: worker-2\n');
+    const without = await bed.json(['plan', '-f', spec]);
+    expect(without.notStarted.map(({ node, findings }) => `${node} ${findings[0]?.what ?? ''}`)).toEqual([
+      'worker-2 it has no curl and no GNU wget to fetch the image with',
+    ]);
+    const forced = await bed.json(['plan', '-f', spec, '--via', 'wget']);
+    expect(forced.notStarted).toHaveLength(2);
+  });
+
+  it('over SSH needs the certificates that https needs: what is missing is said before anything is done', async () => {
+    const none = await bed.kubeos(['upgrade', '-f', spec, '-y', '--via', 'ssh']);
+    expect(none).toMatchObject({ code: 2 });
+    expect(none.stderr).toContain('--certs-dir');
+    const empty = await bed.kubeos(['upgrade', '-f', spec, '-y', '--via', 'ssh', '--certs-dir', bed.folder]);
+    expect(empty).toMatchObject({ code: 2 });
+    expect(empty.stderr).toContain('ca.crt');
+  });
+
+  it('over SSH carries on where a killed run had stopped, and the nodes ask no server', async () => {
+    await bed.lab.setFault('worker-1', 'missing-tool');
+    const slow = bed.start(['upgrade', '-f', spec, ...WHOLE, ...certs, '--limit-rate', '1500K']);
+    const part = path.join(bed.lab.node('worker-1').machine.root, 'persist/KubeOS-Update/update.img.part');
+    await until(async () => (await stat(part).catch(() => ({ size: 0 }))).size > 300_000);
+    slow.kill('SIGKILL');
+    await slow.done;
+    const { size } = await stat(part);
+    await bed.lab.setFault('worker-2', 'ssh-cut');
+    const done = await bed.json(['upgrade', '-f', spec, ...WHOLE, ...certs]);
+    expect(done.nodes.map(({ node, outcome }) => `${node} ${outcome}`)).toEqual([
+      'worker-1 upgraded',
+      'worker-2 upgraded',
+    ]);
+    expect(size).toBeLessThan((await bed.image(NEW)).bytes);
+    expect(await readdir(folder())).toEqual([(await bed.image(NEW)).sha256]);
+  });
+});
