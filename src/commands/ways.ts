@@ -1,6 +1,7 @@
 import { UsageError } from '../errors.ts';
 import type { LocalImages } from '../local/index.ts';
 import type { RolloutRequest } from '../rollout/index.ts';
+import type { DiskArtifact } from '../rollout/ports.ts';
 import type { Deps } from './deps.ts';
 import type { ImageFlags } from './option-types.ts';
 
@@ -16,28 +17,33 @@ export interface Brought {
  * @throws UsageError where this machine is to fetch it, and cannot
  */
 export async function withWays(deps: Deps, flags: ImageFlags, request: RolloutRequest): Promise<Brought> {
-  const { via, limitRate, proxy, certsDir } = flags;
+  const { via, certsDir } = flags;
   const { image } = request;
   if (image?.type !== 'disk') return { request };
+  const artifact = withFetching(deps, flags, image.artifact);
+  const brought = { ...request, image: { ...image, artifact } };
+  const forced = via === undefined ? {} : { via };
+  const here = via === 'ssh' || certsDir !== undefined || !/^https:/i.test(artifact.url);
+  if (!here) return { request: { ...brought, ways: { ...forced, here } } };
+  const { LocalImages } = await import('../local/images/index.ts');
+  const settings = { env: deps.io.env, clock: deps.clock, ...(certsDir === undefined ? {} : { certsDir }) };
+  const images = new LocalImages(settings);
+  await images.checkCertificates(artifact);
+  return { request: { ...brought, ways: { ...forced, here } }, images };
+}
+
+function withFetching(deps: Deps, { via, limitRate, proxy }: ImageFlags, artifact: DiskArtifact): DiskArtifact {
   if (proxy !== undefined && hasPassword(proxy) && deps.argv.some((word) => word.includes(proxy))) {
     throw new UsageError('--proxy has a password in it, which anybody on this machine can read there', {
       next: 'put it into the environment: KUBEOS_PROXY',
     });
   }
-  const artifact = {
-    ...image.artifact,
+  return {
+    ...artifact,
     ...(via === undefined ? {} : { via }),
     ...(limitRate === undefined ? {} : { limitRate }),
     ...(proxy === undefined ? {} : { proxy }),
   };
-  const brought = { ...request, image: { ...image, artifact } };
-  const here = via === 'ssh' || certsDir !== undefined || !/^https:/i.test(artifact.url);
-  if (!here) return { request: via === undefined ? brought : { ...brought, ways: { via, here } } };
-  const { LocalImages } = await import('../local/images/index.ts');
-  const settings = { env: deps.io.env, clock: deps.clock, ...(certsDir === undefined ? {} : { certsDir }) };
-  const images = new LocalImages(settings);
-  await images.checkCertificates(artifact);
-  return { request: { ...brought, ways: { ...(via === undefined ? {} : { via }), here } }, images };
 }
 
 const hasPassword = (url: string): boolean => new URL(url).password !== '' || new URL(url).username !== '';

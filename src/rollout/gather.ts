@@ -89,12 +89,18 @@ async function lookAtImage(
     return seen !== undefined && !(seen instanceof Error) && viaOf(seen, ways) !== 'ssh';
   });
   const look = byThemselves.length === 0 ? undefined : await lookFromOne(remote, byThemselves, artifact, signal);
-  const isSettled = look?.seen !== undefined || look?.refused !== undefined;
-  if (images === undefined || isSettled || (ways?.via !== undefined && ways.via !== 'ssh')) return look;
+  const byTool = ways?.via !== undefined && ways.via !== 'ssh';
+  if (images === undefined || byTool || isAnswered(look)) return look;
   const here = await lookFromHere(images, artifact, signal);
-  const [reason = ''] = look?.noWay.values() ?? [];
-  const all = byThemselves.map(({ name }): [string, string] => [name, look?.noWay.get(name) ?? reason]);
-  return here.seen === undefined ? here : { ...here, noWay: new Map(all) };
+  return here.seen === undefined ? here : { ...here, noWay: sharedBy(byThemselves, look?.noWay) };
+}
+
+const isAnswered = (look: Look | undefined): boolean => look?.seen !== undefined || look?.refused !== undefined;
+
+/** Where those that were asked have no way to the image's server, those like them are taken to have none either. */
+function sharedBy(nodes: readonly ClusterNode[], noWay: Look['noWay'] = new Map()): Look['noWay'] {
+  const [reason = ''] = noWay.values();
+  return new Map(nodes.map(({ name }) => [name, noWay.get(name) ?? reason]));
 }
 
 /** Certificates of the node take part only where the image comes by https. */

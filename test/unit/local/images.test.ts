@@ -98,9 +98,7 @@ describe('by this machine, an image', () => {
       file(image)(request, response);
     };
     const { url } = await start(answer);
-    await (
-      await images().fetch(artifact(url), () => undefined, never)
-    ).file;
+    await fetched(url);
     await rm(path.join(folder(), sha256));
     await writeFile(path.join(folder(), `${sha256}.part`), bytes.subarray(0, 400_000));
     await writeFile(path.join(folder(), `${sha256}.lock`), '999999999');
