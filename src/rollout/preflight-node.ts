@@ -72,10 +72,15 @@ function persistErrors(facts: PreflightFacts, seen: NodeObservation, fetches: bo
   return [{ what: `/persist is full: ${formatBytes(seen.freeBytes)} free`, next: 'make room in /persist on the node' }];
 }
 
+/** This machine fetches the image for it: the node's own tools, certificates and system have no part in that. */
+const isFed = ({ node, seen, request, look }: Subject): boolean =>
+  viaOf(seen, request.ways, look?.noWay.has(node.name)) === 'ssh';
+
 /** What KubeOS's usage instructions allow only in openEuler 22.09 or later. */
-function releaseFindings({ seen, request }: Subject, asWarning: boolean): readonly Finding[] {
+function releaseFindings(subject: Subject, asWarning: boolean): readonly Finding[] {
+  const { seen, request } = subject;
   const { image } = request;
-  const artifact = image?.type === 'disk' ? image.artifact : undefined;
+  const artifact = image?.type === 'disk' && !isFed(subject) ? image.artifact : undefined;
   const what =
     image?.type === 'docker' ? 'a docker image' : artifact?.clientcert === undefined ? undefined : 'mTLS (mtls: true)';
   const since = isSinceOpenEuler2209(seen.kernelVersion);
@@ -123,8 +128,9 @@ function engineWarnings({ seen, request }: Subject): readonly Finding[] {
   ];
 }
 
-function fetchErrors({ node, seen, request, look }: Subject): readonly Finding[] {
-  if (viaOf(seen, request.ways, look?.noWay.has(node.name)) === 'ssh') return spaceErrors(seen, look);
+function fetchErrors(subject: Subject): readonly Finding[] {
+  const { node, seen, request, look } = subject;
+  if (isFed(subject)) return spaceErrors(seen, look);
   const problems = seen.preflight?.certificateProblems ?? [];
   const certificates = problems.map((what) => ({
     what,
@@ -226,11 +232,16 @@ function otherFileSystem(content: ImageContent, fsType: string): readonly Findin
   return [{ what: `the image is ${content}, but the root of this node is ${named}`, next: 'leave it out: --exclude' }];
 }
 
-function fetchWarnings({ node, seen, request, look }: Subject): readonly Finding[] {
+function fetchWarnings(subject: Subject): readonly Finding[] {
+  const { seen, request, look } = subject;
   const warnings: Finding[] = [];
   const artifact = request.image?.type === 'disk' ? request.image.artifact : undefined;
-  const byItself = viaOf(seen, request.ways, look?.noWay.has(node.name)) !== 'ssh';
-  if (artifact !== undefined && byItself && isHttps(artifact) && seen.preflight?.tools.includes('openssl') === false) {
+  if (
+    artifact !== undefined &&
+    !isFed(subject) &&
+    isHttps(artifact) &&
+    seen.preflight?.tools.includes('openssl') === false
+  ) {
     warnings.push({
       what: 'it has no openssl: whether its certificates are valid and the key fits shows only at the download',
     });

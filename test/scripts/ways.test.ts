@@ -118,6 +118,9 @@ describe.each(WAYS)('by %s, an image', (via) => {
     expect(answer.ended).toBe('ok');
     const seen = [answer.stderr, await argumentsGiven(), await readFile(rooted('var/log/messages'), 'utf8')];
     for (const text of seen) expect(text).not.toMatch(/hidden|client\.key/);
+    const settings = await readFile(path.join(node.machine.stateDir, 'settings'), 'utf8');
+    expect(settings).toMatch(/^(?:capath|ca_directory) = "?.*\/run\/kubeos\/nobody"?$/m);
+    expect(await readdir(rooted('run/kubeos/nobody'))).toEqual([]);
     expect(await argumentsGiven()).toMatch(new RegExp(`^${via} `, 'm'));
     expect(await readdir(rooted('run/kubeos'))).not.toContain('byte');
   });

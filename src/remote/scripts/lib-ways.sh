@@ -94,6 +94,8 @@ curl_config() {
 	if [ -n "$LIMIT" ]; then echo "limit-rate = $LIMIT"; fi
 	if [ "$SECURE" = yes ]; then
 		printf '%s\n' 'proto = "=https"' 'proto-redir = "=https"' tlsv1.2
+		# Else Debian's curl would trust this node's authorities beside it.
+		config_value capath "$(trusts_nobody)"
 		config_value cacert "$CERTS/$CACERT"
 		if [ -n "$CLIENTCERT" ]; then
 			config_value cert "$CERTS/$CLIENTCERT"
@@ -106,6 +108,11 @@ curl_config() {
 
 config_value() { # OPTION VALUE: quoted by curl's rules
 	printf '%s = "%s"\n' "$1" "$(printf '%s' "$2" | sed 's/[\\"]/\\&/g')"
+}
+
+trusts_nobody() { # an empty folder of authorities
+	mkdir -p -- "$SCRATCH/nobody"
+	printf '%s' "$SCRATCH/nobody"
 }
 
 curl_fault() { # EXIT-CODE, as curl(1) lists them
@@ -166,7 +173,7 @@ ask_wget_once() { # URL ARGUMENT...
 # Else a wget with OpenSSL would trust this node's authorities beside cacert.
 own_trust() { # COMMAND ARGUMENT...
 	if [ "$SECURE" = yes ]; then
-		SSL_CERT_DIR=$SCRATCH/nobody SSL_CERT_FILE=$CERTS/$CACERT
+		SSL_CERT_DIR=$(trusts_nobody) SSL_CERT_FILE=$CERTS/$CACERT
 		export SSL_CERT_DIR SSL_CERT_FILE
 	fi
 	become_gentle "$@"
@@ -183,8 +190,7 @@ wget_config() {
 	fi
 	if [ -n "$LIMIT" ]; then echo "limit_rate = $LIMIT"; fi
 	if [ "$SECURE" != yes ]; then return 0; fi
-	mkdir -p -- "$SCRATCH/nobody"
-	printf '%s = %s\n' secure_protocol TLSv1_2 ca_directory "$SCRATCH/nobody" ca_certificate "$CERTS/$CACERT"
+	printf '%s = %s\n' secure_protocol TLSv1_2 ca_directory "$(trusts_nobody)" ca_certificate "$CERTS/$CACERT"
 	if [ -n "$CLIENTCERT" ]; then
 		printf '%s = %s\n' certificate "$CERTS/$CLIENTCERT" private_key "$CERTS/$CLIENTKEY"
 	fi
