@@ -252,6 +252,15 @@ describe('the image', () => {
     expect(whats(made)).toEqual(['b: the image is ext4, but the root of this node is xfs']);
   });
 
+  test('comes from this machine, where it may fetch it, to a node that does not get to the server', () => {
+    const look = { ...looked(), noWay: new Map([['b', 'no route']]) };
+    const made = plan({ a: {}, b: {} }, { ways: { here: true } }, { look });
+    expect(made.entries.map(({ node, via }) => `${node} ${String(via)}`)).toEqual(['a curl', 'b ssh']);
+    expect(whats(plan({ a: {}, b: {} }, {}, { look }))).toEqual([
+      'b: it does not get the image from its server, though another node does',
+    ]);
+  });
+
   test('is looked at only by nodes that have to fetch it', () => {
     const input = inputOf({
       a: { seen: { artifact: { sha256: SHA2, bytes: 5 } } },
