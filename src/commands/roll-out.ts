@@ -86,7 +86,7 @@ export async function rollOut(
 const STOPPING = 'nothing more is started, a node that is armed is brought to its end (once more: stop at once)';
 
 function sendingOf({ request, images }: Run): NonNullable<ConnectHooks['sending']> {
-  const sendRate = artifactOf(request)?.limitRate;
+  const sendRate = request.image?.type === 'disk' ? request.image.artifact.limitRate : undefined;
   return { ...(images === undefined ? {} : { images }), ...(sendRate === undefined ? {} : { sendRate }) };
 }
 
