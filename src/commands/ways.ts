@@ -19,7 +19,10 @@ export interface Brought {
 export async function withWays(deps: Deps, flags: ImageFlags, request: RolloutRequest): Promise<Brought> {
   const { via, certsDir } = flags;
   const { image } = request;
-  if (image?.type !== 'disk') return { request };
+  if (image?.type !== 'disk') {
+    if (image !== undefined) refuseForEngine(flags, image.type);
+    return { request };
+  }
   const artifact = withFetching(deps, flags, image.artifact);
   const brought = { ...request, image: { ...image, artifact } };
   const forced = via === undefined ? {} : { via };
@@ -30,6 +33,16 @@ export async function withWays(deps: Deps, flags: ImageFlags, request: RolloutRe
   const images = new LocalImages(settings);
   await images.checkCertificates(artifact);
   return { request: { ...brought, ways: { ...forced, here } }, images };
+}
+
+/** A container engine fetches by its own rules; what the environment says may be meant for other specs. */
+function refuseForEngine({ via, limitRate }: ImageFlags, type: string): void {
+  const given = { '--via': via, '--limit-rate': limitRate };
+  const [flag] = Object.entries(given).find(([, value]) => value !== undefined) ?? [];
+  if (flag === undefined) return;
+  throw new UsageError(`${flag} is for images of imagetype disk: this one is pulled by each node's own ${type}`, {
+    next: `leave it out; what ${type} pulls through, its own configuration says`,
+  });
 }
 
 function withFetching(deps: Deps, { via, limitRate, proxy }: ImageFlags, artifact: DiskArtifact): DiskArtifact {

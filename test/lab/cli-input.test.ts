@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -22,6 +22,7 @@ beforeAll(async () => {
   env = { PATH: process.env['PATH'] ?? '', HOME: folder, KUBEOS_KUBECTL: kubectl };
   await writeFile(path.join(folder, 'good.yaml'), GOOD);
   await writeFile(path.join(folder, 'back.yaml'), GOOD.replace('opstype: upgrade', 'opstype: rollback'));
+  await copyFile(path.join(ROOT, 'examples/upgrade-docker.yaml'), path.join(folder, 'docker.yaml'));
   await writeFile(path.join(folder, 'hosts.yaml'), '- name: worker-1\n  adress: 10.0.0.1\n');
 });
 
@@ -89,6 +90,7 @@ describe('a command line that is wrong: exit 2, what is wrong, and nothing is to
     ['upgrade -f @/good.yaml --write sometimes', 'Allowed choices are before-drain, after-drain'],
     ['upgrade -f @/good.yaml --write-rate fast', '--write-rate: "fast" is no rate'],
     ['upgrade -f @/good.yaml --write-rate 10', '--write-rate: "10" is too slow for an image'],
+    ['upgrade -f @/docker.yaml --via ssh', '--via is for images of imagetype disk'],
     ['upgrade -f @/good.yaml -o xml', 'Allowed choices are text, json'],
     ['upgrade -f @/good.yaml --hosts @/none', '--hosts'],
     ['upgrade -f @/good.yaml --hosts @/hosts.yaml', 'adress'],
