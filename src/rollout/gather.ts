@@ -92,13 +92,15 @@ async function lookAtImage(
   const byTool = ways?.via !== undefined && ways.via !== 'ssh';
   if (images === undefined || byTool || isAnswered(look)) return look;
   const here = await lookFromHere(images, artifact, signal);
-  return here.seen === undefined ? here : { ...here, noWay: sharedBy(byThemselves, look?.noWay) };
+  const met = look?.noWay ?? new Map<string, string>();
+  if (here.seen === undefined) return { ...here, noWay: new Map([...met, ...here.noWay]) };
+  return { ...here, noWay: sharedBy(byThemselves, met) };
 }
 
 const isAnswered = (look: Look | undefined): boolean => look?.seen !== undefined || look?.refused !== undefined;
 
 /** Where those that were asked have no way to the image's server, those like them are taken to have none either. */
-function sharedBy(nodes: readonly ClusterNode[], noWay: Look['noWay'] = new Map()): Look['noWay'] {
+function sharedBy(nodes: readonly ClusterNode[], noWay: Look['noWay']): Look['noWay'] {
   const [reason = ''] = noWay.values();
   return new Map(nodes.map(({ name }) => [name, noWay.get(name) ?? reason]));
 }

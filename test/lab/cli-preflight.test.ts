@@ -74,7 +74,7 @@ describe('a node that something certain stands in the way of is not started, and
   it.each([
     ['persist-read-only', {}, /\/persist is mounted read-only/, /remount,rw/],
     ['disk-full', {}, /too little room in \/persist for the image 0 bytes free, 14\.0 MiB needed/, /make room/],
-    ['missing-tool', {}, /no curl/, /curl/],
+    ['missing-tool', {}, /no curl and no GNU wget/, /--via ssh/],
     ['expired-certificate', {}, /cacert \/etc\/KubeOS\/certs\/ca\.crt has expired: notAfter=/, /certs on the node/],
     ['old-kernel', mutual, /mTLS \(mtls: true\) only in openEuler 22\.09 or later.*oe2203/, /without mTLS/],
   ] as const)('%s', async (kind, changes, what, next) => {
@@ -219,7 +219,8 @@ describe('the image on its server, seen from one node', () => {
         what: 'the nodes do not get the image from its server',
         reason:
           'worker-1: the server refuses the connection, or cannot be reached\n' +
-          'worker-2: the server refuses the connection, or cannot be reached',
+          'worker-2: the server refuses the connection, or cannot be reached\n' +
+          'this machine: the server refuses the connection, or cannot be reached',
         next: expect.stringContaining('check the image server') as string,
       },
     ]);
