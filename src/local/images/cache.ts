@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, readFile, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -13,6 +13,9 @@ const KEPT = 2;
 const KEPT_DAYS = 30;
 const DAY_MS = 86_400_000;
 const LOOK_AGAIN_MS = 500;
+const SIGN_OF_LIFE_MS = 2000;
+/** So many looks in a row, 15 seconds, that show no sign of life. */
+const DEAD_AFTER_LOOKS = 30;
 
 /**
  * Where images are kept: `kubeos/artifacts` in the user's cache folder, XDG_CACHE_HOME, which the XDG Base Directory
@@ -78,26 +81,41 @@ async function prune(folder: string, inUse: string): Promise<void> {
 }
 
 /**
- * Runs a task that no other process on this machine runs for the same image at once. The lock of one that has died is
- * taken over.
+ * Runs a task that no other process runs for the same image at once. The lock of one that has died is taken over: it shows
+ * no sign of life. Its pid would tell nothing, since containers that share a cache count processes each for themselves.
  * @param onWait told once, where another is at it
  */
 export async function alone<T>(
   folder: string,
   sha256: string,
-  { clock, signal, onWait }: { clock: Clock; signal: AbortSignal; onWait: () => void },
+  wait: { clock: Clock; signal: AbortSignal; onWait: () => void },
   task: () => Promise<T>,
 ): Promise<T> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const lock = join(folder, `${sha256}.lock`);
-  for (let told = false; !(await taken(lock)); told = true) {
-    if (!told) onWait();
-    await clock.sleep(LOOK_AGAIN_MS, signal);
-  }
+  await take(lock, wait);
+  const signs = setInterval(() => void showLife(lock), SIGN_OF_LIFE_MS);
   try {
     return await task();
   } finally {
+    clearInterval(signs);
     await rm(lock, { force: true });
+  }
+}
+
+async function take(
+  lock: string,
+  { clock, signal, onWait }: { clock: Clock; signal: AbortSignal; onWait: () => void },
+): Promise<void> {
+  let sign: number | undefined;
+  let looks = 0;
+  for (let told = false; !(await taken(lock)); told = true) {
+    if (!told) onWait();
+    const before = sign;
+    sign = (await stat(lock).catch(() => undefined))?.mtimeMs;
+    looks = sign === before ? looks + 1 : 0;
+    if (looks >= DEAD_AFTER_LOOKS) await rm(lock, { force: true });
+    else await clock.sleep(LOOK_AGAIN_MS, signal);
   }
 }
 
@@ -106,18 +124,12 @@ async function taken(lock: string): Promise<boolean> {
     await writeFile(lock, String(process.pid), { flag: 'wx', mode: 0o600 });
     return true;
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false;
+    throw error;
   }
-  const holder = Number(await readFile(lock, 'utf8').catch(() => ''));
-  if (holder > 0 && !lives(holder)) await rm(lock, { force: true });
-  return false;
 }
 
-function lives(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
-  }
+async function showLife(lock: string): Promise<void> {
+  const now = new Date();
+  await utimes(lock, now, now).catch(() => undefined);
 }

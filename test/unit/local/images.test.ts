@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, readFile, readdir, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, readdir, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -101,10 +101,32 @@ describe('by this machine, an image', () => {
     await fetched(url);
     await rm(path.join(folder(), sha256));
     await writeFile(path.join(folder(), `${sha256}.part`), bytes.subarray(0, 400_000));
-    await writeFile(path.join(folder(), `${sha256}.lock`), '999999999');
+    // Of a process that has died; another has its number by now.
+    await writeFile(path.join(folder(), `${sha256}.lock`), String(process.pid));
     await fetched(url);
     expect(asked).toEqual([undefined, 'bytes=400000-']);
     expect(await readdir(folder())).toEqual([sha256]);
+  });
+
+  it('is waited for where another process that lives fetches it', async () => {
+    const server = await start(file(image));
+    await mkdir(folder(), { recursive: true });
+    const lock = path.join(folder(), `${sha256}.lock`);
+    await writeFile(lock, '');
+    let looks = 0;
+    const patient: Clock = {
+      now: () => Date.now(),
+      sleep: async () => {
+        looks += 1;
+        if (looks % 10 === 0) await utimes(lock, looks, looks);
+        if (looks < 200) return;
+        expect(server.requests).toEqual([]);
+        await rm(lock);
+      },
+    };
+    const one = new LocalImages({ env: { XDG_CACHE_HOME: cache }, clock: patient });
+    await one.fetch(artifact(server.url), () => undefined, never);
+    expect(looks).toBe(200);
   });
 
   it('is fetched once for all who ask, and then not at all; nobody else may read it', async () => {
