@@ -248,10 +248,12 @@ class Node implements VmNode {
   }
 }
 
-/** Resolves once the annotation of the node names this step, or one after it. */
-export function untilStep(bed: VmBed, name: string, step: Step): Promise<void> {
+/** Resolves once the annotation of the node names this step, or one after it; or once the run, if told, has ended. */
+export function untilStep(bed: VmBed, name: string, step: Step, run?: Pick<Running, 'done'>): Promise<void> {
+  let ended = false;
+  void run?.done.then(() => (ended = true));
   return patiently(
-    async () => STEPS.indexOf((await bed.cluster.node(name)).step as Step) >= STEPS.indexOf(step),
+    async () => ended || STEPS.indexOf((await bed.cluster.node(name)).step as Step) >= STEPS.indexOf(step),
     () => `${name} never came to ${step}`,
   );
 }

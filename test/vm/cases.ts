@@ -217,7 +217,7 @@ async function uefiUpgradeAndFallBack(): Promise<void> {
 async function powerCuts(count: number): Promise<void> {
   await withBed({ writeLog: true }, async (bed, node) => {
     const run = bed.start(['upgrade', '-f', await bed.spec(await imageOf(NEW)), '-y', '-o', 'json']);
-    const recordings = await record(bed, node, 'write');
+    const recordings = await record({ bed, node, run }, 'write');
     expectEnd(await endOf(run.done), 0, 'upgraded');
     await node.machine.powerOff();
     const found = await judgeCuts(bed, node, recordings, { count, seed: SEED });

@@ -3,6 +3,7 @@ import { constants, copyFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { readGrubenv } from '../../src/lab/grubenv.ts';
+import type { Running } from '../lab/lab-bed.ts';
 import { diskOf } from './artifacts.ts';
 import { untilStep, type VmBed, type VmNode } from './bed.ts';
 import { PersistImage } from './persist.ts';
@@ -48,14 +49,18 @@ export async function placeIn(node: VmNode): Promise<number> {
 }
 
 /** Follows an upgrade from a step on, and notes where in the write logs it was. Resolves once it is committed. */
-export async function record(bed: VmBed, node: VmNode, from: 'write' | 'arm'): Promise<Recording[]> {
+export async function record(
+  { bed, node, run }: { bed: VmBed; node: VmNode; run: Running },
+  from: 'write' | 'arm',
+): Promise<Recording[]> {
   await untilStep(bed, node.name, from);
   const written = { start: node.machine.starts, from: await placeIn(node) };
   await untilStep(bed, node.name, 'reboot');
   const armed = { from: await placeIn(node), env: 'saved=A next=B' };
   await untilStep(bed, node.name, 'prove');
   const proven = { start: node.machine.starts, from: await placeIn(node) };
-  await untilStep(bed, node.name, 'uncordon');
+  // The last step is over in a moment.
+  await untilStep(bed, node.name, 'uncordon', run);
   const committed = { from: await placeIn(node), env: 'saved=B next=' };
   return [
     { ...written, promises: [armed] },

@@ -18,7 +18,7 @@ test('a real machine falls back from a panic, survives cuts in the arming, is up
     await node.machine.cut();
     await node.untilUp();
     expect(await node.slot()).toBe('A');
-    const recordings = await record(bed, node, 'arm');
+    const recordings = await record({ bed, node, run }, 'arm');
     expectEnd(await endOf(run.done), 0, 'upgraded');
     await expectSettled(bed, node, 'B', NEW);
     await expectLogged(node, 'committed: slot B');

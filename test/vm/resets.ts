@@ -39,7 +39,7 @@ export async function resetAtBoundaries(steps: readonly Step[]): Promise<void> {
     const args = ['upgrade', '-f', await bed.spec(await imageOf(NEW)), '-y', '-o', 'json'];
     const run = bed.start(args);
     for (const step of steps) {
-      await untilStep(bed, node.name, step);
+      await untilStep(bed, node.name, step, step === 'uncordon' ? run : undefined);
       await resetNode(node, slotsAt(step));
     }
     await converge(bed, args, run.done);
