@@ -97,6 +97,15 @@ export async function judgeCuts(
   return found;
 }
 
+/** That nothing of an epoch is left is seen once by itself. */
+function somethingLeft(epoch: Epoch, random: () => number): ReturnType<typeof leftOf> {
+  for (let tries = 0; tries < 20; tries++) {
+    const left = leftOf(epoch, random);
+    if (left.length > 0) return left;
+  }
+  return [];
+}
+
 class Judge {
   readonly #disk: ReplayedDisk;
   readonly #recording: Recording;
@@ -128,7 +137,7 @@ class Judge {
       await this.#disk.restore();
       if (judged.indexOf(epoch) === 0) before = await this.#environment();
       for (let index = 0; index < perEpoch; index++) {
-        const left = index === 0 ? [] : leftOf(epoch, random);
+        const left = index === 0 ? [] : somethingLeft(epoch, random);
         await this.#disk.tryOut(left);
         await this.#judgeOne(epoch, left, [before, after]);
         await this.#disk.restore();
