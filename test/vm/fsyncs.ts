@@ -78,7 +78,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   { in: 'stage', take: 'sync_path "$IMAGE.part"', put: ':', probe: 'stage' },
   { in: 'write', take: 'bs=4M conv=notrunc,fsync', put: 'bs=4M conv=notrunc', probe: 'write' },
-  { in: 'reboot', take: '\tsync\n', put: '', probe: 'reboot' },
+  { in: 'reboot', take: 'then sync; fi', put: 'then :; fi', probe: 'reboot' },
 ];
 
 const HEAD_BYTES = 4096;
