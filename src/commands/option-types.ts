@@ -1,5 +1,5 @@
 import type { JumpHost } from '../remote/jump-hosts.ts';
-import type { Via } from '../rollout/via.ts';
+import type { Via } from '../rollout/artifacts.ts';
 
 /** What the flags of src/program.ts hand to the commands: already parsed, defaults filled in. */
 

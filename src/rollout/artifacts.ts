@@ -1,4 +1,13 @@
-import type { Via } from './via.ts';
+/** How the image comes to a node: by a tool of its own, or from this machine, which fetches it once, over SSH. */
+export type Via = 'curl' | 'wget' | 'ssh';
+
+/** What a run may do to bring the image to its nodes. */
+export interface Ways {
+  /** For every node; missing: for each by what it has. */
+  via?: Via;
+  /** This machine can fetch the image: it has the certificates that https needs. */
+  here: boolean;
+}
 
 /** A disk image, which a node fetches from a server. */
 export interface DiskArtifact {

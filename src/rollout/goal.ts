@@ -3,7 +3,7 @@ import type { Goal } from './plan-types.ts';
 import type { MaxUnavailable } from './budget.ts';
 import type { SelectionOptions } from './selection.ts';
 import type { Operation } from './facts.ts';
-import type { Ways } from './via.ts';
+import type { Ways } from './artifacts.ts';
 
 /** Everything a user asked for; a plan is made from this and the cluster alone. */
 export interface RolloutRequest {

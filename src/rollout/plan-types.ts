@@ -2,7 +2,7 @@ import type { DrainForecast, DrainOptions } from './drain-types.ts';
 import type { Assignment, Fallback, Operation, Slot } from './facts.ts';
 import type { ImageSeen } from './preflight-types.ts';
 import type { Step } from './steps.ts';
-import type { Via, Ways } from './via.ts';
+import type { Via, Ways } from './artifacts.ts';
 
 /** Something that stands in the way, or that the reader should know, with its mending. */
 export interface Finding {

@@ -1,16 +1,6 @@
+import type { Via, Ways } from './artifacts.ts';
 import type { NodeObservation } from './facts.ts';
 import type { Finding } from './plan-types.ts';
-
-/** How the image comes to a node: by a tool of its own, or from this machine, which fetches it once, over SSH. */
-export type Via = 'curl' | 'wget' | 'ssh';
-
-/** What a run may do to bring the image to its nodes. */
-export interface Ways {
-  /** For every node; missing: for each by what it has. */
-  via?: Via;
-  /** This machine can fetch the image: it has the certificates that https needs. */
-  here: boolean;
-}
 
 const NODES_ALONE: Ways = { here: false };
 

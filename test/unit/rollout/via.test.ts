@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { refuseVia, viaOf, type Ways } from '../../../src/rollout/via.ts';
+import type { Ways } from '../../../src/rollout/artifacts.ts';
+import { refuseVia, viaOf } from '../../../src/rollout/via.ts';
 import { seen as observation } from './fixtures.ts';
 
 const HERE: Ways = { here: true };
