@@ -13,7 +13,7 @@ export interface BootTools {
 
 // A node that is down often answers with silence, so attempts are short, and follow each other quickly.
 const ATTEMPT_MS = 10_000;
-const WAIT_MS = [1000, 1000, 1500, 2000, 3000];
+const WAIT_MS = [500, 500, 500, 500, 1000, 1500, 2000, 3000];
 
 const reportSchema = z.object({ boot_id: z.string(), active: slotName, version: z.string().default('') });
 

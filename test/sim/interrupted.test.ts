@@ -95,7 +95,7 @@ describe('two runs', () => {
 
   test.each([
     ['after a newer one took over and ended', undefined],
-    ['in the middle of a newer one that took over', 75_000],
+    ['in the middle of a newer one that took over', 90_000],
   ])('a frozen run that wakes %s changes nothing any more, and says who took the lock', async (_when, wakesAfter) => {
     for (const [where, at] of await momentsOf({})) {
       const world = new SimWorld();
