@@ -7,7 +7,7 @@ import type { ScriptArguments } from '../../src/remote/compose.ts';
 import type { StepScript } from '../../src/remote/scripts/index.ts';
 import { type ImageServer, file, serve } from './image-server.ts';
 import { changesMade, copyNode, killAt, makeKillingBin, misleads, remains, standing, stopKilling } from './kill.ts';
-import { MIB, type Node, type Shell, makeImage, makeNode, makeYard } from './node-bed.ts';
+import { MIB, type Node, SHELLS, type Shell, makeImage, makeNode, makeYard } from './node-bed.ts';
 
 const OLD = 'KubeOS 1.0.0';
 const NEW = 'KubeOS 1.1.0';
@@ -19,6 +19,12 @@ const FROM_B = ['prove', 'commit', 'end'] as const;
 const FROM_A = ['begin', 'stage', 'write', 'verify', 'arm', 'boot', ...FROM_B] as const;
 /** For machines that have much else to do; on a quiet one it takes half a minute. */
 const LONG_MS = 900_000;
+/**
+ * What a kill leaves does not hang on the shell. So those whose scripts make the same changes take turns
+ * (killed-turns.test.ts): all up to `verify`; from then on the two without a managed boot, whose firmware is the same.
+ */
+export const turnsAt = (step: StepScript): readonly Shell[] =>
+  ['claim', 'begin', 'stage', 'write', 'verify'].includes(step) ? SHELLS : ['dash', 'busybox'];
 
 /**
  * The tests of a script that is killed before each of its changes, and in the middle of each write to a disk. After
@@ -107,13 +113,17 @@ export function describeKilled(shell: Shell, firmware: 'uefi' | 'bios', form: 'i
     }
 
     async function killEach(step: StepScript, mayBootNew: boolean, torn: boolean): Promise<void> {
-      for (let at = 1; ; at++) {
+      const turns = form === 'image' && turnsAt(step).includes(shell) ? turnsAt(step) : [shell];
+      const stride = turns.length;
+      for (let at = turns.indexOf(shell) + 1; ; at += stride) {
         const copy = await copyNode(node, path.join(yard.dir, 'killed'));
         await killAt(copy, at, torn);
         const answer = await copy.run(step, argumentsOf(step));
         const where = `${step}, change ${at}: ${answer.stderr}`;
         if (answer.ended === 'ok') {
-          expect(await changesMade(copy), where).toBe(at - 1);
+          const made = await changesMade(copy);
+          expect(made, where).toBeLessThan(at);
+          expect(made, where).toBeGreaterThanOrEqual(at - stride);
           break;
         }
         expect(answer.ended, where).toBe('SIGKILL');
