@@ -1,10 +1,9 @@
-import { describe } from 'vitest';
 import { describeFaults, type FaultyBed } from './cluster-faults-suite.ts';
-import { onRealVersionsAtOnce, startRealApi } from './envtest.ts';
+import { onLabVersionsAtOnce, onRealVersionsAtOnce, startRealApi } from './envtest.ts';
 import { KubectlBed } from './kubectl-bed.ts';
 import { startLab } from './lab-bed.ts';
 
-describe.each(['v1.20.2', 'v1.34.4'])('the lab as %s', (version) =>
+onLabVersionsAtOnce('an API server that goes wrong', (version) =>
   describeFaults(async (): Promise<FaultyBed> => {
     const lab = await startLab(version, false);
     const { api } = lab;

@@ -1,12 +1,17 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { KubectlCluster } from '../../src/cluster/index.ts';
-import { onRealVersions } from './envtest.ts';
+import { onLabVersionsAtOnce, onRealVersionsAtOnce } from './envtest.ts';
 import { openLabWorkloads, openRealWorkloads, type WorkloadBed } from './workload-bed.ts';
 import { WORKLOADS } from './workload-table.ts';
 import { defineCustomKind, tryOut, type Happened } from './workloads.ts';
 
-describe.each(['v1.20.2', 'v1.34.4'])('the lab as %s', (version) => describeTable(() => openLabWorkloads(version)));
-onRealVersions('the forecast of drains', (assets) => describeTable(() => openRealWorkloads(assets)));
+// Two versions at once, not four: hundreds of drains would have each other wait for longer than a forecast does.
+describe('a lab', () => {
+  onLabVersionsAtOnce('with controllers', (version) => describeTable(() => openLabWorkloads(version)));
+});
+describe('an API server', () => {
+  onRealVersionsAtOnce('with controllers', (assets) => describeTable(() => openRealWorkloads(assets)));
+});
 
 /** What is forecast must be what happens, workload by workload, with controllers that bring pods back. */
 function describeTable(open: () => Promise<WorkloadBed>): void {

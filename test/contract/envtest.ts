@@ -20,11 +20,18 @@ export function onRealVersions(what: string, suite: (assets: string) => void): v
 
 /** The same with all versions at once, for what mostly waits; the tests of one version still follow one another. */
 export function onRealVersionsAtOnce(what: string, suite: (assets: string) => void): void {
-  for (const assets of assetFolders(what)) {
-    describe.concurrent(`a real ${versionOf(assets)}`, () => {
-      describe(what, { concurrent: false }, () => suite(assets));
-    });
-  }
+  for (const assets of assetFolders(what)) atOnce(`a real ${versionOf(assets)}`, what, () => suite(assets));
+}
+
+/** The same with the lab as each age of KubeOS clusters: with policy/v1beta1 only, and with policy/v1 only. */
+export function onLabVersionsAtOnce(what: string, suite: (version: string) => void): void {
+  for (const version of ['v1.20.2', 'v1.34.4']) atOnce(`the lab as ${version}`, what, () => suite(version));
+}
+
+function atOnce(title: string, what: string, suite: () => void): void {
+  describe.concurrent(title, () => {
+    describe(what, { concurrent: false }, suite);
+  });
 }
 
 function assetFolders(what: string): readonly string[] {
