@@ -8,8 +8,8 @@ unsupported() { # CODE MESSAGE
 	UNSUPPORTED_MESSAGE=$2
 }
 
-read_layout() { # sets ACTIVE, INACTIVE, NAME_A, NAME_B, DISK, ROOT_NUMBER; or UNSUPPORTED and its message
-	ACTIVE='' INACTIVE='' NAME_A='' NAME_B='' DISK='' ROOT_NUMBER='' UNSUPPORTED='' UNSUPPORTED_MESSAGE=''
+read_layout() { # sets ACTIVE, INACTIVE, NAME_A, NAME_B, SYSFS_A, SYSFS_B, DISK, ROOT_NUMBER; or UNSUPPORTED and its message
+	ACTIVE='' INACTIVE='' NAME_A='' NAME_B='' SYSFS_A='' SYSFS_B='' DISK='' ROOT_NUMBER='' UNSUPPORTED='' UNSUPPORTED_MESSAGE=''
 	for tool in findmnt dd od tr stat df awk; do
 		if ! has "$tool"; then
 			unsupported missing-tool "the node has no $tool"
@@ -47,11 +47,12 @@ read_partitions() { # NUMBER-OF-THE-ROOT-PARTITION
 	extra=''
 	for file in "$DISK"/*/partition; do
 		folder=${file%/partition}
+		name=${folder##*/}
 		# sysfs writes ! where the device name has /, as in cciss/c0d0p2.
-		name=$(printf '%s' "${folder##*/}" | tr '!' '/')
+		case $name in *!*) name=$(printf '%s' "$name" | tr '!' '/') ;; esac
 		case $(first_line "$file") in
-		2) NAME_A=$name ;;
-		3) NAME_B=$name ;;
+		2) NAME_A=$name SYSFS_A=$folder ;;
+		3) NAME_B=$name SYSFS_B=$folder ;;
 		*)
 			read_superblock "$KUBEOS_ROOT/dev/$name"
 			case $SB_LABEL in ROOT*) extra="$extra $name" ;; esac
@@ -83,11 +84,11 @@ slot_name() { # SLOT: as vda2
 }
 
 slot_path() { # SLOT: the device's path, KUBEOS_ROOT included
-	echo "$KUBEOS_ROOT/dev/$(slot_name "$1")"
+	case $1 in A) echo "$KUBEOS_ROOT/dev/$NAME_A" ;; B) echo "$KUBEOS_ROOT/dev/$NAME_B" ;; esac
 }
 
 slot_sysfs() { # SLOT
-	echo "$DISK/$(slot_name "$1" | tr '/' '!')"
+	case $1 in A) echo "$SYSFS_A" ;; B) echo "$SYSFS_B" ;; esac
 }
 
 slot_bytes() { # SLOT; sysfs counts in units of 512 bytes whatever the disk's sectors are
@@ -102,20 +103,24 @@ slot_bytes() { # SLOT; sysfs counts in units of 512 bytes whatever the disk's se
 # the counters of free blocks, when a file system is left that was written to.
 read_superblock() { # DEVICE: sets SB_TYPE (ext4, xfs or empty), SB_UUID, SB_WTIME, SB_LABEL
 	SB_TYPE='' SB_UUID='' SB_WTIME='' SB_LABEL=''
-	file=$1
-	# shellcheck disable=SC2046 # one word a byte; the first is byte 1024
-	set -- $(dd if="$file" bs=8 skip=128 count=17 2>/dev/null | od -An -v -tx1)
-	if [ "${57-}${58-}" = 53ef ] && [ "$#" -eq 136 ]; then
+	# shellcheck disable=SC2046 # one word a byte
+	set -- $(bytes_at "$1" 0 1160)
+	if [ "$#" -ne 1160 ]; then return 0; fi
+	if [ "${1081}${1082}" = 53ef ]; then
 		SB_TYPE=ext4
-		SB_WTIME=$((0x${52}${51}${50}${49}))
-		shift 104
+		SB_WTIME=$((0x${1076}${1075}${1074}${1073}))
+		shift 1128
 		SB_UUID=$1$2$3$4$5$6$7$8$9${10}${11}${12}${13}${14}${15}${16}
-		if [ "${17}" != 00 ]; then SB_LABEL=$(text_at "$file" 1144 16); fi
-	elif [ "$(hex_at "$file" 0 4)" = 58465342 ]; then
+		shift 16
+		SB_LABEL=$(text_of "$@")
+	elif [ "$1$2$3$4" = 58465342 ]; then
 		SB_TYPE=xfs
-		SB_UUID=$(hex_at "$file" 32 16)
-		SB_WTIME=$(hex_at "$file" 224 4)-$(hex_at "$file" 240 8)
-		SB_LABEL=$(text_at "$file" 108 12)
+		shift 32
+		SB_UUID=$1$2$3$4$5$6$7$8$9${10}${11}${12}${13}${14}${15}${16}
+		shift 76
+		SB_LABEL=$(text_of "$1" "$2" "$3" "$4" "$5" "$6" "$7" "$8" "$9" "${10}" "${11}" "${12}")
+		shift 116
+		SB_WTIME=$1$2$3$4-${17}${18}${19}${20}${21}${22}${23}${24}
 	fi
 }
 
@@ -123,8 +128,15 @@ file_system_check() { # TYPE: the tool
 	case $1 in xfs) echo xfs_repair ;; *) echo e2fsck ;; esac
 }
 
-text_at() { # FILE OFFSET COUNT: what can be printed of it
-	dd if="$1" bs=1 skip="$2" count="$3" 2>/dev/null | tr -d '\000-\037\177-\377'
+text_of() { # BYTE...: in hex; what can be printed of them
+	text=''
+	for byte; do
+		code=$((0x$byte))
+		if [ "$code" -ge 32 ] && [ "$code" -le 126 ]; then
+			text="$text\\0$((code / 64))$((code / 8 % 8))$((code % 8))"
+		fi
+	done
+	printf '%b' "$text"
 }
 
 # ----------------------------------------------------------------------------------------------------- safe target

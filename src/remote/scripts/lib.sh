@@ -256,12 +256,13 @@ first_line() { # FILE: nothing where it is not there
 	printf '%s' "$line"
 }
 
-bytes_at() { # FILE OFFSET COUNT: hex digits, two a byte, separated by blanks
-	dd if="$1" bs=1 skip="$2" count="$3" 2>/dev/null | od -An -v -tx1
+bytes_at() { # FILE OFFSET COUNT: hex digits, two a byte, separated by blanks; fewer where the file ends before
+	od -An -v -tx1 -j "$2" -N "$3" -- "$1" 2>/dev/null || :
 }
 
 hex_at() { # FILE OFFSET COUNT: hex digits without blanks
-	bytes_at "$1" "$2" "$3" | tr -d ' \n'
+	# shellcheck disable=SC2046 # one word a byte
+	printf '%s' $(bytes_at "$1" "$2" "$3")
 }
 
 file_facts() { # FILE: size and time of last change
