@@ -24,6 +24,7 @@ const CONFIGURATIONS: Readonly<Record<string, Configuration>> = {
   'the oldest algorithms that kubeos speaks': {
     config: ['KexAlgorithms diffie-hellman-group-exchange-sha256', 'MACs hmac-sha2-256', 'Ciphers aes128-ctr'],
     hostKeys: ['rsa'],
+    smallGroups: true,
   },
   'a single session, few logins at once, and a talkative bash': {
     config: ['MaxSessions 1', 'MaxStartups 3', 'Banner /etc/passwd'],

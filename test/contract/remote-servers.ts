@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Machine } from '../../src/lab/machine.ts';
 import { Accounts } from './remote-accounts.ts';
@@ -12,6 +12,8 @@ export interface Configuration {
   user?: 'root' | 'ops';
   /** Lines of sshd_config. */
   config?: readonly string[];
+  /** Of the groups for a Diffie-Hellman group exchange it has only the smallest; the largest takes seconds to reckon with. */
+  smallGroups?: boolean;
   hostKeys?: readonly ('ed25519' | 'ecdsa' | 'rsa')[];
   address?: string;
   /** The account's login shell. */
@@ -27,9 +29,10 @@ export interface Configuration {
 /** An OpenSSH server per node, which runs what it is sent under the account's login shell, as servers do. */
 export function openssh(configuration: Configuration): StartServer {
   const { user = 'root', config = [], shell = '/bin/bash', homeFiles = {}, chroot = false } = configuration;
-  const { hostKeys, address = '127.0.0.1' } = configuration;
+  const { hostKeys, address = '127.0.0.1', smallGroups = false } = configuration;
   return async (dir, machine, bin, publicKey) => {
     mkdirSync(dir);
+    if (smallGroups) writeFileSync(join(dir, 'moduli'), smallestGroups());
     const accounts = new Accounts({ dir: join(dir, 'etc'), identity: identityOf(machine), shell, homeFiles });
     const jail = chroot ? makeJail(dir) : undefined;
     const variables = { ...variablesOf(machine, bin, user), ...configuration.environment };
@@ -40,6 +43,7 @@ export function openssh(configuration: Configuration): StartServer {
       authorizedKeys: [publicKey],
       config: [
         ...config,
+        ...(smallGroups ? [`ModuliFile ${join(dir, 'moduli')}`] : []),
         ...(jail === undefined ? [] : [`ChrootDirectory ${JAIL}`]),
         `SetEnv ${Object.entries(variables)
           .map(([key, value]) => `"${key}=${value}"`)
@@ -65,6 +69,13 @@ export const dropbear: StartServer = async (dir, machine, bin, publicKey) => {
   const variables = variablesOf(machine, bin, 'root');
   return Dropbear.start({ dir, accounts, identity: identityOf(machine), variables, publicKey });
 };
+
+/** Those of 2048 bits, of Debian's own (moduli(5): the fifth field is the size, less one). */
+const smallestGroups = (): string =>
+  readFileSync('/etc/ssh/moduli', 'utf8')
+    .split('\n')
+    .filter((line) => line.split(' ')[4] === '2047')
+    .join('\n') + '\n';
 
 // HOME is the account's own; the shell's start-up files are there.
 function variablesOf(machine: Machine, bin: string, user: 'root' | 'ops'): Record<string, string> {
