@@ -43,8 +43,8 @@ export async function expectSettled(bed: VmBed, node: VmNode, slot: 'A' | 'B', v
   });
 }
 
-/** Lines of the node's own /var/log/messages. */
+/** Lines of the node's own /var/log/messages, in which a power cut leaves zeroes. */
 export async function expectLogged(node: VmNode, ...texts: string[]): Promise<void> {
-  const lines = await node.ssh('grep "kubeos: " /var/log/messages');
+  const lines = await node.ssh('grep -a "kubeos: " /var/log/messages');
   for (const text of texts) expect(lines).toContain(text);
 }
