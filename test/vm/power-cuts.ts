@@ -253,7 +253,7 @@ async function problemsOf(
   return problems;
 }
 
-const touches = ({ at, length }: LogEntry, area: keyof typeof AREAS): boolean =>
+export const touches = ({ at, length }: LogEntry, area: keyof typeof AREAS): boolean =>
   length > 0 && at < AREAS[area].at + AREAS[area].length && at + length > AREAS[area].at;
 
 const whole = (writes: readonly LogEntry[]) => writes.map((write) => ({ write, bytes: write.length }));

@@ -66,17 +66,21 @@ export class ReplayedDisk {
     for (const write of writes) await this.#put(write.at, await this.#dataOf(write));
   }
 
-  /** For good, on from where the last call ended: what had been flushed when the log was `place` bytes long. */
-  async applyFlushed(place: number): Promise<void> {
+  /**
+   * For good, on from where the last call ended: what had been flushed when the log was `place` bytes long.
+   * @param before told of the writes between two flushes, before these are there
+   */
+  async applyFlushed(place: number, before?: (writes: readonly LogEntry[]) => Promise<void>): Promise<void> {
     let length = 512;
-    let flushed = 0;
     for (const [index, entry] of this.entries.entries()) {
       length += 512 + (entry.data === undefined ? 0 : entry.length);
       if (length > place) break;
-      if (entry.flush) flushed = index + 1;
+      if (!entry.flush || index < this.#applied) continue;
+      const writes = this.entries.slice(this.#applied, index + 1).filter((one) => one.length > 0);
+      await before?.(writes);
+      await this.apply(writes);
+      this.#applied = index + 1;
     }
-    await this.apply(this.entries.slice(this.#applied, flushed).filter((entry) => entry.length > 0));
-    this.#applied = Math.max(this.#applied, flushed);
   }
 
   /** Until `restore`: of each write, so many of its first bytes. */

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { DISK_VERSION, imageOf } from './artifacts.ts';
 import { untilStep } from './bed.ts';
-import { NEW, withBed } from './cases.ts';
+import { NEW, withBed } from './plays.ts';
 import { endOf, expectEnd, expectLogged, expectSettled, json } from './checks.ts';
 import { judgeCuts, record } from './power-cuts.ts';
 

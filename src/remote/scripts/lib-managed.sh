@@ -224,8 +224,9 @@ put_managed() {
 	log "the managed boot is in $(managed_path)"
 }
 
-# GRUB, or a node that comes back after a power cut, finds the old file or the new one under the name: what the new one
-# holds lies on disk before the name leads to it. FAT keeps a name's place and length in one sector.
+# A node that comes back after a power cut finds the old file or the new one under the name: what the new one holds lies on
+# disk before the name leads to it. GRUB may see neither until the last sync. FAT keeps a name's place and length in one
+# sector.
 place_file() { # SOURCE FILE
 	if [ -f "$2" ]; then cp -p -- "$2" "$2.new" || die boot-environment "cannot copy ${2#"$KUBEOS_ROOT"}"; fi
 	dd if="$1" of="$2.new" 2>/dev/null || die boot-environment "cannot write ${2#"$KUBEOS_ROOT"}.new"

@@ -208,6 +208,12 @@ read_artifact() { # sets ARTIFACT_SHA256, _BYTES, _DATA_SHA256, _DIGEST of a who
 	ARTIFACT_DIGEST=$digest
 }
 
+name_artifact() { # of a part that is whole: what has the name is on the disk
+	sync_path "$IMAGE.part"
+	mv -f -- "$IMAGE.part" "$IMAGE" || die state "cannot rename $IMAGE.part"
+	sync_path "$UPDATE"
+}
+
 write_artifact_record() { # SHA256 [ITS-OWN-SHA256 DIGEST-OF-THE-CONTAINER-IMAGE]
 	facts=$(file_facts "$IMAGE") || die state "cannot read $IMAGE"
 	put_file "$STATE/artifact" "$(

@@ -78,9 +78,7 @@ leave_engine() { # however it ended
 
 keep_artifact() { # SHA256-OF-OS-TAR
 	end_long_work
-	sync_path "$IMAGE.part"
-	mv -f -- "$IMAGE.part" "$IMAGE" || die state "cannot rename $IMAGE.part"
-	sync_path "$UPDATE"
+	name_artifact
 	write_artifact_record "$SHA256" "$1" "$IMAGE_DIGEST"
 	# shellcheck disable=SC2034 # main answers it
 	ARTIFACT_DIGEST=$IMAGE_DIGEST

@@ -182,9 +182,7 @@ after_failure() {
 
 keep_artifact() {
 	end_long_work
-	sync_path "$IMAGE.part"
-	mv -f -- "$IMAGE.part" "$IMAGE" || die state "cannot rename $IMAGE.part"
-	sync_path "$UPDATE"
+	name_artifact
 	write_artifact_record "$SHA256"
 	remove_file "$STATE/part"
 	log "artifact of $ARTIFACT_BYTES bytes staged from $SHOWN_URL, SHA-256 $SHA256"
