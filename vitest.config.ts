@@ -15,7 +15,16 @@ const shellScripts = {
 
 /** What takes a minute and a half or more on two cores, the longest first. */
 const LONG = [
-  ...['real-run', 'killed-places', 'cli-signals', 'cli-lock', 'cli-taken-over', 'cluster-faults', 'cluster-workloads'],
+  ...[
+    'real-run',
+    'cut-off',
+    'killed-places',
+    'cli-signals',
+    'cli-lock',
+    'cli-taken-over',
+    'cluster-faults',
+    'cluster-workloads',
+  ],
   ...[
     'cluster-envtest',
     'cli-faults',
@@ -52,6 +61,7 @@ export default defineConfig({
       tier('scripts', 180_000),
       tier('sim', 300_000),
       tier('lab', 300_000),
+      tier('namespaces', 900_000),
       tier('vm', 3_600_000),
       tier('vm-matrix', 6 * 3_600_000),
       tier('proof', 12 * 3_600_000),

@@ -55,6 +55,18 @@ const TIERS = {
     ip: 'iproute2',
     unshare: 'util-linux',
   },
+  namespaces: {
+    kubectl: 'kubernetes-client',
+    sshd: 'openssh-server',
+    ssh: 'openssh-client',
+    curl: 'curl',
+    'grub-editenv': 'grub-common',
+    'mkfs.ext4': 'e2fsprogs',
+    sfdisk: 'fdisk',
+    nft: 'nftables',
+    ip: 'iproute2',
+    unshare: 'util-linux',
+  },
   lab: {
     kubectl: 'kubernetes-client',
     'mkfs.ext4': 'e2fsprogs',

@@ -59,21 +59,7 @@ beforeAll(async () => {
   yard = await mkdtemp(path.join(tmpdir(), 'kubeos-layouts-'));
   if (why !== undefined) return;
   tar = path.join(yard, 'root.tar');
-  // What layout-node.sh mounts on is there too, since it boots this system.
-  sh(
-    `mkdir "$1.tree"; cd "$1.tree"
-mkdir -p boot/efi boot/grub2 usr/lib/systemd usr/bin usr/sbin etc/alternatives dev proc sys run tmp persist opt/bin
-ln -s usr/bin usr/sbin usr/lib .
-if [ -d /usr/lib64 ]; then ln -s usr/lib64 lib64; fi
-ln -s /usr/bin/grub-editenv opt/bin/grub2-editenv
-ln -s /usr/bin/grub-editenv opt/bin/grub-editenv
-echo kernel >boot/vmlinuz
-echo initramfs >boot/initramfs.img
-cp -L /usr/bin/env usr/sbin/init
-echo 'PRETTY_NAME="${VERSION}"' >etc/os-release
-tar -cf "$1" .`,
-    tar,
-  );
+  sh('sh "$2/system-tree.sh" "$1.tree" "$3"; tar -C "$1.tree" -cf "$1" .', tar, HERE, VERSION);
 });
 
 afterAll(async () => {

@@ -1,6 +1,8 @@
 import { expect } from 'vitest';
 import type { Doc, NodeDoc } from '../lab/cli-bed.ts';
-import type { VmBed, VmNode } from './bed.ts';
+import type { BedNode, NodeBed } from './node.ts';
+
+type Bed = Pick<NodeBed<unknown>, 'cluster' | 'kubeos'>;
 
 /** The exit code, and what `-o json` printed, of a command that came to its end. */
 export interface Ended {
@@ -11,12 +13,12 @@ export interface Ended {
 }
 
 /** Runs a command with `-o json` to its end. */
-export async function json(bed: VmBed, ...args: string[]): Promise<Ended> {
+export async function json(bed: Bed, ...args: string[]): Promise<Ended> {
   return endOf(bed.kubeos([...args, '-o', 'json']));
 }
 
 /** The end of a command that was started with `-o json`. */
-export async function endOf(running: ReturnType<VmBed['kubeos']>): Promise<Ended> {
+export async function endOf(running: ReturnType<Bed['kubeos']>): Promise<Ended> {
   const { code, stdout, stderr } = await running;
   const said = `${stdout}\n${stderr}`;
   if (!stdout.startsWith('{')) throw new Error(`no result, exit code ${String(code)}: ${said}`);
@@ -32,7 +34,7 @@ export function expectEnd({ code, doc, said }: Ended, wanted: number, outcome?: 
 }
 
 /** The node runs this slot, permanently, in service, and nothing of a run is left on it. */
-export async function expectSettled(bed: VmBed, node: VmNode, slot: 'A' | 'B', version: string): Promise<void> {
+export async function expectSettled(bed: Bed, node: BedNode, slot: 'A' | 'B', version: string): Promise<void> {
   expect(await node.slot()).toBe(slot);
   const env = await node.grubenv();
   // A commit sets boot_success to 1, GRUB at the next boot to 0.
@@ -44,7 +46,7 @@ export async function expectSettled(bed: VmBed, node: VmNode, slot: 'A' | 'B', v
 }
 
 /** Lines of the node's own /var/log/messages, in which a power cut leaves zeroes. */
-export async function expectLogged(node: VmNode, ...texts: string[]): Promise<void> {
+export async function expectLogged(node: BedNode, ...texts: string[]): Promise<void> {
   const lines = await node.ssh('grep -a "kubeos: " /var/log/messages');
   for (const text of texts) expect(lines).toContain(text);
 }

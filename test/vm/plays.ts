@@ -1,8 +1,9 @@
 import { expect } from 'vitest';
 import { DISK_VERSION, imageOf, type Variant } from './artifacts.ts';
-import { startVmBed, untilStep, type VmBed, type VmNode } from './bed.ts';
+import { startVmBed, type VmBed, type VmNode } from './bed.ts';
 import { type Ended, endOf, expectEnd, expectLogged, expectSettled, json } from './checks.ts';
 import { probeFsyncs } from './fsyncs.ts';
+import { untilStep } from './node.ts';
 import { judgeCuts, record } from './power-cuts.ts';
 
 export const NEW = 'KubeOS 1.1.0';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { DISK_VERSION, imageOf } from './artifacts.ts';
-import { untilStep } from './bed.ts';
+import { untilStep } from './node.ts';
 import { NEW, withBed } from './plays.ts';
 import { endOf, expectEnd, expectLogged, expectSettled, json } from './checks.ts';
 import { judgeCuts, record } from './power-cuts.ts';

@@ -1,7 +1,8 @@
 import { stat } from 'node:fs/promises';
 import { expect } from 'vitest';
 import { DISK_VERSION, imageOf } from './artifacts.ts';
-import { patiently, startVmBed, untilStep, type VmBed, type VmNode } from './bed.ts';
+import { startVmBed, type VmBed, type VmNode } from './bed.ts';
+import { patiently, untilStep } from './node.ts';
 import { endOf, expectSettled } from './checks.ts';
 import { randomOf } from './replay.ts';
 import type { Step } from '../../src/rollout/steps.ts';
