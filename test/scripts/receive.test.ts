@@ -7,8 +7,8 @@ import { setTimeout } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { handOver } from '../../src/lab/node-tree.ts';
 import { sha256OfFile } from '../../src/lab/system-image.ts';
-import { composeFedCall } from '../../src/remote/compose.ts';
-import { SCRIPTS } from '../../src/remote/scripts/index.ts';
+import { type ScriptArguments, composeFedCall } from '../../src/remote/compose.ts';
+import { SCRIPTS, type StepScript } from '../../src/remote/scripts/index.ts';
 import { copyNode } from './kill.ts';
 import { MIB, type Node, SHELLS, type Shell, makeBin, makeImage, makeNode, makeYard } from './node-bed.ts';
 
@@ -121,6 +121,19 @@ describe('an image that kubeos sends', () => {
     await one.ended;
     expect((await staged()).values).toEqual({ bytes: String(image.length) });
     expect(existsSync(rooted('run/kubeos/receiver'))).toBe(false);
+  });
+
+  const BACK = { operation: 'rollback', version: 'KubeOS 0.9.0', sha256: '' };
+  it.each<[StepScript, ScriptArguments, string]>([
+    ['stage-container', { imagetype: 'docker', reference: 'example.org/os:1', sha256: 'f'.repeat(64) }, 'missing-tool'],
+    ['verify', { ...BACK, target: 'B' }, 'bad-content'],
+  ])('keeps no %s waiting where its connection hangs', async (step, args, ended) => {
+    await fresh();
+    await node.must('begin', { ...BACK, replaced: 'KubeOS 1.0.0', from: 'A', target: 'B' });
+    const hanging = receive();
+    await isReady(hanging);
+    expect((await node.run(step, args)).ended).toBe(ended);
+    expect(await hanging.ended).not.toBe(0);
   });
 
   it('that was damaged on its way is thrown away, and no image', async () => {

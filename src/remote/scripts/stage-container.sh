@@ -14,6 +14,7 @@ main() {
 	read_args 'run token imagetype reference sha256 digest? pinned? patience?' "$@"
 	if [ -z "$SHA256" ]; then die bad-call 'stage-container needs a sha256'; fi
 	authority
+	end_receiver
 	begin_long_work
 	mkdir -p -- "$UPDATE" || die state "cannot make $UPDATE"
 	if ! staged_before; then

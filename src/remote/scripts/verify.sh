@@ -5,6 +5,7 @@
 main() {
 	read_args 'run token operation target version sha256' "$@"
 	authority
+	end_receiver
 	need_assignment
 	need_layout
 	read_superblock "$(slot_path "$ACTIVE")"
