@@ -207,6 +207,24 @@ describe('the way back', () => {
     expectRefused(changed, 'read-back-mismatch', 'was changed since it was verified');
   });
 
+  it('is refused to a slot whose label is not the one that GRUB searches for; where it searches for none, it is not', async () => {
+    const back = { operation: 'rollback', version: 'KubeOS 1.0.0', sha256: '' };
+    await nodeAt('committed');
+    await runTool('e2label', [node.machine.device('A'), 'ROOT-B']);
+    await node.must('begin', begin({ ...back, replaced: VERSION, from: 'B', target: 'A' }));
+    const refused = await node.run('verify', { ...back, target: 'A' });
+    expectRefused(refused, 'bad-content', 'slot A bears the label ROOT-B, and GRUB searches for ROOT-A');
+    expectRefused(await node.run('arm', { target: 'A', version: 'KubeOS 1.0.0' }), 'out-of-order', 'is not verified');
+
+    const config = 'boot/efi/EFI/openEuler/grub.cfg';
+    const byLabel = await readFile(rooted(config), 'utf8');
+    await put(config, byLabel.replaceAll(/^ *search .*ROOT-[AB].*$/gm, "set root='hd0,gpt2'"));
+    await node.must('verify', { ...back, target: 'A' });
+    await put(config, byLabel);
+    await runTool('e2label', [node.machine.device('A'), 'ROOT-A']);
+    await node.must('verify', { ...back, target: 'A' });
+  });
+
   it('is refused to a slot that was being written', async () => {
     await nodeAt('written');
     const back = { operation: 'rollback', version: VERSION, sha256: '' };

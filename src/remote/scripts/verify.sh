@@ -15,7 +15,12 @@ main() {
 	begin_long_work
 	read_superblock "$(slot_path "$TARGET")"
 	read_record "$TARGET"
-	if [ "$OPERATION" = upgrade ]; then prove_written; else prove_record; fi
+	if [ "$OPERATION" = upgrade ]; then
+		prove_written
+	else
+		prove_record
+		need_searched_label
+	fi
 	prove_content
 	end_long_work
 	need_assignment
@@ -140,6 +145,19 @@ prove_record() {
 	fi
 	BASIS='recorded-digest'
 	need_recorded_sum
+}
+
+# A rollback writes nothing, so it mends no label either. GRUB of old nodes goes by partitions, whatever their labels are.
+need_searched_label() {
+	# shellcheck disable=SC2034 # grub_config reads it
+	ENV_PATH=$(env_path)
+	if [ -r "$(grub_config)" ] && ! grep -q 'ROOT-[AB]' "$(grub_config)"; then return 0; fi
+	label=$(own_label "$TARGET")
+	read_superblock "$(slot_path "$TARGET")"
+	if [ -z "$label" ] || [ "$SB_LABEL" = "$label" ]; then return 0; fi
+	device=/dev/$(slot_name "$TARGET")
+	case $SB_TYPE in xfs) mend="xfs_admin -L $label $device" ;; *) mend="e2label $device $label" ;; esac
+	die bad-content "slot $TARGET bears the label ${SB_LABEL:-(none)}, and GRUB searches for $label; where that is the right system, give it its own: $mend"
 }
 
 # A slot that was unpacked has a digest of its files: its other bytes are nobody's.
