@@ -62,7 +62,7 @@ const MEANINGS: Readonly<Record<ScriptExit, { what: string; next: string }>> = {
     next: `look for disk errors (dmesg) on the node, then ${AGAIN}`,
   },
   'read-back-mismatch': {
-    what: 'the slot does not hold what was written',
+    what: 'the slot does not read back as what was written',
     next: `look for disk errors (dmesg) on the node, then ${AGAIN}: the slot is written anew`,
   },
   'bad-content': {

@@ -142,6 +142,23 @@ describe('the image', () => {
     await node.must('verify', verify());
   });
 
+  it.each([['its first megabytes', 'bs=4M'] as const, ['its end', 'fullblock'] as const])(
+    'that cannot be read back in %s is no other image: the disk has the word',
+    async (_, call) => {
+      await nodeAt('written');
+      const dd = await exec('dd');
+      const words = "dd: error reading '/dev/vda3': Input/output error";
+      await use({
+        dd: `#!/bin/sh\ncase "$*" in *if=*vda3*${call}* | *${call}*if=*vda3*) echo "${words}" >&2; exit 1 ;; esac\nexec ${dd} "$@"\n`,
+      });
+      const refused = await node.run('verify', verify());
+      expectRefused(refused, 'read-back-mismatch', `reading /dev/vda3 failed: ${words}`);
+      expect(refused.stderr).not.toContain('reads back as');
+      await use({});
+      await node.must('verify', verify());
+    },
+  );
+
   it('that was changed after it was verified is found by its digest; writing again mends it', async () => {
     await nodeAt('verified');
     const slot = await readFile(node.machine.device('B'));

@@ -126,21 +126,33 @@ takes_direct() { # DEVICE
 }
 
 slot_content() { # SLOT: its first R_BYTES to standard output
-	dd if="$(slot_path "$1")" bs="$HEAD_BYTES" count=1 2>/dev/null
+	dd if="$(slot_path "$1")" bs="$HEAD_BYTES" count=1 2>"$RUN/dd.err" || not_read || return 1
 	slot_body "$1"
+}
+
+# A pipe loses how its first command ended.
+not_read() {
+	echo yes >"$RUN/not-read"
+	return 1
+}
+
+# For who has read a slot through a pipe: what the disk does not give is no other image.
+need_all_read() { # SLOT
+	if [ -s "$RUN/not-read" ]; then die read-back-mismatch "reading /dev/$(slot_name "$1") failed: $(dd_words)"; fi
 }
 
 # BusyBox's head is slow (seen: a tenth of dd's speed), and a direct read takes whole blocks only: so the last few MiB
 # are read by themselves.
 slot_body() { # SLOT: of its first R_BYTES those behind the head, to standard output
+	: >"$RUN/not-read"
 	device=$(slot_path "$1")
 	flags=iflag=skip_bytes
 	if takes_direct "$device"; then flags=$flags,direct; fi
 	blocks=$(((R_BYTES - HEAD_BYTES) / 4194304))
 	become_gentle dd if="$device" bs=4M "$flags" skip="$HEAD_BYTES" count="$blocks" 2>"$RUN/dd.err" &
 	note_dd "$!" 0
-	wait "$!" || return 1
+	wait "$!" || not_read || return 1
 	read=$((HEAD_BYTES + blocks * 4194304))
 	if [ "$R_BYTES" -eq "$read" ]; then return 0; fi
-	dd if="$device" bs="$((R_BYTES - read))" count=1 iflag=skip_bytes,fullblock skip="$read" 2>"$RUN/dd.err"
+	dd if="$device" bs="$((R_BYTES - read))" count=1 iflag=skip_bytes,fullblock skip="$read" 2>"$RUN/dd.err" || not_read
 }

@@ -88,6 +88,7 @@ read_back() { # sets DATA_SUM and SLOT_SUM
 			become_gentle tee /proc/self/fd/3
 		} | sha256_of_input >"$RUN/data.sum"
 	} 3>&1 | behind_slot_head) || return 1
+	need_all_read "$TARGET"
 	DATA_SUM=$(first_line "$RUN/data.sum")
 }
 
@@ -184,6 +185,7 @@ read_slot_sum() { # sets SLOT_SUM, of the slot's kind
 		drop_buffers "$(slot_path "$TARGET")"
 		note_total "$R_BYTES"
 		SLOT_SUM=$(slot_content "$TARGET" | sha256_of_input) || die read-back-mismatch "slot $TARGET cannot be read back"
+		need_all_read "$TARGET"
 	fi
 }
 
