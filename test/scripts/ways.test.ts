@@ -42,7 +42,8 @@ beforeAll(async () => {
       '',
     ].join('\n');
   const curl = await kept('curl', 'tee -a "$KUBEOS_LAB_NODE/state/settings"');
-  const ofWget = 'cat "${1#--config=}" >>"$KUBEOS_LAB_NODE/state/settings"; cat';
+  const ofWget =
+    '{ stat -c "# mode %a" "${1#--config=}"; cat "${1#--config=}"; } >>"$KUBEOS_LAB_NODE/state/settings"; cat';
   const wget = await kept('wget', `{ [ "$1" = --version ] || { ${ofWget}; }; }`);
   const tools = { sleep: AT_ONCE, curl, wget };
   const bin = await makeBin(path.join(yard.dir, 'bin'), 'dash', tools);
@@ -120,6 +121,8 @@ describe.each(WAYS)('by %s, an image', (via) => {
     for (const text of seen) expect(text).not.toMatch(/hidden|client\.key/);
     const settings = await readFile(path.join(node.machine.stateDir, 'settings'), 'utf8');
     expect(settings).toMatch(/^(?:capath|ca_directory) = "?.*\/run\/kubeos\/nobody"?$/m);
+    // A login for the proxy may stand in it.
+    expect([...new Set(settings.match(/^# mode .*$/gm))]).toEqual(via === 'wget' ? ['# mode 600'] : []);
     expect(await readdir(rooted('run/kubeos/nobody'))).toEqual([]);
     expect(await argumentsGiven()).toMatch(new RegExp(`^${via} `, 'm'));
     expect(await readdir(rooted('run/kubeos'))).not.toContain('byte');

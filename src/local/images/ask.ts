@@ -100,7 +100,9 @@ async function requestTo(
   const servername = /^[\d.]+$|:/.test(url.hostname) ? '' : url.hostname;
   const host = url.hostname.replaceAll(/^\[|\]$/g, '');
   const connect = (): Socket => tls.connect({ ...trust, socket, host, ...(servername === '' ? {} : { servername }) });
-  return http.request(url.href.replace(/^https:/, 'http:'), { ...options, createConnection: connect });
+  // Any agent, be it `false`, would make a connection of its own, in plain HTTP and past the proxy.
+  const ofTunnel = { ...options, agent: undefined, createConnection: connect };
+  return http.request(url.href.replace(/^https:/, 'http:'), ofTunnel);
 }
 
 const addressOf = (proxy: URL): RequestOptions => ({

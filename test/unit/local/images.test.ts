@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, readdir, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { type AddressInfo, type Socket, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -55,6 +57,31 @@ async function start(answer: Answering, tls?: Parameters<typeof serve>[1]): Prom
   const server = await serve(answer, tls);
   servers.push(server);
   return server;
+}
+
+/** A proxy that makes tunnels, or refuses with another status; what it was asked for is kept. */
+async function startTunnel(status: number): Promise<{ host: string; seen: string[] }> {
+  const seen: string[] = [];
+  const sockets = new Set<Socket>();
+  const proxy = createServer((_, response) => response.writeHead(500).end());
+  proxy.on('connect', ({ method, url = '', headers }, client: Socket) => {
+    seen.push([method, url, 'for', headers.host, 'by', headers['proxy-authorization']].join(' '));
+    const { hostname, port } = new URL(`tunnel://${url}`);
+    const server = connect(Number(port), hostname);
+    for (const socket of [client, server]) sockets.add(socket.on('error', () => undefined));
+    client.write(`HTTP/1.1 ${status} so\r\n\r\n`);
+    if (status === 200) client.pipe(server).pipe(client);
+    else client.end();
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  const close = (): Promise<void> =>
+    new Promise((resolve) => {
+      proxy.close(() => resolve());
+      for (const socket of sockets) socket.destroy();
+    });
+  const host = `127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+  servers.push({ url: `http://${host}`, requests: seen, close });
+  return { host, seen };
 }
 
 const images = (stallMs = 60_000): LocalImages =>
@@ -191,6 +218,35 @@ describe('by this machine, an image', () => {
     await rm(folder(), { recursive: true });
     await fetched('http://images.invalid/a.img', { proxy: proxy.url });
     expect(new Set(seen)).toEqual(new Set(['http://images.invalid/a.img']));
+  });
+
+  describe('by https through a proxy', () => {
+    const ofServer = { cacert: 'ca.crt', flagSafe: false };
+
+    it('comes through a tunnel, of whose end the certificate is checked', async () => {
+      const proxy = await startTunnel(200);
+      const server = await start(file(image), await certificates('good'));
+      const at = `http://${encodeURIComponent('me@home')}:hidden@${proxy.host}`;
+      expect((await fetched(`${server.url}/a.img`, { ...ofServer, proxy: at })).bytes).toBe(BYTES);
+      const login = `Basic ${Buffer.from('me@home:hidden').toString('base64')}`;
+      const target = new URL(server.url).host;
+      expect(new Set(proxy.seen)).toEqual(new Set([`CONNECT ${target} for ${target} by ${login}`]));
+
+      const stranger = await start(file(image), await certificates('strange'));
+      const other = fetched(`${stranger.url}/a.img`, { ...ofServer, proxy: at, sha256: 'f'.repeat(64) });
+      const { reason } = await failure(other);
+      expect(reason).toContain(BAD_SERVERS.find(({ certificate }) => certificate === 'strange')?.words);
+      expect(stranger.requests).toEqual([]);
+      expect(reason).not.toContain('hidden');
+    });
+
+    it('does not come where the proxy lets nobody through, which is said', async () => {
+      const proxy = await startTunnel(407);
+      const server = await start(file(image), await certificates('good'));
+      const { reason } = await failure(fetched(server.url, { ...ofServer, proxy: `http://${proxy.host}` }));
+      expect(reason).toContain('the proxy cannot be reached, or lets nobody through (HTTP 407)');
+      expect(server.requests).toEqual([]);
+    });
   });
 
   it('is not fetched without the certificates, and the one that is missing is named', async () => {
