@@ -15,26 +15,9 @@ const shellScripts = {
 
 /** What takes a minute and a half or more on two cores, the longest first. */
 const LONG = [
-  ...[
-    'real-run',
-    'cut-off',
-    'killed-places',
-    'cli-signals',
-    'cli-lock',
-    'cli-taken-over',
-    'cluster-faults',
-    'cluster-workloads',
-  ],
-  ...[
-    'cluster-envtest',
-    'cli-faults',
-    'cli-stopped',
-    'cluster-lab',
-    'killed-bash',
-    'killed-busybox',
-    'killed-dash',
-    'killed-tar',
-  ],
+  ...['real-run', 'cut-off', 'killed-places', 'cli-signals', 'cli-stopped', 'cli-faults', 'cli-taken-over', 'cli-lock'],
+  ...['killed-tar', 'cluster-envtest', 'cli-way', 'killed-bash', 'cluster-workloads', 'cluster-faults'],
+  ...['killed-busybox', 'killed-dash', 'remote-matrix', 'cli-images', 'cluster-lab'],
 ];
 
 /** Begins with what takes long, whatever its tier, so that none of it is left to run alone at the end. */
