@@ -54,6 +54,14 @@ function addWayFlags(command: Command): void {
         .default(undefined, 'for each node curl, else GNU wget, else ssh'),
     )
     .addOption(
+      flag(
+        '--stream [when]',
+        'write the slot while the image arrives, which gives up the system in it first: where /persist is too small, or always',
+      )
+        .choices(['where-needed', 'always'])
+        .preset('where-needed'),
+    )
+    .addOption(
       flag('--certs-dir <folder>', 'for ssh: has the files that the spec names as cacert, clientcert, clientkey').env(
         'KUBEOS_CERTS_DIR',
       ),

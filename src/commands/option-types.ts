@@ -1,5 +1,5 @@
 import type { JumpHost } from '../remote/jump-hosts.ts';
-import type { Via } from '../rollout/artifacts.ts';
+import type { Streaming, Via } from '../rollout/artifacts.ts';
 
 /** What the flags of src/program.ts hand to the commands: already parsed, defaults filled in. */
 
@@ -98,6 +98,7 @@ export interface ImageFlags {
   /** May hold a password. */
   proxy?: string;
   certsDir?: string;
+  stream?: Streaming;
 }
 
 export interface PlanFlags extends RolloutFlags, ImageFlags {

@@ -17,7 +17,7 @@ export interface Brought {
  * @throws UsageError where this machine is to fetch it, and cannot
  */
 export async function withWays(deps: Deps, flags: ImageFlags, request: RolloutRequest): Promise<Brought> {
-  const { via, certsDir } = flags;
+  const { via, certsDir, stream } = flags;
   const { image } = request;
   if (image?.type !== 'disk') {
     if (image !== undefined) refuseForEngine(flags, image.type);
@@ -25,7 +25,7 @@ export async function withWays(deps: Deps, flags: ImageFlags, request: RolloutRe
   }
   const artifact = withFetching(deps, flags, image.artifact);
   const brought = { ...request, image: { ...image, artifact } };
-  const forced = via === undefined ? {} : { via };
+  const forced = { ...(via === undefined ? {} : { via }), ...(stream === undefined ? {} : { stream }) };
   const here = via === 'ssh' || certsDir !== undefined || !/^https:/i.test(artifact.url);
   if (!here) return { request: { ...brought, ways: { ...forced, here } } };
   const { LocalImages } = await import('../local/images/index.ts');
@@ -36,8 +36,8 @@ export async function withWays(deps: Deps, flags: ImageFlags, request: RolloutRe
 }
 
 /** A container engine fetches by its own rules; what the environment says may be meant for other specs. */
-function refuseForEngine({ via, limitRate }: ImageFlags, type: string): void {
-  const given = { '--via': via, '--limit-rate': limitRate };
+function refuseForEngine({ via, limitRate, stream }: ImageFlags, type: string): void {
+  const given = { '--via': via, '--limit-rate': limitRate, '--stream': stream };
   const [flag] = Object.entries(given).find(([, value]) => value !== undefined) ?? [];
   if (flag === undefined) return;
   throw new UsageError(`${flag} is for images of imagetype disk: this one is pulled by each node's own ${type}`, {

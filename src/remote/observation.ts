@@ -44,6 +44,7 @@ const slotSchema = z.object({
   record_version: z.string().optional(),
   record_sha256: z.string().optional(),
   record_verified_at: wholeNumber.optional(),
+  streamed: z.string().optional(),
   record_holds: yesOrNo.default(false),
   failed_trial: yesOrNo.default(false),
 });
@@ -186,6 +187,7 @@ function readSlot(answers: Answers, node: string): SlotFacts {
           verifiedAt: slot.record_verified_at ?? 0,
         },
       }),
+    ...(slot.streamed !== undefined && { streamed: slot.streamed }),
     recordHolds: slot.record_holds,
     failedTrial: slot.failed_trial,
   };

@@ -5,10 +5,12 @@ import * as z from 'zod';
 import type { ClientChannel } from 'ssh2';
 import { ConnectError, KubeosError } from '../errors.ts';
 import { EXIT } from '../exit-codes.ts';
-import type { ClusterNode } from '../rollout/facts.ts';
+import type { ClusterNode, Slot } from '../rollout/facts.ts';
 import type { Authority, DiskArtifact, ImageSource, StepProgress } from '../rollout/ports.ts';
 import { Rate } from '../rollout/rate.ts';
-import { readAnswers, wholeNumber } from './answers.ts';
+import type { Step } from '../rollout/steps.ts';
+import { readAnswers, wholeNumber, type Answers } from './answers.ts';
+import type { ScriptArguments } from './compose.ts';
 import { runJob, type JobTools } from './jobs.ts';
 import { isPassing } from './node-calls.ts';
 import type { RemoteSettings } from './settings.ts';
@@ -22,6 +24,8 @@ const MAX_SENDINGS = 3;
 const PIECE_BYTES = 256 * 1024;
 /** A node that takes nothing for so long is tried over a new channel. */
 const STALL_MS = 60_000;
+/** A node whose slot is written meanwhile may be busy with what a little of a compressed image becomes. */
+const STREAM_STALL_MS = 15 * 60_000;
 const TOLD_EVERY_MS = 500;
 /** Its end is told by what moves, not by a time for all of it. */
 const NO_TIMEOUT_MS = 24 * 3_600_000;
@@ -33,6 +37,23 @@ type Progress = (progress: StepProgress) => void;
 interface LocalImage {
   file: string;
   bytes: number;
+}
+
+/** A script on a node that is fed the image. */
+interface Sending {
+  node: ClusterNode;
+  by: Authority;
+  script: 'receive' | 'stream';
+  step: Step;
+  args: ScriptArguments;
+}
+
+interface Feeding {
+  image: LocalImage;
+  signal: AbortSignal;
+  /** Aborted where this machine cannot go on. */
+  broken: AbortController;
+  stallMs: number;
 }
 
 /** Brings the image, which this machine fetches once, to nodes over the connections that they have. */
@@ -58,24 +79,52 @@ export class ImageSender {
   ): Promise<{ bytes: number }> {
     const image = await this.#fetch(artifact, onProgress, signal);
     const { sha256 } = artifact;
-    for (let sending = 1; sending <= MAX_SENDINGS; sending++) {
-      if (this.#places.activeCount >= FED_AT_ONCE) {
-        onProgress({ doneBytes: 0, waitsFor: `its turn: ${String(FED_AT_ONCE)} nodes are sent the image at a time` });
-      }
-      const sent = this.#places(() => this.#send(node, by, sha256, image, onProgress, signal));
-      await untilAborted(sent, signal);
+    return this.#untilRight(node, 'stage', async () => {
+      await this.#inTurn(onProgress, signal, () =>
+        this.#send({ node, by, script: 'receive', step: 'stage', args: { sha256 } }, image, onProgress, signal),
+      );
       const job = { step: 'stage' as const, by, args: { via: 'ssh', sha256, bytes: image.bytes }, mark: [sha256] };
-      const answers = await runJob(this.#tools, node, job, onProgress, signal);
-      const staged = readAnswers(answers, stagedSchema, 'stage', node.name);
+      return runJob(this.#tools, node, job, onProgress, signal);
+    });
+  }
+
+  /** As `Remote.stream`: one sending, to its end, is one write; broken off, both begin anew. */
+  async stream(
+    node: ClusterNode,
+    by: Authority,
+    slot: { target: Slot; rate: number | undefined },
+    artifact: DiskArtifact,
+    onProgress: Progress,
+    signal: AbortSignal,
+  ): Promise<{ bytes: number }> {
+    const image = await this.#fetch(artifact, onProgress, signal);
+    const args = { via: 'ssh', sha256: artifact.sha256, ...slot };
+    return this.#untilRight(node, 'write', () =>
+      this.#inTurn(onProgress, signal, () =>
+        this.#send({ node, by, script: 'stream', step: 'write', args }, image, onProgress, signal),
+      ),
+    );
+  }
+
+  async #untilRight(node: ClusterNode, step: Step, send: () => Promise<Answers>): Promise<{ bytes: number }> {
+    for (let sending = 1; sending <= MAX_SENDINGS; sending++) {
+      const staged = readAnswers(await send(), stagedSchema, step, node.name);
       if ('bytes' in staged) return staged;
       this.#tools.notice('what arrived of the image is not whole, or damaged: it is sent again', node.name);
     }
     throw new KubeosError('the image does not arrive as it was sent', EXIT.incomplete, {
       node: node.name,
-      step: 'stage',
+      step,
       reason: `it was sent ${String(MAX_SENDINGS)} times, and each time its SHA-256 on the node was another`,
       next: 'look for disk and memory errors (dmesg) on the node, then give the same command again',
     });
+  }
+
+  #inTurn<T>(onProgress: Progress, signal: AbortSignal, send: () => Promise<T>): Promise<T> {
+    if (this.#places.activeCount >= FED_AT_ONCE) {
+      onProgress({ doneBytes: 0, waitsFor: `its turn: ${String(FED_AT_ONCE)} nodes are sent the image at a time` });
+    }
+    return untilAborted(this.#places(send), signal);
   }
 
   #fetch(artifact: DiskArtifact, onProgress: Progress, signal: AbortSignal): Promise<LocalImage> {
@@ -89,16 +138,15 @@ export class ImageSender {
 
   /** Ends once the node has taken all of it. What got through before a connection broke counts as patience anew. */
   async #send(
-    node: ClusterNode,
-    { run, token }: Authority,
-    sha256: string,
+    { node, by: { run, token }, script, step, args }: Sending,
     image: LocalImage,
     onProgress: Progress,
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<Answers> {
     const broken = new AbortController();
     let reached = 0;
-    const feeding = { image, signal: AbortSignal.any([signal, broken.signal]), broken };
+    const stallMs = script === 'stream' ? STREAM_STALL_MS : STALL_MS;
+    const feeding = { image, signal: AbortSignal.any([signal, broken.signal]), broken, stallMs };
     const feed = (channel: ClientChannel, said: string): void => {
       void this.#feed(channel, offsetIn(said), feeding, (doneBytes) => {
         reached = Math.max(reached, doneBytes);
@@ -110,11 +158,10 @@ export class ImageSender {
       const before = reached;
       try {
         const options = {
-          ...{ step: 'stage', signal: feeding.signal, timeoutMs: NO_TIMEOUT_MS, feed },
+          ...{ step, signal: feeding.signal, timeoutMs: NO_TIMEOUT_MS, feed },
           patienceMs: this.#tools.patience.jobMs,
         };
-        await this.#tools.calls.call(node, 'receive', { run, token, sha256, bytes: image.bytes }, options);
-        return;
+        return await this.#tools.calls.call(node, script, { run, token, ...args, bytes: image.bytes }, options);
       } catch (error) {
         const passes = error instanceof ConnectError && isPassing(error) && reached > before;
         if (!passes || signal.aborted) throw error;
@@ -126,13 +173,13 @@ export class ImageSender {
   async #feed(
     channel: ClientChannel,
     offset: number,
-    { image, signal, broken }: { image: LocalImage; signal: AbortSignal; broken: AbortController },
+    { image, signal, broken, stallMs }: Feeding,
     onBytes: (doneBytes: number) => void,
   ): Promise<void> {
     const { clock } = this.#tools;
     const rate = this.#rate;
     let [done, toldAt] = [offset, 0];
-    const stalled = setTimeout(() => channel.close(), STALL_MS);
+    const stalled = setTimeout(() => channel.close(), stallMs);
     async function* metered(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
       for await (const piece of pieces) {
         await rate?.take(piece.length, signal);

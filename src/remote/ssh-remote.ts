@@ -157,6 +157,22 @@ export class SshRemote implements Remote {
     return readAnswers(await this.#run(node, job, onProgress, signal), bytesSchema, 'write', node.name);
   }
 
+  async stream(
+    node: ClusterNode,
+    by: Authority,
+    target: Slot,
+    artifact: DiskArtifact,
+    onProgress: (progress: StepProgress) => void,
+    signal: AbortSignal,
+    rate?: number,
+  ): Promise<{ bytes: number }> {
+    const { sha256, limitRate, via } = artifact;
+    if (via === 'ssh') return this.#sender.stream(node, by, { target, rate }, artifact, onProgress, signal);
+    const args = { ...addressArguments(artifact), sha256, limit: limitRate, target, rate };
+    const job: Job = { step: 'write', script: 'stream', by, args, mark: [target, sha256, 'streamed'] };
+    return readAnswers(await this.#run(node, job, onProgress, signal), bytesSchema, 'write', node.name);
+  }
+
   async verify(
     node: ClusterNode,
     by: Authority,

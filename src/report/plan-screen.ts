@@ -4,6 +4,7 @@ import { rebootAhead, UNKNOWN_VERSION } from '../rollout/standing.ts';
 import type { Finding, LiveRun, Plan, PlanEntry } from '../rollout/plan-types.ts';
 import type { Display } from './display.ts';
 import { groupBy, someNames } from './groups.ts';
+import { streams, ways } from './image-way.ts';
 import { commandLines, field, fields, hanging, paragraph, table, type Cell, type Field } from './layout.ts';
 import { drainText, footnoteLines, footnotes, type Footnote } from './obstacles.ts';
 import { penFor, type Pen } from './pen.ts';
@@ -68,7 +69,9 @@ function nextToLiveRun({ dryRun, lockWaitMs }: PlanScreenOptions): string {
 export function renderConfirm(plan: Plan): string {
   const all = plan.entries.length;
   const reboots = plan.entries.filter(isRebooted).length;
-  const acts = plan.operation === 'upgrade' ? 'Write, drain and reboot' : 'Drain and reboot';
+  const given = plan.entries.filter(({ stream, loses }) => stream === true && loses !== undefined).length;
+  const over = given === 0 ? '' : `Stream over ${plural(given, 'old image')}, w`;
+  const acts = plan.operation === 'upgrade' ? `${over || 'W'}rite, drain and reboot` : 'Drain and reboot';
   const what = reboots > 0 ? `${acts} ${plural(reboots, 'node')}` : `Tidy up ${plural(all, 'node')}`;
   const rest = reboots > 0 && reboots < all ? `, tidy up ${all - reboots} more` : '';
   return `${what}${rest}${reboots > 1 ? `, ${plan.maxUnavailable} at a time` : ''}? [y/N] `;
@@ -120,6 +123,7 @@ function conditions(plan: Plan, pen: Pen): string[] {
     [
       field('image', imageLines(plan.image)),
       field('via', ways(plan.entries, pen)),
+      field('stream', streams(plan.entries, pen)),
       field('pace', pace(plan)),
       field('lost', losses(plan.entries)),
       field('back', waysBack(plan.entries, pen)),
@@ -137,22 +141,6 @@ function imageLines(image: Plan['image']): string[] {
   const known = image.trusted === 'tag' ? 'trusted by its tag alone' : `${name} ${shortDigest(image.sha256)}`;
   const facts = [image.type, known, ...(size === undefined ? [] : [bytes(size)])];
   return [image.shownUrl, facts.join(', ')];
-}
-
-const VIAS = {
-  curl: 'curl on the node',
-  wget: 'wget on the node',
-  ssh: 'SSH from this machine, which fetches it once',
-} as const;
-
-/** How the image comes to the nodes that have not got it. */
-function ways(entries: readonly PlanEntry[], pen: Pen): string[] {
-  const all = entries.filter(({ via }) => via !== undefined);
-  return (['curl', 'wget', 'ssh'] as const).flatMap((via) => {
-    const nodes = all.filter((entry) => entry.via === via).map(({ node }) => node);
-    if (nodes.length === 0) return [];
-    return [nodes.length === all.length ? VIAS[via] : `${VIAS[via]}: ${someNames(nodes, pen)}`];
-  });
 }
 
 function pace(plan: Plan): string {

@@ -1,12 +1,17 @@
 /** How the image comes to a node: by a tool of its own, or from this machine, which fetches it once, over SSH. */
 export type Via = 'curl' | 'wget' | 'ssh';
 
+/** Which nodes' slots are written while the image arrives: those without room for it in /persist, or all. */
+export type Streaming = 'where-needed' | 'always';
+
 /** What a run may do to bring the image to its nodes. */
 export interface Ways {
   /** For every node; missing: for each by what it has. */
   via?: Via;
   /** This machine can fetch the image: it has the certificates that https needs. */
   here: boolean;
+  /** Missing: none. */
+  stream?: Streaming;
 }
 
 /** A disk image, which a node fetches from a server. */

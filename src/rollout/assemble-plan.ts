@@ -3,6 +3,7 @@ import { isDown, resolveMaxUnavailable } from './budget.ts';
 import { certainFailures } from './certain-failures.ts';
 import { otherSlot, type ClusterNode, type NodeObservation } from './facts.ts';
 import type { NodeGoal, RolloutRequest } from './goal.ts';
+import { imageWay } from './image-way.ts';
 import { noteOnServer, type Look } from './look.ts';
 import { byEngine, imageOf, noteTrustedTag } from './plan-image.ts';
 import { liveRunOf, notesOn } from './plan-notes.ts';
@@ -22,7 +23,6 @@ import { deriveStanding, rebootAhead, type Standing } from './standing.ts';
 import type { Step } from './steps.ts';
 import { HIGHEST_TOKEN } from './tokens.ts';
 import { relationOf } from './versions.ts';
-import { viaOf } from './via.ts';
 
 /** Everything that a plan is made of, read beforehand. */
 export interface PlanInput {
@@ -224,7 +224,7 @@ function sortAsked(input: PlanInput, node: ClusterNode, seen: NodeObservation, g
   const entry = {
     ...entryOf(standing, node, seen, forecast),
     ...managedPart(standing, seen, input.request),
-    ...viaTo(standing, node, seen, input),
+    ...imageWay(standing, node, seen, input),
   };
   const mustReboot = standing.kind === 'way' && rebootAhead(standing.firstStep);
   const warnings = [
@@ -237,12 +237,6 @@ function sortAsked(input: PlanInput, node: ClusterNode, seen: NodeObservation, g
     notes: isAtWork(node, input) ? [] : [...entry.notes, ...leftOvers(node, seen, goal, standing)],
     ...(warnings.length === 0 ? {} : { warnings }),
   });
-}
-
-function viaTo(standing: Standing, node: ClusterNode, seen: NodeObservation, input: PlanInput): Pick<PlanEntry, 'via'> {
-  if (standing.kind !== 'way' || standing.firstStep !== 'stage' || input.request.image?.type !== 'disk') return {};
-  const via = viaOf(seen, input.request.ways, input.look?.noWay.has(node.name));
-  return via === undefined ? {} : { via };
 }
 
 /** What a run is in the midst of was not left by an earlier one. */

@@ -62,6 +62,10 @@ export const isMine = (journal: NodeJournal, goal: NodeGoal): boolean =>
 /** The verified artifact is on the node already. */
 export const hasArtifact = ({ seen, goal }: Layout): boolean => seen.artifact?.sha256 === goal.sha256;
 
+/** All of the image is in the slot, and still to be verified. */
+export const hasStreamed = ({ slots, goal }: Layout, target: Slot): boolean =>
+  goal.operation === 'upgrade' && goal.byEngine !== true && slots[target].streamed === goal.sha256;
+
 /** What forbids to bring this node's other slot to the goal. */
 export const refuseTarget = (layout: Layout, target: Slot): readonly Finding[] => [
   ...(layout.goal.operation === 'upgrade' ? refuseUpgrade(layout, target) : refuseRollback(layout, target)),
@@ -86,7 +90,8 @@ function refuseUpgrade(layout: Layout, target: Slot): readonly Finding[] {
     (slots[target].failedTrial && slots[target].record?.sha256 === goal.sha256) ||
     (seen.journal?.phase === 'fell-back' && isMine(seen.journal, goal));
   if (failedHere && !goal.retryFailedImage) findings.push(imageFailed(seen.journal));
-  return goal.byEngine === true || hasArtifact(layout) ? findings : [...findings, ...refuseVia(seen, goal.ways)];
+  const isThere = goal.byEngine === true || hasArtifact(layout) || hasStreamed(layout, target);
+  return isThere ? findings : [...findings, ...refuseVia(seen, goal.ways)];
 }
 
 const imageFailed = (journal: NodeJournal | undefined): Finding => ({

@@ -119,6 +119,8 @@ export interface SlotFacts {
   problem?: string;
   /** What a run recorded once it had verified this slot. */
   record?: SlotRecord;
+  /** The SHA-256 of an image that was streamed into it whole, and is still to be verified. */
+  streamed?: string;
   /** The record's file-system UUID and superblock write time still match the slot. */
   recordHolds: boolean;
   /** This slot's image failed its trial here. */

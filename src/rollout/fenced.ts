@@ -46,6 +46,7 @@ const REMOTE: Kinds<Remote> = {
   begin: 'changes',
   stage: 'starts',
   write: 'starts',
+  stream: 'starts',
   verify: 'starts',
   arm: 'starts',
   reboot: 'changes',

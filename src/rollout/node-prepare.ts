@@ -1,5 +1,5 @@
 import type { RolloutContext } from './context.ts';
-import type { Artifact, DrainProgress, StepProgress, Verified } from './ports.ts';
+import type { Artifact, DiskArtifact, DrainProgress, StepProgress, Verified } from './ports.ts';
 import { KubeosError } from '../errors.ts';
 import { EXIT } from '../exit-codes.ts';
 import { certainFailures } from './certain-failures.ts';
@@ -21,13 +21,14 @@ export async function prepare(trip: Trip, firstStep: Step): Promise<void> {
   const upgrade = trip.assignment.operation === 'upgrade';
   const done = STEPS.indexOf(firstStep);
   const asked = upgrade && !plan.writeAfterDrain ? 'write' : 'drain';
+  const work = workOf(trip, firstStep);
   for (const step of order) {
     if (!upgrade && (step === 'stage' || step === 'write')) continue;
     // After the download, which may take an hour; before anything is written or cordoned.
     if (step === asked && done <= STEPS.indexOf('verify')) await forecast(trip);
     if (step === 'drain') await drain(trip, trip.context.early);
     else if (STEPS.indexOf(step) < done) trip.skip(step);
-    else await BEFORE_DRAIN[step](trip);
+    else await work[step](trip);
   }
 }
 
@@ -93,13 +94,33 @@ async function stage(trip: Trip): Promise<void> {
   await trip.do('stage', early, async () => {
     const startedAt = trip.now;
     const onProgress = progressOf(trip, 'stage');
-    const { via } = trip.entry;
-    const brought = via === undefined || 'reference' in artifact ? artifact : { ...artifact, via };
+    const brought = 'reference' in artifact ? artifact : onItsWay(trip, artifact);
     const fetch = (what: Artifact): Promise<{ bytes: number; digest?: string }> =>
       ports.remote.stage(trip.node, trip.authority, what, onProgress, early);
     const { bytes, digest } = await sameForAll(trip.context, brought, fetch);
     const took = `${formatBytes(bytes)} verified in ${formatDuration(trip.now - startedAt)}`;
     return digest === undefined ? took : `${took}, out of the image sha256:${digest}`;
+  });
+}
+
+const onItsWay = ({ entry: { via } }: Trip, artifact: DiskArtifact): DiskArtifact =>
+  via === undefined ? artifact : { ...artifact, via };
+
+function passOver(trip: Trip): void {
+  trip.skip('stage', 'nothing in /persist: the image is streamed into the slot');
+}
+
+async function stream(trip: Trip): Promise<void> {
+  const { ports, options, plan, early } = trip.context;
+  const { artifact } = options;
+  const { target } = trip.assignment;
+  if (artifact === undefined || 'reference' in artifact) throw new Error('only a disk image is streamed');
+  await trip.do('write', early, async () => {
+    const brought = onItsWay(trip, artifact);
+    const onProgress = progressOf(trip, 'write');
+    const { node, authority } = trip;
+    const { bytes } = await ports.remote.stream(node, authority, target, brought, onProgress, early, plan.writeRate);
+    return `slot ${target}, ${formatBytes(bytes)}, streamed`;
   });
 }
 
@@ -145,6 +166,11 @@ async function verify(trip: Trip): Promise<void> {
 }
 
 const BEFORE_DRAIN = { stage, write, verify } as const;
+const STREAMED = { ...BEFORE_DRAIN, stage: passOver, write: stream } as const;
+
+/** What each step does: a node that has the image by now writes it from there. */
+const workOf = ({ entry }: Trip, firstStep: Step): typeof BEFORE_DRAIN | typeof STREAMED =>
+  entry.stream === true && firstStep === 'stage' ? STREAMED : BEFORE_DRAIN;
 
 const BASIS: Readonly<Record<Verified['basis'], string>> = {
   bytes: 'read back equal',

@@ -49,6 +49,8 @@ export interface PlanEntry {
   loses?: string;
   /** How the image comes to it; missing where it has it, or needs none. */
   via?: Via;
+  /** Its slot is written while the image arrives: what the slot holds is given up first. */
+  stream?: true;
   drain: DrainForecast;
   notes: readonly string[];
   /** What the reader should know of the node before it is started; missing for none. */

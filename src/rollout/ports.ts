@@ -10,9 +10,11 @@ import type { Artifact, DiskArtifact } from './artifacts.ts';
 import type { Assignment, ClusterNode, FoundMarks, NodeJournal, NodeObservation, NodeRecord, Slot } from './facts.ts';
 import type { DrainForecast, DrainOptions, DrainProgress } from './drain-types.ts';
 import type { RolloutEvent } from './events.ts';
+import type { StepProgress } from './image-source.ts';
 import type { ClockOffset, ImageNotSeen, ImageSeen, PreflightRequest } from './preflight-types.ts';
 
 export type { Artifact, ContainerArtifact, DiskArtifact } from './artifacts.ts';
+export type { ImageSource, StepProgress } from './image-source.ts';
 export type { Assignment } from './facts.ts';
 export type { DrainForecast, DrainObstacle, DrainOptions, DrainProgress } from './drain-types.ts';
 
@@ -191,29 +193,6 @@ export interface Authority {
   token: number;
 }
 
-/** This machine as one that fetches the image itself, for nodes that cannot. */
-export interface ImageSource {
-  /** As `lookAtImage` of a node, from here. */
-  look(artifact: DiskArtifact, signal?: AbortSignal): Promise<ImageSeen | ImageNotSeen>;
-  /**
-   * Fetches the image where it is not here yet, and checks it in full; whoever asks meanwhile shares the one download.
-   * Rejects with a KubeosError.
-   */
-  fetch(
-    artifact: DiskArtifact,
-    onProgress: (progress: StepProgress) => void,
-    signal: AbortSignal,
-  ): Promise<{ file: string; bytes: number }>;
-}
-
-/** How far a long step is. `totalBytes` is missing where it is not known yet. */
-export interface StepProgress {
-  doneBytes: number;
-  totalBytes?: number;
-  /** What it waits for, and how far that is, where nothing goes on at the node itself. */
-  waitsFor?: string;
-}
-
 export interface Verified {
   version: string;
   /**
@@ -268,6 +247,19 @@ export interface Remote {
     node: ClusterNode,
     by: Authority,
     target: Slot,
+    onProgress: (progress: StepProgress) => void,
+    signal: AbortSignal,
+    rate?: number,
+  ): Promise<{ bytes: number }>;
+  /**
+   * As `write`, with the image as it arrives: nothing of it lies in /persist. What the slot held is given up before it is
+   * known whether all of the image comes. Broken off, it begins anew; all of it there: done at once.
+   */
+  stream(
+    node: ClusterNode,
+    by: Authority,
+    target: Slot,
+    artifact: DiskArtifact,
     onProgress: (progress: StepProgress) => void,
     signal: AbortSignal,
     rate?: number,

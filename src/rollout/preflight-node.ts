@@ -6,6 +6,7 @@ import { isSinceOpenEuler2209 } from './openeuler.ts';
 import type { Finding } from './plan-types.ts';
 import type { DiskArtifact } from './ports.ts';
 import type { ImageContent, PreflightFacts } from './preflight-types.ts';
+import { isStreamed, isTooSmall, MARGIN_BYTES, roomOf } from './room.ts';
 import { rebootAhead, type Way } from './standing.ts';
 import { formatBytes } from './units.ts';
 import { viaOf } from './via.ts';
@@ -29,8 +30,6 @@ interface Subject {
 /** A run's own notes, and a margin: the journal and the records are a few hundred bytes each. */
 const NEEDED_BYTES = 1024 * 1024;
 const NEEDED_INODES = 16;
-/** As stage.sh: what must be left beside the image. */
-const MARGIN_BYTES = 10 * 1024 * 1024;
 
 /**
  * Judges one node. A node that is armed or on trial is judged no more: it must be brought to its end.
@@ -130,7 +129,7 @@ function engineWarnings({ seen, request }: Subject): readonly Finding[] {
 
 function fetchErrors(subject: Subject): readonly Finding[] {
   const { node, seen, request, look } = subject;
-  if (isFed(subject)) return spaceErrors(seen, look);
+  if (isFed(subject)) return spaceErrors(subject);
   const problems = seen.preflight?.certificateProblems ?? [];
   const certificates = problems.map((what) => ({
     what,
@@ -145,21 +144,24 @@ function fetchErrors(subject: Subject): readonly Finding[] {
   return [
     ...certificates,
     ...(noWay !== undefined && request.image !== undefined ? [away] : []),
-    ...spaceErrors(seen, look),
+    ...spaceErrors(subject),
   ];
 }
 
-function spaceErrors(seen: NodeObservation, look: Look | undefined): readonly Finding[] {
-  const size = look?.seen?.sizeBytes;
-  if (size === undefined) return [];
-  // What an earlier run left there is gone on with, or makes room.
-  const room = seen.freeBytes + (seen.preflight?.partBytes ?? 0) + (seen.artifact?.bytes ?? 0);
-  if (room >= size + MARGIN_BYTES) return [];
+function spaceErrors({ seen, request, look }: Subject): readonly Finding[] {
+  const makeRoom = 'make room in /persist on the node';
+  const free = `${formatBytes(seen.freeBytes)} free`;
+  if (isStreamed(seen, request, look)) {
+    if (roomOf(seen) >= MARGIN_BYTES) return [];
+    const reason = `${free}, ${formatBytes(MARGIN_BYTES)} needed`;
+    return [{ what: 'too little room in /persist for the notes of a run', reason, next: makeRoom }];
+  }
+  if (!isTooSmall(seen, look)) return [];
   return [
     {
       what: 'too little room in /persist for the image',
-      reason: `${formatBytes(seen.freeBytes)} free, ${formatBytes(size + MARGIN_BYTES)} needed`,
-      next: 'make room in /persist on the node',
+      reason: `${free}, ${formatBytes((look?.seen?.sizeBytes ?? 0) + MARGIN_BYTES)} needed`,
+      next: `${makeRoom}, or let the image go straight into the slot: --stream; the system in it is given up first then`,
     },
   ];
 }

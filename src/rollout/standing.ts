@@ -1,5 +1,5 @@
 import { otherSlot, type ClusterNode, type NodeJournal, type NodeObservation } from './facts.ts';
-import { findTrouble, isMine, refuseTarget, hasArtifact, type Layout } from './blockers.ts';
+import { findTrouble, isMine, refuseTarget, hasArtifact, hasStreamed, type Layout } from './blockers.ts';
 import type { NodeGoal } from './goal.ts';
 import type { Finding, Preliminary } from './plan-types.ts';
 import type { Assignment } from './ports.ts';
@@ -276,7 +276,8 @@ function fresh(layout: Layout, notes: readonly string[]): Standing {
   const target = otherSlot(active);
   const findings = refuseTarget(layout, target);
   if (findings.length > 0) return { kind: 'blocked', findings, unclear: false };
-  const firstStep = goal.operation === 'rollback' ? 'verify' : hasArtifact(layout) ? 'write' : 'stage';
+  const isWritten = goal.operation === 'rollback' || hasStreamed(layout, target);
+  const firstStep = isWritten ? 'verify' : hasArtifact(layout) ? 'write' : 'stage';
   const assignment = {
     operation: goal.operation,
     version: goal.version,

@@ -64,4 +64,19 @@ describe('the image’s way', () => {
     expect(size).toBeLessThan((await bed.image(NEW)).bytes);
     expect(await readdir(folder())).toEqual([(await bed.image(NEW)).sha256]);
   });
+
+  it('leads straight into the slot with --stream, by curl and over SSH, and the plan says what that gives up', async () => {
+    await bed.lab.clearFault('worker-2', 'missing-tool');
+    const streaming = ['-f', bed.lab.paths.tarSpec, ...certs, '--stream', 'always'];
+    const { stdout } = await bed.kubeos(['plan', ...streaming]);
+    expect(stdout).toMatch(/stream +worker-1, worker-2: the slots are written while the image arrives/);
+    const done = await bed.json(['upgrade', ...streaming, ...WHOLE, '--limit-rate', '50M']);
+    expect(done.nodes).toMatchObject([
+      { node: 'worker-1', outcome: 'upgraded', proof: 'files' },
+      { node: 'worker-2', outcome: 'upgraded', proof: 'files' },
+    ]);
+    expect(done.stderr).toMatch(/worker-1 +write +slot A, .*streamed/);
+    const root = bed.lab.node('worker-1').machine.root;
+    expect(await readdir(path.join(root, 'persist/KubeOS-Update'))).toEqual([]);
+  });
 });

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -106,7 +106,7 @@ afterAll(async () => {
   await rm(yard, { recursive: true, force: true });
 });
 
-type Act = readonly [StepScript, ScriptArguments] | { host: string };
+type Act = readonly [StepScript, ScriptArguments] | { host: string } | { node: string };
 
 /** Runs steps in a node of its own that has the image staged. */
 async function inNode(type: 'ext4' | 'xfs', image: string, acts: readonly Act[]): Promise<readonly Ended[]> {
@@ -119,7 +119,9 @@ async function inNode(type: 'ext4' | 'xfs', image: string, acts: readonly Act[])
     const text =
       'host' in act
         ? act.host
-        : composeScript(SCRIPTS[act[0]], act[0] === 'observe' ? act[1] : { run: 'run-1', token: 1, ...act[1] });
+        : 'node' in act
+          ? act.node
+          : composeScript(SCRIPTS[act[0]], act[0] === 'observe' ? act[1] : { run: 'run-1', token: 1, ...act[1] });
     await writeFile(path.join(folder, 'steps', names[index] ?? ''), text);
   }
   const script = path.join(HERE, 'private-node.sh');
@@ -166,6 +168,15 @@ async function wayOf(image: string): Promise<{ sha256: string; steps: readonly A
   };
 }
 
+/** The image as kubeos sends it, on the script's descriptor 3; it is removed as the stream begins, and still read. */
+async function streaming(image: string, sha256: string): Promise<Act> {
+  const args = { run: 'run-1', token: 1, target: 'B', via: 'ssh', sha256, bytes: (await stat(image)).size };
+  const call = composeScript(SCRIPTS.stream, args);
+  return { node: call.replace(/(?= <\/dev\/null; \}\n$)/, ' 3</persist/KubeOS-Update/update.img') };
+}
+
+const NOTHING: Act = { host: ':' };
+
 const back: readonly Act[] = [
   ['close', { outcome: 'aborted' }],
   ['begin', { operation: 'rollback', version: VERSION, replaced: 'KubeOS 1.0.0', sha256: '', from: 'A', target: 'B' }],
@@ -176,39 +187,42 @@ const allEnded = (ends: readonly Ended[]): readonly string[] =>
   ends.map(({ ended, stderr }) => (ended === 'ok' ? ended : `${ended}: ${stderr}`));
 
 describe.skipIf(why !== undefined)('on a real disk', () => {
-  it.each(['ext4', 'xfs'] as const)(
-    'a tar leaves on %s what it was made of, and its digest outlives it',
-    async (type) => {
-      const tar = path.join(yard, 'root.tar.zst');
-      sh('tar -C "$1" --xattrs --xattrs-include="*" --acls --sparse --numeric-owner --zstd -cf "$2" .', tree, tar);
-      const { sha256, steps } = await wayOf(tar);
-      const ends = await inNode(type, tar, [
-        ...steps,
-        ['observe', {}],
-        show(type),
-        ...back,
-        // The same length, the same facts, another byte: only the file's content tells.
-        {
-          host: 'mount "$SLOT" "$SEEN"\nfile=$SEEN/boot/initramfs.img\ntouch -r "$file" "$SEEN/../time"\nprintf I | dd of="$file" bs=1 conv=notrunc status=none\ntouch -r "$SEEN/../time" "$file"\numount "$SEEN"',
-        },
-        ['observe', {}],
-        ['verify', { operation: 'rollback', version: VERSION, sha256: '', target: 'B' }],
-      ]);
-      expect(allEnded(ends.slice(0, -1)).filter((end) => end !== 'ok')).toEqual([]);
-      const [, , , verified, , observed, shown, , , rolledBack, , changed, refused] = ends;
-      expect(verified?.stdout).toBe(`version=${VERSION}\nbasis=files\n`);
-      expect(observed?.stdout).toContain(`B.record_sha256=${sha256}`);
-      expect(observed?.stdout).toContain('B.label=ROOT-B\n');
-      expect(observed?.stdout).toContain('B.record_holds=yes\n');
-      expect(shown?.stdout).toBe(expected);
-      expect(rolledBack?.stdout).toBe(`version=${VERSION}\nbasis=recorded-digest\n`);
-      expect(changed?.stdout).toContain('B.record_holds=no\n');
-      expect(refused).toMatchObject({
-        ended: 'read-back-mismatch' satisfies ScriptExit,
-        stderr: expect.stringContaining('was changed since it was verified') as string,
-      });
-    },
-  );
+  it.each([
+    ['ext4', 'staged'],
+    ['xfs', 'staged'],
+    ['ext4', 'streamed'],
+  ] as const)('a tar leaves on %s what it was made of, %s, and its digest outlives it', async (type, how) => {
+    const tar = path.join(yard, 'root.tar.zst');
+    sh('tar -C "$1" --xattrs --xattrs-include="*" --acls --sparse --numeric-owner --zstd -cf "$2" .', tree, tar);
+    const { sha256, steps } = await wayOf(tar);
+    const begun: readonly Act[] =
+      how === 'staged' ? steps : [steps[0]!, await streaming(tar, sha256), NOTHING, ...steps.slice(3)];
+    const ends = await inNode(type, tar, [
+      ...begun,
+      ['observe', {}],
+      show(type),
+      ...back,
+      // The same length, the same facts, another byte: only the file's content tells.
+      {
+        host: 'mount "$SLOT" "$SEEN"\nfile=$SEEN/boot/initramfs.img\ntouch -r "$file" "$SEEN/../time"\nprintf I | dd of="$file" bs=1 conv=notrunc status=none\ntouch -r "$SEEN/../time" "$file"\numount "$SEEN"',
+      },
+      ['observe', {}],
+      ['verify', { operation: 'rollback', version: VERSION, sha256: '', target: 'B' }],
+    ]);
+    expect(allEnded(ends.slice(0, -1)).filter((end) => end !== 'ok')).toEqual([]);
+    const [, , , verified, , observed, shown, , , rolledBack, , changed, refused] = ends;
+    expect(verified?.stdout).toBe(`version=${VERSION}\nbasis=files\n`);
+    expect(observed?.stdout).toContain(`B.record_sha256=${sha256}`);
+    expect(observed?.stdout).toContain('B.label=ROOT-B\n');
+    expect(observed?.stdout).toContain('B.record_holds=yes\n');
+    expect(shown?.stdout).toBe(expected);
+    expect(rolledBack?.stdout).toBe(`version=${VERSION}\nbasis=recorded-digest\n`);
+    expect(changed?.stdout).toContain('B.record_holds=no\n');
+    expect(refused).toMatchObject({
+      ended: 'read-back-mismatch' satisfies ScriptExit,
+      stderr: expect.stringContaining('was changed since it was verified') as string,
+    });
+  });
 
   it('a plain image becomes a file system only once it was read back, with the label of its slot', async () => {
     const image = path.join(yard, 'ext4.img');

@@ -60,8 +60,9 @@ describe('killed at every step outside, the same command again ends as if nothin
     expect(moments).toBeGreaterThan(150);
   });
 
-  test('an upgrade of all nodes at once, drained before the write', async () => {
-    const request = { canary: 0, maxUnavailable: { kind: 'count' as const, count: 3 }, writeAfterDrain: true };
+  test('an upgrade of all nodes at once, drained before the write, which is streamed', async () => {
+    const ways = { here: false, stream: 'always' as const };
+    const request = { canary: 0, maxUnavailable: { kind: 'count' as const, count: 3 }, writeAfterDrain: true, ways };
     await killEverywhere(fresh, { request }, (world) => expectAllAt(world, 'KubeOS 2.0.0'));
   });
 

@@ -35,6 +35,8 @@ export function digestOf(text: string): string {
 export interface SimSlot {
   content?: SimSystem;
   dirty: boolean;
+  /** The image that was streamed into it whole. */
+  streamed?: string;
   /** Grows with every write: what uuid and write time are on a real disk. */
   stamp: number;
   record?: { version: string; sha256: string; verifiedAt: number; stamp: number };
@@ -230,7 +232,7 @@ export class SimMachine {
   }
 
   #slotFacts(slot: Slot): SlotFacts {
-    const { content, dirty, record } = this.slots[slot];
+    const { content, dirty, record, streamed } = this.slots[slot];
     return {
       device: `/dev/vda${slot === 'A' ? 2 : 3}`,
       sizeBytes: this.slotBytes,
@@ -240,6 +242,7 @@ export class SimMachine {
       content: dirty ? 'dirty' : content === undefined ? 'unbootable' : 'bootable',
       ...(content === undefined && !dirty ? { problem: 'no kernel' } : {}),
       ...(record === undefined ? {} : { record }),
+      ...(streamed === undefined || !dirty ? {} : { streamed }),
       recordHolds: this.recordHolds(slot),
       failedTrial: record !== undefined && this.failed.has(record.sha256),
     };

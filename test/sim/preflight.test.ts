@@ -41,6 +41,39 @@ describe('a node that fails preflight', () => {
   });
 });
 
+describe('a node without room for the image', () => {
+  const ways = { here: false, stream: 'where-needed' as const };
+  const small = (): SimWorld => {
+    const world = new SimWorld();
+    world.machine('worker-2').freeBytes = 10 ** 8;
+    return world;
+  };
+
+  test('stays out unless its slot may be written as the image arrives', async () => {
+    const world = small();
+    const refused = await give(world);
+    expect([outcomes(refused)['worker-2'], refused.result?.exitCode]).toEqual(['not started', 3]);
+    const ran = await give(world, { request: { ways } });
+    expect([outcomes(ran)['worker-2'], ran.result?.exitCode]).toEqual(['upgraded', 0]);
+    const told = ran.events.filter((event) => event.type === 'step-done' && event.node === 'worker-2');
+    expect(told.slice(0, 2)).toMatchObject([
+      { step: 'stage', skipped: true, detail: 'nothing in /persist: the image is streamed into the slot' },
+      { step: 'write', skipped: false, detail: expect.stringContaining('streamed') as string },
+    ]);
+  });
+
+  test('has lost its rollback image where what arrives is another one; the next run streams anew', async () => {
+    const world = small();
+    world.fault('worker-2').corruptDownload = true;
+    const ran = await give(world, { request: { ways } });
+    expect(outcomes(ran)['worker-2']).toBe('failed');
+    expect(world.machine('worker-2').slots.B).toMatchObject({ dirty: true });
+    world.fault('worker-2').corruptDownload = false;
+    expect((await give(world, { request: { ways } })).result?.exitCode).toBe(0);
+    expectAllAt(world, 'KubeOS 2.0.0');
+  });
+});
+
 describe('the look at the image', () => {
   test('is one, from one node', async () => {
     const looks: string[] = [];

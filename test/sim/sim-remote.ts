@@ -12,7 +12,7 @@ import type {
 } from '../../src/rollout/ports.ts';
 import type { ImageNotSeen, ImageSeen, PreflightRequest } from '../../src/rollout/preflight-types.ts';
 import type { SimClient } from './client.ts';
-import { BYTES, type SimMachine } from './machine.ts';
+import { BYTES, type SimMachine, type SimSystem } from './machine.ts';
 import { badContent, endJob, isOpen, needEnv, needOpen, notProven, outOfOrder, Refusal } from './refusals.ts';
 import { SimCalls } from './sim-calls.ts';
 import { SimJobs } from './sim-jobs.ts';
@@ -89,11 +89,7 @@ export class SimRemote implements Remote {
         throw new Refusal('the image address is insecure', 'http without flagSafe: true');
       },
       end: (machine) => {
-        const image = this.#world.images.get(artifact.sha256);
-        if (image === undefined || this.#world.fault(machine.name).corruptDownload === true) {
-          throw new Refusal('the image is not the one that the spec names', 'its SHA-256 is another one');
-        }
-        machine.artifact = { ...image, ...this.#world.behaviour.get(machine.name) };
+        machine.artifact = this.#arrived(machine, artifact.sha256);
       },
     });
     return { bytes: BYTES };
@@ -135,23 +131,59 @@ export class SimRemote implements Remote {
       done: () => false,
       begin: (machine) => {
         needOpen(machine);
-        needEnv(machine);
         if (machine.artifact?.sha256 !== machine.journal?.sha256) throw outOfOrder('nothing is staged');
-        if (machine.permanent !== machine.active || machine.active === target)
-          throw outOfOrder(`slot ${target} is unsafe`);
-        this.#world.setEnv(machine, machine.active, undefined);
-        this.#world.writeBegins(machine, target);
-        machine.slots[target] = { dirty: true, stamp: machine.slots[target].stamp + 1 };
-        this.#world.checkBootable(machine);
+        this.#beginSlot(machine, target);
+      },
+      end: (machine) => this.#endSlot(machine, target, machine.artifact!),
+    });
+    return { bytes: BYTES };
+  }
+
+  async stream(
+    node: ClusterNode,
+    by: Authority,
+    target: Slot,
+    { sha256 }: DiskArtifact,
+    onProgress: (progress: StepProgress) => void,
+    signal: AbortSignal,
+  ): Promise<{ bytes: number }> {
+    await this.#jobs.run(node, by, 'write', `${target} streamed`, onProgress, signal, {
+      done: (machine) => machine.slots[target].streamed === sha256,
+      begin: (machine) => {
+        needOpen(machine);
+        if (machine.journal?.sha256 !== sha256) throw outOfOrder('the journal leads to another image');
+        this.#beginSlot(machine, target);
       },
       end: (machine) => {
-        if (this.#world.fault(machine.name).writeFails === true) {
-          throw new Refusal('the disk did not take the image', 'I/O error');
-        }
-        machine.slots[target] = { ...machine.slots[target], content: machine.artifact! };
+        this.#endSlot(machine, target, this.#arrived(machine, sha256));
+        machine.slots[target].streamed = sha256;
       },
     });
     return { bytes: BYTES };
+  }
+
+  #arrived(machine: SimMachine, sha256: string): SimSystem {
+    const image = this.#world.images.get(sha256);
+    if (image === undefined || this.#world.fault(machine.name).corruptDownload === true) {
+      throw new Refusal('the image is not the one that the spec names', 'its SHA-256 is another one');
+    }
+    return { ...image, ...this.#world.behaviour.get(machine.name) };
+  }
+
+  #beginSlot(machine: SimMachine, target: Slot): void {
+    needEnv(machine);
+    if (machine.permanent !== machine.active || machine.active === target) throw outOfOrder(`slot ${target} is unsafe`);
+    this.#world.setEnv(machine, machine.active, undefined);
+    this.#world.writeBegins(machine, target);
+    machine.slots[target] = { dirty: true, stamp: machine.slots[target].stamp + 1 };
+    this.#world.checkBootable(machine);
+  }
+
+  #endSlot(machine: SimMachine, target: Slot, content: SimSystem): void {
+    if (this.#world.fault(machine.name).writeFails === true) {
+      throw new Refusal('the disk did not take the image', 'I/O error');
+    }
+    machine.slots[target] = { ...machine.slots[target], content };
   }
 
   async verify(

@@ -67,7 +67,7 @@ export const MUTANTS: readonly Mutant[] = [
   { in: 'library', take: 'sync_path "$IMAGE.part"', put: ':', probe: 'stage' },
   { in: 'write', take: 'bs=4M conv=notrunc,fsync', put: 'bs=4M conv=notrunc', probe: 'write' },
   {
-    in: 'write',
+    in: 'library',
     take: '4194304))" conv=notrunc,fsync',
     put: '4194304))" conv=notrunc',
     probe: 'write compressed',

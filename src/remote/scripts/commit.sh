@@ -27,6 +27,7 @@ main() {
 	remove_file "$STATE/part"
 	remove_file "$IMAGE.part"
 	remove_file "$LIST"
+	remove_file "$LIST.order"
 	remove_file "$IMAGE"
 }
 

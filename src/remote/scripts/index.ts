@@ -20,9 +20,11 @@ import libManaged from './lib-managed.sh';
 import libPart from './lib-part.sh';
 import libSlots from './lib-slots.sh';
 import libState from './lib-state.sh';
+import libStream from './lib-stream.sh';
 import libTar from './lib-tar.sh';
 import libTrial from './lib-trial.sh';
 import libWays from './lib-ways.sh';
+import libWrite from './lib-write.sh';
 import lib from './lib.sh';
 import log from './log.sh';
 import logs from './logs.sh';
@@ -35,6 +37,7 @@ import receive from './receive.sh';
 import resetBoot from './reset-boot.sh';
 import stageContainer from './stage-container.sh';
 import stage from './stage.sh';
+import stream from './stream.sh';
 import verify from './verify.sh';
 import write from './write.sh';
 
@@ -53,6 +56,8 @@ const PARTS = [
   libImage,
   libHead,
   libTar,
+  libWrite,
+  libStream,
   libEngine,
 ].map((text) => {
   const functions = Array.from(text.matchAll(/^(\w+)\(\)/gm), ([, name]) => name);
@@ -81,6 +86,7 @@ const STEP_SCRIPTS = {
   stage,
   'stage-container': stageContainer,
   write,
+  stream,
   verify,
   arm,
   reboot,

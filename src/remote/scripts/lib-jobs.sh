@@ -80,7 +80,7 @@ note_total() { # BYTES: how much the running step has to do
 	if [ -d "$JOB" ]; then printf '%s\n' "$1" >"$JOB/total.new" && mv -f -- "$JOB/total.new" "$JOB/total"; fi
 }
 
-note_dd() { # PID FD: where to see how far it is
+note_dd() { # PID FD: where to see how far it is; FD io: by all that it has read
 	if [ -d "$JOB" ]; then printf '%s %s\n' "$1" "$2" >"$JOB/dd.new" && mv -f -- "$JOB/dd.new" "$JOB/dd.pid"; fi
 }
 
@@ -92,7 +92,21 @@ done_bytes() { # nothing where it is not known
 	fi
 	pid='' fd=''
 	if [ -r "$JOB/dd.pid" ]; then IFS=' ' read -r pid fd <"$JOB/dd.pid" || :; fi
-	if ! is_number "$pid" || ! is_number "$fd"; then return 0; fi
+	if ! is_number "$pid"; then return 0; fi
+	if [ "$fd" = io ]; then
+		bytes_read "$pid"
+		return 0
+	fi
+	if ! is_number "$fd"; then return 0; fi
 	{ IFS=' 	' read -r key position <"/proc/$pid/fdinfo/$fd"; } 2>/dev/null || return 0
 	if [ "$key" = pos: ]; then echo "$position"; fi
+}
+
+# What it read as it began is in the number (proc(5)): a few KiB of libraries.
+bytes_read() { # PID
+	{ IFS=' ' read -r key count <"/proc/$1/io"; } 2>/dev/null || return 0
+	if [ "$key" != rchar: ] || ! is_number "$count"; then return 0; fi
+	most=$(first_line "$JOB/total")
+	if is_number "$most" && [ "$count" -gt "$most" ]; then count=$most; fi
+	echo "$count"
 }

@@ -138,7 +138,7 @@ need_open_journal() {
 
 read_record() { # SLOT: sets R_*; R_STATE stays empty where there is no record, or none that can be trusted
 	R_STATE='' R_KIND='' R_VERSION='' R_SHA256='' R_BYTES='' R_DATA_SHA256='' R_SLOT_SHA256='' R_TREE_SHA256=''
-	R_UUID='' R_WTIME='' R_VERIFIED_AT=''
+	R_STREAMED='' R_UUID='' R_WTIME='' R_VERIFIED_AT=''
 	if [ ! -r "$STATE/slot-$1" ]; then return 0; fi
 	while IFS= read -r line || [ -n "$line" ]; do
 		value=${line#*=}
@@ -151,6 +151,7 @@ read_record() { # SLOT: sets R_*; R_STATE stays empty where there is no record, 
 		data_sha256=*) R_DATA_SHA256=$value ;;
 		slot_sha256=*) R_SLOT_SHA256=$value ;;
 		tree_sha256=*) R_TREE_SHA256=$value ;;
+		streamed=*) R_STREAMED=$value ;;
 		uuid=*) R_UUID=$value ;;
 		wtime=*) R_WTIME=$value ;;
 		verified_at=*) R_VERIFIED_AT=$value ;;
@@ -165,6 +166,7 @@ read_record() { # SLOT: sets R_*; R_STATE stays empty where there is no record, 
 write_record() { # SLOT; from R_*
 	put_file "$STATE/slot-$1" "$(printf '%s=%s\n' state "$R_STATE" kind "$R_KIND" version "$R_VERSION" sha256 "$R_SHA256" \
 		bytes "$R_BYTES" data_sha256 "$R_DATA_SHA256" slot_sha256 "$R_SLOT_SHA256" tree_sha256 "$R_TREE_SHA256" \
+		streamed "$R_STREAMED" \
 		uuid "$R_UUID" wtime "$R_WTIME" verified_at "$R_VERIFIED_AT")
 "
 }
@@ -172,6 +174,11 @@ write_record() { # SLOT; from R_*
 # A slot that anyone wrote to since has another superblock write time.
 record_holds() { # of the slot whose record and superblock were read last
 	[ "$R_STATE" = verified ] && [ -n "$R_UUID" ] && [ "$R_UUID" = "$SB_UUID" ] && [ "$R_WTIME" = "$SB_WTIME" ]
+}
+
+is_streamed() { # SLOT whose record was read last: all of an image is in it, and still to be verified
+	[ "$R_STATE:$R_STREAMED" = dirty:yes ] && is_number "$R_BYTES" && is_sha256 "$R_DATA_SHA256" || return 1
+	if [ "$R_KIND" = tar ]; then [ "$(first_line "$RUN/list.of")" = "$R_SHA256" ]; else [ -s "$STATE/head-$1" ]; fi
 }
 
 failed_before() { # SHA256: this image failed its trial here

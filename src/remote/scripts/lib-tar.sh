@@ -4,6 +4,11 @@
 # shellcheck disable=SC2034,SC2153 # the steps' files read what is set here; LIST is lib.sh's
 
 over_tar() { # ARGUMENT...: GNU tar over the decompressed image; fails where one of the two does
+	# What arrives is decompressed on its way here.
+	if [ "$IMAGE" = - ]; then
+		gentle tar --file=- "$@"
+		return
+	fi
 	note_total "$ARTIFACT_BYTES"
 	if [ "$COMPRESSION" = none ]; then
 		# Its standard input is the file itself, in which it can jump over what it does not need.
@@ -31,8 +36,8 @@ decompress_for_tar() {
 	echo "$rc" >"$RUN/decompress.rc"
 }
 
-tar_words() { # what tar and the decompressor said last, on one line
-	cat "$RUN/decompress.err" "$RUN/tar.err" 2>/dev/null | tail -n 3 | tr '\n' ' '
+tar_words() { # FILE: what tar said there, and the decompressor, last, on one line
+	cat "$RUN/decompress.err" "$1" 2>/dev/null | tail -n 3 | tr '\n' ' '
 }
 
 sorted() { # ARGUMENT...: in little memory, whatever the size
@@ -78,7 +83,7 @@ list_tar() { # SHA256 of the image: makes LIST, sorted by path
 	rm -f -- "$RUN/list.rc" "$RUN/list.of" "$RUN/decompress.err"
 	{ list_as_c --list && echo whole >"$RUN/list.rc"; } | members | sorted >"$LIST" ||
 		die no-space "the list of the tar's members cannot be written to $LIST"
-	if [ "$(first_line "$RUN/list.rc")" != whole ]; then die unsupported-image "the tar cannot be read: $(tar_words)"; fi
+	if [ "$(first_line "$RUN/list.rc")" != whole ]; then die unsupported-image "the tar cannot be read: $(tar_words "$RUN/tar.err")"; fi
 	# It is trusted as long as this boot lasts: nothing has forced it to the disk.
 	echo "$1" >"$RUN/list.of"
 }
@@ -184,23 +189,33 @@ check_tar_version() { # PATH-AS-STORED
 # ------------------------------------------------------------------------------------------------------------ unpack
 
 unpack_tar() { # into the target slot, from its first byte on
+	make_tree
+	unpack=over_tar
+	if [ -n "$RATE" ]; then unpack=over_tar_at_rate; fi
+	extract_tree "$unpack" || die write-failed "unpacking to /dev/$(slot_name "$TARGET") failed: $(tar_words "$RUN/unpack.err")"
+	leave_tree
+}
+
+make_tree() { # a new file system in the target slot, mounted
 	make_file_system
 	need_grub_reads "$(slot_path "$TARGET")" bad-content "the new file system of slot $TARGET"
 	mount_slot "$TARGET" rw || die write-failed "slot $TARGET, freshly made: $MOUNT_PROBLEM"
 	find_keepers
+}
+
+extract_tree() { # OVER-TAR: fails where any of it was not kept
 	# Folders that the tar does not name are made with this; all others have their own mode.
 	umask 022
 	rc=0
-	unpack=over_tar
-	if [ -n "$RATE" ]; then unpack=over_tar_at_rate; fi
 	# shellcheck disable=SC2086 # one word an option
-	"$unpack" --extract --directory="$SLOT_ROOT" --preserve-permissions --same-owner --numeric-owner \
-		--xattrs --xattrs-include='*' $KEEPERS --warning=none --warning=xattr-write 2>"$RUN/tar.err" || rc=$?
+	"$1" --extract --directory="$SLOT_ROOT" --preserve-permissions --same-owner --numeric-owner \
+		--xattrs --xattrs-include='*' $KEEPERS --warning=none --warning=xattr-write 2>"$RUN/unpack.err" || rc=$?
 	umask 077
 	# tar ends well where it could not keep an attribute, but says so: nothing else is let through to its standard error.
-	if [ "$rc" -ne 0 ] || [ -s "$RUN/tar.err" ]; then
-		die write-failed "unpacking to /dev/$(slot_name "$TARGET") failed: $(tar_words)"
-	fi
+	[ "$rc" -eq 0 ] && [ ! -s "$RUN/unpack.err" ]
+}
+
+leave_tree() { # all of it on the disk, nothing of it mounted
 	sync_file_system "$SLOT_ROOT"
 	unmount_slot
 	need_safe_target "$TARGET"
@@ -213,7 +228,8 @@ find_keepers() { # sets KEEPERS: the further attributes that this tar keeps
 	for option in --acls --selinux; do
 		rm -rf -- "$RUN/probe"
 		mkdir -- "$RUN/probe"
-		words=$(tar --create --file=- --directory="$RUN" os-release |
+		: >"$RUN/kept"
+		words=$(tar --create --file=- --directory="$RUN" kept |
 			tar --extract --file=- --directory="$RUN/probe" "$option" 2>&1) || continue
 		if [ -z "$words" ]; then KEEPERS="$KEEPERS $option"; fi
 	done
@@ -265,21 +281,57 @@ compare_tar() {
 		die read-back-mismatch "slot $TARGET does not hold what the tar holds: $(cat "$RUN/tar.err" "$RUN/compare.out" |
 			head -n 3 | tr '\n' ' ')"
 	if [ "$(first_line "$RUN/list.of")" != "$SHA256" ] || [ ! -s "$LIST" ]; then list_tar "$SHA256"; fi
+	lost=$(facts_lost) || exit
+	if [ -n "$lost" ]; then die read-back-mismatch "slot $TARGET did not keep owner, mode or target of: $lost"; fi
+}
+
+facts_lost() { # what the tar's list says and the mounted slot does not: the first few of it
 	list_as_c --create --file=/dev/null --hard-dereference --directory="$SLOT_ROOT" . | members >"$LIST.slot"
 	for list in "$LIST" "$LIST.slot"; do kept_facts "$list" | sorted -u >"$list.kept"; done
 	if [ ! -s "$LIST.kept" ]; then die state "the list of the tar's members cannot be read"; fi
 	comm -23 "$LIST.kept" "$LIST.slot.kept" >"$LIST.lost"
-	lost=$(head -n 3 "$LIST.lost" | tr '\t\n' '  ')
-	rm -f -- "$LIST".*
-	if [ -n "$lost" ]; then die read-back-mismatch "slot $TARGET did not keep owner, mode or target of: $lost"; fi
+	head -n 3 "$LIST.lost" | tr '\t\n' '  '
+	rm -f -- "$LIST.slot" "$LIST.kept" "$LIST.slot.kept" "$LIST.lost"
 }
 
-# Without hard links, which stand in one list under another name, and without the modes of links, which are none.
+# A hard link is a file like the one that it leads to. The modes of links, which are none, are left out.
 kept_facts() { # LIST
-	awk -F '\t' "$FOLLOW"'
+	awk -F '\t' 'NR == FNR && $2 == "h" { hard[$1] = $4 }'"$FOLLOW"'
+		FNR == 1 { for (one in hard) { from[place(one)] = place(hard[one]); named[place(hard[one])] = 1 } }
 		$2 == "h" { next }
 		$2 == "l" { sub(/^[^ ]* /, "", $3) }
-		{ print place($1) "\t" ($2 == "C" ? "-" : $2) "\t" $3 "\t" $4 }' "$1" "$1"
+		{
+			at = place($1)
+			facts = ($2 == "C" ? "-" : $2) "\t" $3 "\t" $4
+			if (at in named) kept[at] = facts
+			print at "\t" facts
+		}
+		END { for (one in from) if (from[one] in kept) print one "\t" kept[from[one]] }' "$1" "$1"
+}
+
+# By tar's own reading of its names: it unquotes them (--unquote is its default). A blank at the end of a line would not
+# count, so blanks are digits too.
+order_of_files() { # LIST, unsorted: the plain files in the tar's order, for tar to read
+	awk -F '\t' '$2 ~ /[-C]/ {
+		gsub(/\\"/, "\"", $5)
+		gsub(/ /, "\\040", $5)
+		print "./" $5
+	}' "$1"
+}
+
+# The same digest as sum_files', from what is in a folder.
+sum_in_order() { # FOLDER
+	rm -f -- "$RUN/order.rc"
+	sum=$({ gentle tar --create --file=- --directory="$1" --no-recursion --hard-dereference --files-from="$LIST.order" \
+		2>"$RUN/tar.err" && echo whole >"$RUN/order.rc"; } | sum_files) || return 1
+	[ "$(first_line "$RUN/order.rc")" = whole ] && printf '%s' "$sum"
+}
+
+sum_files() { # of standard input, a tar: SHA-256 over all plain files' bytes, one after the other
+	{
+		gentle tar --file=- --extract --to-stdout 2>"$RUN/sum.err" || :
+		cat >/dev/null
+	} | sha256_of_input
 }
 
 tree_sum() { # FOLDER: SHA-256 over the sorted facts of all that is in it, then over all files' bytes, sorted by name

@@ -7,6 +7,9 @@
 # A transfer is given up after so many seconds without progress.
 STALL_SECONDS=60
 MAX_REDIRECTS=3
+# A server that gives nothing for this many tries in a row is given up; each try that brings bytes counts anew.
+MAX_IDLE_TRIES=5
+MAX_TRIES=60
 
 choose_way() { # VIA, where nobody chose
 	if [ -z "$VIA" ]; then
@@ -48,6 +51,13 @@ ask_rest() { # OFFSET SIZE: is added to what is there of the image
 	case $VIA in
 	curl) ask_curl --continue-at "$1" --max-filesize "$2" --output "$IMAGE.part" ;;
 	wget) ask_wget --continue "--output-document=$IMAGE.part" ;;
+	esac
+}
+
+ask_from() { # OFFSET: the rest of the image to standard output
+	case $VIA in
+	curl) ask_curl --continue-at "$1" --output - ;;
+	wget) if [ "$1" -eq 0 ]; then ask_wget --output-document=-; else ask_wget "--start-pos=$1" --output-document=-; fi ;;
 	esac
 }
 
@@ -272,4 +282,39 @@ is_hopeless() {
 	http:* | insecure-redirect:* | redirects:* | *certificate:* | cacert:* | curl-[23]:* | wget-2:*) return 0 ;;
 	esac
 	return 1
+}
+
+give_up() {
+	case $FAULT in
+	client-certificate | cacert) die certificate "$SHOWN_URL: $(explain_fault)" ;;
+	esac
+	die download-failed "$SHOWN_URL: $(explain_fault)"
+}
+
+ask_size() {
+	tries=0
+	until ask_size_once; do
+		tries=$((tries + 1))
+		if is_hopeless || [ "$tries" -ge "$MAX_IDLE_TRIES" ]; then give_up; fi
+		say "$SHOWN_URL: $(explain_fault); asking again"
+		sleep "$tries"
+	done
+	if ! is_number "$SIZE" || [ "$SIZE" -eq 0 ]; then
+		die download-failed "$SHOWN_URL: the server does not say how big the image is, neither to HEAD nor to a range"
+	fi
+	note_total "$SIZE"
+}
+
+# Some servers refuse HEAD, or answer it without a length: then one byte is asked for, whose answer names the size.
+ask_size_once() {
+	SIZE=''
+	ask_head
+	if [ "$FAULT" = none ]; then SIZE=$(header_value content-length); fi
+	if is_number "$SIZE" && [ "$SIZE" -gt 0 ]; then return 0; fi
+	ask_first_byte
+	case $STATUS in
+	206) SIZE=$(header_value content-range) && SIZE=${SIZE##*/} ;;
+	*) SIZE=$(header_value content-length) ;;
+	esac
+	[ "$FAULT" = none ]
 }

@@ -153,7 +153,7 @@ read_args() { # 'NAME NAME...' KEY=VALUE...: each name once; one that ends with 
 	shift
 	RUN_ID='' TOKEN='' OPERATION='' VERSION='' REPLACED='' SHA256='' FROM='' TARGET='' JOB_ID='' STEP='' PAYLOAD=''
 	URL='' VIA='' LIMIT='' PROXY='' BYTES='' FLAGSAFE=false CACERT='' CLIENTCERT='' CLIENTKEY='' PURPOSE='' ADOPT=false OUTCOME='' REASON='' TEXT='' LINES='' SPAN='' RATE='' PREFLIGHT=no WITH_MANAGED=false
-	IMAGETYPE='' REFERENCE='' DIGEST='' PINNED='' PATIENCE=''
+	DATA='' IMAGETYPE='' REFERENCE='' DIGEST='' PINNED='' PATIENCE=''
 	for arg; do
 		key=${arg%%=*}
 		case $arg in *=*) ;; *) die bad-call 'an argument is not of the form key=value' ;; esac
@@ -194,6 +194,7 @@ take_arg() { # KEY VALUE; fails where the value is malformed
 	limit) LIMIT=$2 && is_number "$2" && [ "$2" -gt 0 ] ;;
 	proxy) PROXY=$2 ;;
 	bytes) BYTES=$2 && is_number "$2" && [ "$2" -gt 0 ] ;;
+	data) DATA=$2 && is_sha256 "$2" ;;
 	purpose) PURPOSE=$2 && one_of "$2" trial send-back ;;
 	managed) WITH_MANAGED=$2 && one_of "$2" true false ;;
 	adopt) ADOPT=$2 && one_of "$2" true false ;;

@@ -109,6 +109,7 @@ answer_inactive() { # SLOT
 	if [ "$R_STATE" = dirty ]; then
 		out "$1.content" dirty
 		out "$1.problem" 'a write began and was never verified'
+		if is_streamed "$1"; then out "$1.streamed" "$R_SHA256"; fi
 	else
 		answer_content "$1"
 	fi

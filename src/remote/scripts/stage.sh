@@ -2,10 +2,6 @@
 # Brings the verified artifact to the node; touches no slot. Loops by itself, since curl's own --retry starts a resumed
 # file from its beginning (seen in 7.88).
 
-# A server that gives nothing for this many tries in a row is given up; each try that brings bytes counts anew.
-MAX_IDLE_TRIES=5
-MAX_TRIES=60
-
 main() {
 	read_args 'run token url? sha256 flagsafe? cacert? clientcert? clientkey? via? limit? proxy? bytes?' "$@"
 	if [ -z "$SHA256" ]; then die bad-call 'stage needs a sha256'; fi
@@ -70,43 +66,6 @@ staged_before() {
 	fi
 	end_long_work
 	write_artifact_record "$SHA256"
-}
-
-give_up() {
-	case $FAULT in
-	client-certificate | cacert) die certificate "$SHOWN_URL: $(explain_fault)" ;;
-	esac
-	die download-failed "$SHOWN_URL: $(explain_fault)"
-}
-
-# ------------------------------------------------------------------------------------------------- size and space
-
-ask_size() {
-	tries=0
-	until ask_size_once; do
-		tries=$((tries + 1))
-		if is_hopeless || [ "$tries" -ge "$MAX_IDLE_TRIES" ]; then give_up; fi
-		say "$SHOWN_URL: $(explain_fault); asking again"
-		sleep "$tries"
-	done
-	if ! is_number "$SIZE" || [ "$SIZE" -eq 0 ]; then
-		die download-failed "$SHOWN_URL: the server does not say how big the image is, neither to HEAD nor to a range"
-	fi
-	note_total "$SIZE"
-}
-
-# Some servers refuse HEAD, or answer it without a length: then one byte is asked for, whose answer names the size.
-ask_size_once() {
-	SIZE=''
-	ask_head
-	if [ "$FAULT" = none ]; then SIZE=$(header_value content-length); fi
-	if is_number "$SIZE" && [ "$SIZE" -gt 0 ]; then return 0; fi
-	ask_first_byte
-	case $STATUS in
-	206) SIZE=$(header_value content-range) && SIZE=${SIZE##*/} ;;
-	*) SIZE=$(header_value content-length) ;;
-	esac
-	[ "$FAULT" = none ]
 }
 
 # ------------------------------------------------------------------------------------------------------- download

@@ -57,7 +57,11 @@ prove_written() {
 		need_recorded_sum
 		return 0
 	fi
-	if [ "$R_KIND" = tar ]; then prove_files; else prove_bytes; fi
+	case $R_KIND:$R_STREAMED in
+	tar:yes) prove_streamed ;;
+	tar:*) prove_files ;;
+	*) prove_bytes ;;
+	esac
 	check_file_system
 	need_grub_reads "$(slot_path "$TARGET")" bad-content "slot $TARGET"
 	need_own_label
@@ -69,11 +73,20 @@ prove_bytes() {
 		die out-of-order "the head of the image for slot $TARGET is not on the node: write comes first"
 	fi
 	make_head "$TARGET"
-	read_back || die read-back-mismatch "slot $TARGET cannot be read back"
+	read_back || lose_trust "slot $TARGET cannot be read back"
 	if [ "$DATA_SUM" != "$R_DATA_SHA256" ]; then
-		die read-back-mismatch "slot $TARGET reads back as $DATA_SUM, written was ${R_DATA_SHA256:-nothing}: write it again"
+		lose_trust "slot $TARGET reads back as $DATA_SUM, written was ${R_DATA_SHA256:-nothing}: write it again"
 	fi
 	put_head "$TARGET"
+}
+
+# What was streamed, and is not there, must be streamed anew.
+lose_trust() { # TEXT
+	if [ "$R_STREAMED" = yes ]; then
+		R_STREAMED=''
+		write_record "$TARGET"
+	fi
+	die read-back-mismatch "$1"
 }
 
 # What follows the head is read once: beside the image's own head for the digest of the image, beside the slot's for
@@ -110,6 +123,21 @@ prove_files() {
 	drop_buffers "$(slot_path "$TARGET")"
 	mount_slot "$TARGET" || die bad-content "slot $TARGET: $MOUNT_PROBLEM"
 	compare_tar
+	SLOT_SUM=$(tree_sum "$SLOT_ROOT") || die read-back-mismatch "slot $TARGET cannot be read back"
+	unmount_slot
+}
+
+# The tar itself is gone: what it held was listed and hashed as it arrived.
+prove_streamed() {
+	is_streamed "$TARGET" || lose_trust "the lists of the tar in slot $TARGET are not on the node any more"
+	drop_buffers "$(slot_path "$TARGET")"
+	mount_slot "$TARGET" || die bad-content "slot $TARGET: $MOUNT_PROBLEM"
+	files=$(sum_in_order "$SLOT_ROOT") || lose_trust "slot $TARGET cannot be read back: $(first_line "$RUN/tar.err")"
+	if [ "$files" != "$R_DATA_SHA256" ]; then
+		lose_trust "the files in slot $TARGET read back as $files, streamed was $R_DATA_SHA256"
+	fi
+	lost=$(facts_lost) || exit
+	if [ -n "$lost" ]; then lose_trust "slot $TARGET did not keep owner, mode, size or target of: $lost"; fi
 	SLOT_SUM=$(tree_sum "$SLOT_ROOT") || die read-back-mismatch "slot $TARGET cannot be read back"
 	unmount_slot
 }
@@ -209,4 +237,5 @@ keep_record() {
 	R_UUID=$SB_UUID R_WTIME=$SB_WTIME R_VERIFIED_AT=$(date +%s)
 	write_record "$TARGET"
 	remove_file "$(kept_head "$TARGET")"
+	remove_file "$LIST.order"
 }

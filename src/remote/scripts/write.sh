@@ -5,6 +5,7 @@
 main() {
 	read_args 'run token target rate?' "$@"
 	authority
+	end_receiver
 	need_order
 	hold_target
 	if written_before; then
@@ -18,13 +19,9 @@ main() {
 	# A look into a big tar takes its time: what was asked before it is asked again.
 	need_order
 	hold_target
-	if [ "$J_PHASE" != started ]; then
-		forget_trial
-		write_journal started
-	fi
-	write_env "$ACTIVE" ''
+	lead_to_active
 	if [ "$CONTENT" != tar ]; then keep_head "$TARGET"; fi
-	mark_dirty
+	note_begin
 	# Who unpacks has the slot mounted for as long as it takes.
 	if [ "$R_KIND" = raw ]; then let_go_of_mounts; fi
 	begin_long_work
@@ -35,27 +32,10 @@ main() {
 }
 
 need_order() {
-	need_open_journal
-	if [ "$J_OPERATION" != upgrade ]; then die out-of-order 'a rollback writes nothing'; fi
-	need_layout
-	need_env
-	need_permanent_active
+	need_upgrade
 	read_artifact
 	if [ -z "$ARTIFACT_SHA256" ] || [ "$ARTIFACT_SHA256" != "$J_SHA256" ]; then
 		die out-of-order 'the artifact of this run is not on the node: stage comes first'
-	fi
-}
-
-hold_target() {
-	hold_mounts 20 || die busy 'another script looks into the slot'
-	need_safe_target "$TARGET"
-}
-
-# Otherwise the write would make a slot permanent that nobody proved, and destroy the one that was.
-need_permanent_active() {
-	permanent=$(permanent_slot)
-	if [ "$permanent" != "$ACTIVE" ]; then
-		die out-of-order "slot $ACTIVE runs, but GRUB would boot slot $permanent next: prove and commit slot $ACTIVE first"
 	fi
 }
 
@@ -82,10 +62,8 @@ check_image() {
 		;;
 	tar:*) check_tar ;;
 	*)
-		need_sound_head
-		need_grub_reads "$HEAD" unsupported-image 'the image'
 		if [ "$COMPRESSION" = none ]; then need_fit "$ARTIFACT_BYTES" "the image's $ARTIFACT_BYTES"; fi
-		need_fit "$SB_BYTES" "the image's file system of $SB_BYTES"
+		need_bootable_head
 		;;
 	esac
 }
@@ -97,26 +75,15 @@ need_artifact() {
 	die checksum-mismatch 'the image changed on the node since it was staged: it has to be fetched again'
 }
 
-need_fit() { # BYTES WHAT-NEEDS-THEM
-	room=$(slot_bytes "$TARGET")
-	if [ "$1" -gt "$room" ]; then die unsafe-target "slot $TARGET has $room bytes, too few for $2"; fi
-}
-
 # ------------------------------------------------------------------------------------------------------------- write
 
 # What a compressed image is inside is recorded once it is written: without that, nothing can be verified.
-mark_dirty() {
-	R_STATE=dirty R_KIND=raw R_VERSION=$J_VERSION R_SHA256=$J_SHA256 R_BYTES=$ARTIFACT_BYTES R_DATA_SHA256=$ARTIFACT_DATA_SHA256
-	R_SLOT_SHA256='' R_TREE_SHA256='' R_UUID='' R_WTIME='' R_VERIFIED_AT=''
+note_begin() {
 	case $CONTENT:$COMPRESSION in
-	tar:*)
-		R_KIND=tar
-		if [ -z "$ARTIFACT_DIGEST" ]; then R_DATA_SHA256=''; fi
-		;;
-	*:none) ;;
-	*) R_BYTES='' R_DATA_SHA256='' ;;
+	tar:*) mark_dirty tar "$ARTIFACT_BYTES" "${ARTIFACT_DIGEST:+$ARTIFACT_DATA_SHA256}" ;;
+	*:none) mark_dirty raw "$ARTIFACT_BYTES" "$ARTIFACT_DATA_SHA256" ;;
+	*) mark_dirty raw '' '' ;;
 	esac
-	write_record "$TARGET"
 	log "slot $TARGET: write of $J_VERSION begins${RATE:+ at $RATE bytes a second at most}, what it held is lost"
 }
 
@@ -198,20 +165,6 @@ decompress_noted() {
 	note_dd "$!" 0
 	wait "$!" || end=$?
 	echo "decompress $end" >&3
-}
-
-fill_body() { # with all of standard input but its head, and with no more than the slot has room for
-	dd bs="$HEAD_BYTES" count=1 iflag=fullblock of=/dev/null 2>"$RUN/dd.err" &&
-		gentle dd of="$device" "$flags" seek="$HEAD_BYTES" bs=4M iflag=fullblock \
-			count="$(((room - HEAD_BYTES + 4194303) / 4194304))" conv=notrunc,fsync 2>"$RUN/dd.err"
-}
-
-noting() { # NAME COMMAND ARGUMENT...
-	end=0
-	name=$1
-	shift
-	"$@" || end=$?
-	echo "$name $end" >&3
 }
 
 keep_decompressed() {

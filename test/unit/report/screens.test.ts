@@ -74,6 +74,14 @@ describe('the plan', () => {
     expect(lines).toEqual(screen('plan-ways'));
   });
 
+  it('says whose slots are written as the image arrives, and what that gives up, in the question too', () => {
+    const streamed = { via: 'curl', stream: true, loses: 'KubeOS 0.9.1' } as const;
+    const entries = [entry('worker-1', 7, { via: 'curl', canary: true }), entry('worker-2', 7, streamed)];
+    const lines = renderPlan(plan({ entries }), DISPLAY, { dryRun: true, command: `${COMMAND} --stream` });
+    expect(lines).toEqual(screen('plan-stream'));
+    expect([renderConfirm(plan({ entries }))]).toEqual(screen('confirm-stream'));
+  });
+
   it('shows the kind of an image that no node could take before everything else', () => {
     const seen = { ...preflightPlan().image!.seen!, from: 'worker-1', content: 'disk' as const };
     const refusals = refuseImage({ seen, noWay: new Map() });

@@ -146,6 +146,18 @@ describe('/persist', () => {
     expect(whats(plan({ a: {}, b: given }, {}, { look: looked() }))).toEqual([`b: ${what}`]);
   });
 
+  test('too small for the image is told with a way out, and keeps nobody out where the slot is written as it arrives', () => {
+    const small = { seen: { freeBytes: GIB } };
+    const made = (change: Partial<RolloutRequest>) => plan({ a: {}, b: small }, change, { look: looked() });
+    expect(made({}).notStarted[0]?.findings[0]?.next).toContain('--stream');
+    const streams = (stream: 'where-needed' | 'always') =>
+      made({ ways: { here: false, stream } }).entries.map((entry) => `${entry.node} ${String(entry.stream)}`);
+    expect(streams('where-needed')).toEqual(['a undefined', 'b true']);
+    expect(streams('always')).toEqual(['a true', 'b true']);
+    const full = plan({ a: { seen: { freeBytes: 2 ** 22 } } }, { ways: { here: false, stream: 'always' } });
+    expect(whats(full)).toEqual(['a: too little room in /persist for the notes of a run']);
+  });
+
   test('needs no more room than is left to fetch, or is made by what goes', () => {
     const half = { seen: { freeBytes: GIB / 2 + 2 ** 24 } };
     expect(whats(plan({ a: half }, {}, { look: looked() }))).toHaveLength(1);

@@ -395,6 +395,11 @@ const CASES: Record<string, Record<string, Case>> = {
       goal: ROLLBACK,
       expected: way('drain', { assignment: back }),
     },
+    'to a slot that an upgrade streamed, and never verified, is refused': {
+      seen: { osVersion: V2, slots: { A: slot({ version: V2 }), B: { ...dirty(), streamed: SHA2 } } },
+      goal: ROLLBACK,
+      expected: { kind: 'blocked' },
+    },
     'to an empty slot is refused with the reason': {
       seen: { osVersion: V2 },
       goal: ROLLBACK,
