@@ -28,11 +28,12 @@ export async function withWays(deps: Deps, flags: ImageFlags, request: RolloutRe
   const forced = { ...(via === undefined ? {} : { via }), ...(stream === undefined ? {} : { stream }) };
   const here = via === 'ssh' || certsDir !== undefined || !/^https:/i.test(artifact.url);
   if (!here) return { request: { ...brought, ways: { ...forced, here } } };
-  const { LocalImages } = await import('../local/images/index.ts');
+  const { decompressorsHere, LocalImages } = await import('../local/images/index.ts');
   const settings = { env: deps.io.env, clock: deps.clock, ...(certsDir === undefined ? {} : { certsDir }) };
   const images = new LocalImages(settings);
   await images.checkCertificates(artifact);
-  return { request: { ...brought, ways: { ...forced, here } }, images };
+  const decompressors = await decompressorsHere(deps.io.env);
+  return { request: { ...brought, ways: { ...forced, here, decompressors } }, images };
 }
 
 /** A container engine fetches by its own rules; what the environment says may be meant for other specs. */

@@ -37,6 +37,7 @@ type Progress = (progress: StepProgress) => void;
 interface LocalImage {
   file: string;
   bytes: number;
+  sha256: string;
 }
 
 /** A script on a node that is fed the image. */
@@ -79,11 +80,17 @@ export class ImageSender {
   ): Promise<{ bytes: number }> {
     const image = await this.#fetch(artifact, onProgress, signal);
     const { sha256 } = artifact;
+    const data = dataOf(artifact, image);
     return this.#untilRight(node, 'stage', async () => {
       await this.#inTurn(onProgress, signal, () =>
-        this.#send({ node, by, script: 'receive', step: 'stage', args: { sha256 } }, image, onProgress, signal),
+        this.#send({ node, by, script: 'receive', step: 'stage', args: { sha256, data } }, image, onProgress, signal),
       );
-      const job = { step: 'stage' as const, by, args: { via: 'ssh', sha256, bytes: image.bytes }, mark: [sha256] };
+      const job = {
+        step: 'stage' as const,
+        by,
+        args: { via: 'ssh', sha256, data, bytes: image.bytes },
+        mark: [sha256],
+      };
       return runJob(this.#tools, node, job, onProgress, signal);
     });
   }
@@ -98,7 +105,7 @@ export class ImageSender {
     signal: AbortSignal,
   ): Promise<{ bytes: number }> {
     const image = await this.#fetch(artifact, onProgress, signal);
-    const args = { via: 'ssh', sha256: artifact.sha256, ...slot };
+    const args = { via: 'ssh', sha256: artifact.sha256, data: dataOf(artifact, image), ...slot };
     return this.#untilRight(node, 'write', () =>
       this.#inTurn(onProgress, signal, () =>
         this.#send({ node, by, script: 'stream', step: 'write', args }, image, onProgress, signal),
@@ -206,6 +213,10 @@ export class ImageSender {
     }
   }
 }
+
+/** The digest of what is sent, where that is not the image of the spec, but what is in it. */
+const dataOf = ({ sha256 }: DiskArtifact, image: LocalImage): string | undefined =>
+  image.sha256 === sha256 ? undefined : image.sha256;
 
 const offsetIn = (said: string): number => Number(/^offset=(\d+)$/m.exec(said)?.[1] ?? 0);
 

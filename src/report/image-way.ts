@@ -18,6 +18,14 @@ export function ways(entries: readonly PlanEntry[], pen: Pen): string[] {
   });
 }
 
+/** For whom this machine decompresses the image. */
+export function decompressed(entries: readonly PlanEntry[], pen: Pen): string[] {
+  const [by] = entries.flatMap(({ decompress }) => decompress ?? []);
+  if (by === undefined) return [];
+  const nodes = entries.filter(({ decompress }) => decompress !== undefined).map(({ node }) => node);
+  return [`decompressed on this machine by ${by}: ${someNames(nodes, pen)} cannot`];
+}
+
 /** Whose slots are written while the image arrives. */
 export function streams(entries: readonly PlanEntry[], pen: Pen): string | undefined {
   const nodes = entries.filter(({ stream }) => stream === true).map(({ node }) => node);

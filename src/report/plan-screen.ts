@@ -4,7 +4,7 @@ import { rebootAhead, UNKNOWN_VERSION } from '../rollout/standing.ts';
 import type { Finding, LiveRun, Plan, PlanEntry } from '../rollout/plan-types.ts';
 import type { Display } from './display.ts';
 import { groupBy, someNames } from './groups.ts';
-import { streams, ways } from './image-way.ts';
+import { decompressed, streams, ways } from './image-way.ts';
 import { commandLines, field, fields, hanging, paragraph, table, type Cell, type Field } from './layout.ts';
 import { drainText, footnoteLines, footnotes, type Footnote } from './obstacles.ts';
 import { penFor, type Pen } from './pen.ts';
@@ -122,7 +122,7 @@ function conditions(plan: Plan, pen: Pen): string[] {
   return fields(
     [
       field('image', imageLines(plan.image)),
-      field('via', ways(plan.entries, pen)),
+      field('via', [...ways(plan.entries, pen), ...decompressed(plan.entries, pen)]),
       field('stream', streams(plan.entries, pen)),
       field('pace', pace(plan)),
       field('lost', losses(plan.entries)),

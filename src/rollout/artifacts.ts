@@ -1,6 +1,10 @@
 /** How the image comes to a node: by a tool of its own, or from this machine, which fetches it once, over SSH. */
 export type Via = 'curl' | 'wget' | 'ssh';
 
+/** How an image may be compressed; each is the name of the tool too. */
+export const COMPRESSIONS = ['gzip', 'xz', 'zstd'] as const;
+export type Compression = (typeof COMPRESSIONS)[number];
+
 /** Which nodes' slots are written while the image arrives: those without room for it in /persist, or all. */
 export type Streaming = 'where-needed' | 'always';
 
@@ -12,6 +16,8 @@ export interface Ways {
   here: boolean;
   /** Missing: none. */
   stream?: Streaming;
+  /** The decompressors of this machine, for nodes without the one that the image needs. */
+  decompressors?: readonly Compression[];
 }
 
 /** A disk image, which a node fetches from a server. */
@@ -27,6 +33,8 @@ export interface DiskArtifact {
   clientkey?: string;
   /** How it comes to the node; missing: by curl, else by wget of the node's own. */
   via?: Via;
+  /** With `via` ssh: this machine decompresses it, since the node cannot. */
+  decompress?: Compression;
   /** Bytes a second at most: for each node, and for all that this machine feeds. */
   limitRate?: number;
   /** The URL of the proxy to go through; none but this is ever used. May hold a password. */

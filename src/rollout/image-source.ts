@@ -15,11 +15,12 @@ export interface ImageSource {
   look(artifact: DiskArtifact, signal?: AbortSignal): Promise<ImageSeen | ImageNotSeen>;
   /**
    * Fetches the image where it is not here yet, and checks it in full; whoever asks meanwhile shares the one download.
+   * Where the artifact says so it is decompressed. Resolves to the file, and its own size and SHA-256.
    * Rejects with a KubeosError.
    */
   fetch(
     artifact: DiskArtifact,
     onProgress: (progress: StepProgress) => void,
     signal: AbortSignal,
-  ): Promise<{ file: string; bytes: number }>;
+  ): Promise<{ file: string; bytes: number; sha256: string }>;
 }

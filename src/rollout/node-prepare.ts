@@ -103,8 +103,11 @@ async function stage(trip: Trip): Promise<void> {
   });
 }
 
-const onItsWay = ({ entry: { via } }: Trip, artifact: DiskArtifact): DiskArtifact =>
-  via === undefined ? artifact : { ...artifact, via };
+const onItsWay = ({ entry: { via, decompress } }: Trip, artifact: DiskArtifact): DiskArtifact => ({
+  ...artifact,
+  ...(via === undefined ? {} : { via }),
+  ...(decompress === undefined ? {} : { decompress }),
+});
 
 function passOver(trip: Trip): void {
   trip.skip('stage', 'nothing in /persist: the image is streamed into the slot');

@@ -2,7 +2,7 @@ import type { DrainForecast, DrainOptions } from './drain-types.ts';
 import type { Assignment, Fallback, Operation, Slot } from './facts.ts';
 import type { ImageSeen } from './preflight-types.ts';
 import type { Step } from './steps.ts';
-import type { Via, Ways } from './artifacts.ts';
+import type { Compression, Via, Ways } from './artifacts.ts';
 
 /** Something that stands in the way, or that the reader should know, with its mending. */
 export interface Finding {
@@ -49,6 +49,8 @@ export interface PlanEntry {
   loses?: string;
   /** How the image comes to it; missing where it has it, or needs none. */
   via?: Via;
+  /** With what this machine decompresses it for the node, which cannot; missing where it need not. */
+  decompress?: Compression;
   /** Its slot is written while the image arrives: what the slot holds is given up first. */
   stream?: true;
   drain: DrainForecast;

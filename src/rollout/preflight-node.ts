@@ -1,4 +1,5 @@
 import { otherSlot, type ClusterNode, type NodeObservation, type Slot, type SlotFacts } from './facts.ts';
+import { decompressedHere, refuseCompression, warnOfDecompressed } from './decompress.ts';
 import type { NodeGoal, RolloutRequest } from './goal.ts';
 import type { Look } from './look.ts';
 import { managedBootErrors } from './managed-boot.ts';
@@ -72,8 +73,10 @@ function persistErrors(facts: PreflightFacts, seen: NodeObservation, fetches: bo
 }
 
 /** This machine fetches the image for it: the node's own tools, certificates and system have no part in that. */
-const isFed = ({ node, seen, request, look }: Subject): boolean =>
-  viaOf(seen, request.ways, look?.noWay.has(node.name)) === 'ssh';
+const isFed = (subject: Subject): boolean => {
+  const { node, seen, request, look } = subject;
+  return decompressedHere(subject) !== undefined || viaOf(seen, request.ways, look?.noWay.has(node.name)) === 'ssh';
+};
 
 /** What KubeOS's usage instructions allow only in openEuler 22.09 or later. */
 function releaseFindings(subject: Subject, asWarning: boolean): readonly Finding[] {
@@ -179,7 +182,8 @@ function sizeErrors({ way, seen, goal, look }: Subject): readonly Finding[] {
 const isRaw = (content: ImageContent): boolean => content === 'ext4' || content === 'xfs';
 
 /** As write.sh: what the node must be and have for this very image. */
-function contentErrors({ way, seen, goal, look }: Subject): readonly Finding[] {
+function contentErrors(subject: Subject): readonly Finding[] {
+  const { way, seen, goal, look } = subject;
   const { active, slots, preflight } = seen;
   const content = look?.seen?.content;
   if (!writes(way, goal) || active === undefined || slots === undefined || content === undefined) return [];
@@ -187,28 +191,19 @@ function contentErrors({ way, seen, goal, look }: Subject): readonly Finding[] {
   return [
     ...(isRaw(content) ? otherFileSystem(content, fsType) : []),
     ...(preflight === undefined ? [] : missingTools(content, fsType, preflight.tools)),
+    ...refuseCompression(subject),
   ];
 }
-
-const COMPRESSED: ReadonlySet<ImageContent> = new Set(['gzip', 'xz', 'zstd']);
 
 function missingTools(content: ImageContent, fsType: string, tools: readonly string[]): readonly Finding[] {
   const missing = toolsFor(content, fsType).filter((tool) => !tools.includes(tool));
   if (missing.length === 0) return [];
   const named = missing.map((tool) => (tool === 'tar' ? 'GNU tar' : tool)).join(', no ');
-  const install = `install ${missing.length === 1 ? 'it' : 'them'} on the node`;
-  if (!COMPRESSED.has(content)) return [{ what: `it has no ${named}, which this image needs`, next: install }];
-  return [
-    {
-      what: `it has no ${named}, and the image is compressed with it`,
-      reason: 'kubeos cannot decompress an image on this machine for the node yet',
-      next: `${install}, or use the image as it is without compression`,
-    },
-  ];
+  const next = `install ${missing.length === 1 ? 'it' : 'them'} on the node`;
+  return [{ what: `it has no ${named}, which this image needs`, next }];
 }
 
 function toolsFor(content: ImageContent, fsType: string): readonly string[] {
-  if (COMPRESSED.has(content)) return [content];
   return content === 'tar' ? ['tar', 'find', 'sort', 'xargs', 'comm', `mkfs.${fsType}`] : [];
 }
 
@@ -236,7 +231,7 @@ function otherFileSystem(content: ImageContent, fsType: string): readonly Findin
 
 function fetchWarnings(subject: Subject): readonly Finding[] {
   const { seen, request, look } = subject;
-  const warnings: Finding[] = [];
+  const warnings: Finding[] = [...warnOfDecompressed(subject)];
   const artifact = request.image?.type === 'disk' ? request.image.artifact : undefined;
   if (
     artifact !== undefined &&

@@ -65,7 +65,7 @@ export async function sshBed(user: string, startServer: StartServer, sudoPasswor
     environment: { HOME: yard.dir, PATH: process.env['PATH'] },
     images: {
       look: () => Promise.reject(new Error('nobody asked this machine to look')),
-      fetch: () => Promise.resolve({ file: images[1].path, bytes: images[1].bytes }),
+      fetch: () => Promise.resolve({ file: images[1].path, bytes: images[1].bytes, sha256: images[1].sha256 }),
     },
   };
   const [remote, another] = [createRemote(settings, { clock }), createRemote(settings, { clock })];

@@ -60,14 +60,22 @@ describe('kubeos, whatever the system comes as', () => {
     await expectAt('KubeOS 1.2.0', 'B', 'KubeOS 1.0.0');
   });
 
-  it('upgrades by an image that is compressed with zstd: decompressed into the slot, read back', async () => {
+  it('upgrades by an image that is compressed with zstd: decompressed here where no node can, read back', async () => {
     const image = path.join(bed.lab.paths.images, 'kubeos-1.1.0.img.zst');
     const spec = await bed.spec('KubeOS 1.1.0', {
       imageurl: `${bed.lab.images.urls.https}/${path.basename(image)}`,
       checksum: await sha256OfFile(image),
     });
-    const done = await bed.json(['upgrade', '-f', spec, ...WHOLE]);
+    // None of the nodes has zstd: this machine decompresses it, where it may fetch it.
+    await rm(path.join(bed.lab.paths.bin, 'zstd'));
+    const refused = await bed.json(['plan', '-f', spec]);
+    expect(refused.notStarted[0]?.findings[0]).toMatchObject({
+      what: 'it has no zstd, and the image is compressed with it',
+      next: expect.stringContaining('--certs-dir') as string,
+    });
+    const done = await bed.json(['upgrade', '-f', spec, ...WHOLE, '--certs-dir', bed.lab.paths.pki]);
     expect(outcomes(done.nodes)).toEqual(['worker-1 upgraded', 'worker-2 upgraded']);
+    expect(done.stderr).toMatch(/decompressed on this machine by zstd: worker-1, worker-2\s+cannot/);
     expect(done.stderr).toContain('slot A, read back equal, KubeOS 1.1.0');
     await expectAt('KubeOS 1.1.0', 'A', 'KubeOS 1.2.0');
   });

@@ -106,6 +106,22 @@ describe('an image that kubeos sends', () => {
     expect((await staged()).values).toEqual({ bytes: String(image.length) });
   });
 
+  it('may be what kubeos has decompressed: it is verified by a digest of its own, and goes by the spec’s', async () => {
+    await fresh();
+    const spec = 'a'.repeat(64);
+    for (const sent of [image.subarray(0, 300_000), image.subarray(300_000)]) {
+      const one = receive({ sha256: spec, data: sha256 });
+      await isReady(one);
+      one.child.stdin.end(sent);
+      expect(await one.ended).toBe(0);
+    }
+    const answer = await node.run('stage', { via: 'ssh', sha256: spec, data: sha256, bytes: image.length });
+    expect(answer.values).toEqual({ bytes: String(image.length) });
+    const record = await readFile(rooted('persist/kubeos/artifact'), 'utf8');
+    expect(record).toContain(`sha256=${spec}\n`);
+    expect(record).toContain(`data_sha256=${sha256}\n`);
+  });
+
   it('is written by nobody but the last who sends it: a connection that hangs is ended', async () => {
     await fresh();
     const hanging = receive();

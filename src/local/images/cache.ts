@@ -26,8 +26,16 @@ export function imageFolder(env: Readonly<Record<string, string | undefined>>, h
   return join(cache !== undefined && isAbsolute(cache) ? cache : join(home, '.cache'), 'kubeos', 'artifacts');
 }
 
+/** A file of the cache. */
+export interface Kept {
+  file: string;
+  bytes: number;
+  /** Its own. */
+  sha256: string;
+}
+
 /** A whole image, verified; used just now. Undefined where it is not there: what is damaged is removed. */
-export async function cached(folder: string, sha256: string): Promise<{ file: string; bytes: number } | undefined> {
+export async function cached(folder: string, sha256: string): Promise<Kept | undefined> {
   const file = join(folder, sha256);
   const facts = await stat(file).catch(() => undefined);
   if (facts?.isFile() !== true) return undefined;
@@ -37,7 +45,7 @@ export async function cached(folder: string, sha256: string): Promise<{ file: st
   }
   const now = new Date();
   await utimes(file, now, now);
-  return { file, bytes: facts.size };
+  return { file, bytes: facts.size, sha256 };
 }
 
 /** Gives a whole, verified part its name. Whoever looks sees all of it or nothing, after a power cut too. */
@@ -65,18 +73,22 @@ export async function sha256Of(file: string, signal?: AbortSignal): Promise<stri
 /** Removes what was not used for long, and all but the images that were used last. */
 async function prune(folder: string, inUse: string): Promise<void> {
   const oldest = Date.now() - KEPT_DAYS * DAY_MS;
-  const names = (await readdir(folder)).filter((name) => /^[0-9a-f]{64}(?:\.part(?:\.etag)?)?$/.test(name));
+  const names = (await readdir(folder)).filter((name) =>
+    /^[0-9a-f]{64}(?:\.part(?:\.etag)?|\.data(?:\.sha256|\.new)?)?$/.test(name),
+  );
   const dated = await Promise.all(
     names.map(async (name) => ({
       name,
       usedMs: (await stat(join(folder, name)).catch(() => undefined))?.mtimeMs ?? 0,
     })),
   );
-  const others = dated.filter(({ name }) => name !== inUse).sort((one, other) => other.usedMs - one.usedMs);
+  const others = dated.filter(({ name }) => !name.startsWith(inUse)).sort((one, other) => other.usedMs - one.usedMs);
   let images = 0;
   for (const { name, usedMs } of others) {
     const tooMany = !name.includes('.') && ++images > KEPT;
-    if (tooMany || usedMs < oldest) await rm(join(folder, name), { force: true });
+    if (!tooMany && usedMs >= oldest) continue;
+    const gone = name.includes('.') ? [name] : [name, `${name}.data`, `${name}.data.sha256`];
+    for (const one of gone) await rm(join(folder, one), { force: true });
   }
 }
 

@@ -8,10 +8,13 @@ import type { Clock, DiskArtifact, ImageSource, StepProgress } from '../../rollo
 import type { ImageNotSeen, ImageSeen } from '../../rollout/preflight-types.ts';
 import { Rate } from '../../rollout/rate.ts';
 import { ask, type Place } from './ask.ts';
-import { alone, cached, imageFolder, keep, sha256Of } from './cache.ts';
+import { alone, cached, imageFolder, keep, sha256Of, type Kept } from './cache.ts';
+import { decompressed } from './decompress.ts';
 import { download, firstBytes, forget, totalOf } from './download.ts';
 import { FetchFault, notFetched } from './fault.ts';
 import { isWebPage, KIND_BYTES, kindOf } from './kind.ts';
+
+export { decompressorsHere } from './decompress.ts';
 
 export interface ImageSettings {
   /** Holds the files which the spec names as cacert, clientcert and clientkey; missing: https is not fetched here. */
@@ -23,10 +26,6 @@ export interface ImageSettings {
 }
 
 type Progress = (progress: StepProgress) => void;
-interface Kept {
-  file: string;
-  bytes: number;
-}
 
 const STALL_MS = 60_000;
 const LOOK_STALL_MS = 20_000;
@@ -66,8 +65,8 @@ export class LocalImages implements ImageSource {
   }
 
   fetch(artifact: DiskArtifact, onProgress: Progress, signal: AbortSignal): Promise<Kept> {
-    const { sha256 } = artifact;
-    const running = this.#fetching.get(sha256);
+    const key = [artifact.sha256, artifact.decompress].join(' ');
+    const running = this.#fetching.get(key);
     if (running !== undefined) {
       running.listeners.add(onProgress);
       return running.done;
@@ -77,11 +76,11 @@ export class LocalImages implements ImageSource {
       for (const listener of listeners) listener(progress);
     };
     const done = this.#bring(artifact, tell, signal);
-    this.#fetching.set(sha256, { done, listeners });
+    this.#fetching.set(key, { done, listeners });
     // A failure is not for ever; nor is a file, which others may remove.
     done.then(
       () => listeners.clear(),
-      () => this.#fetching.delete(sha256),
+      () => this.#fetching.delete(key),
     );
     return done;
   }
@@ -91,8 +90,10 @@ export class LocalImages implements ImageSource {
     const onWait = (): void => onProgress({ doneBytes: 0 });
     try {
       return await alone(this.#folder, artifact.sha256, { clock, signal, onWait }, async () => {
-        const kept = await cached(this.#folder, artifact.sha256);
-        return kept ?? (await this.#download(artifact, onProgress, signal));
+        const there = await cached(this.#folder, artifact.sha256);
+        const kept = there ?? (await this.#download(artifact, onProgress, signal));
+        const { decompress } = artifact;
+        return decompress === undefined ? kept : await decompressed(kept, decompress, signal);
       });
     } catch (error) {
       signal.throwIfAborted();

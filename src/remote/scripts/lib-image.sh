@@ -12,7 +12,7 @@ read_image() { # sets COMPRESSION (none, gzip, xz, zstd), CONTENT (as image_kind
 	gzip | xz | zstd)
 		COMPRESSION=$CONTENT
 		has "$CONTENT" || die missing-tool \
-			"the image is compressed with $CONTENT, the node has no $CONTENT, and kubeos cannot decompress it elsewhere yet"
+			"the image is compressed with $CONTENT, and the node has no $CONTENT: kubeos can decompress it (--via ssh)"
 		# It is cut off after the first bytes, and says so.
 		decompress <"$IMAGE" 2>/dev/null | head -c "$HEAD_BYTES" >"$HEAD"
 		CONTENT=$(image_kind "$HEAD")

@@ -4,11 +4,16 @@
 
 MARGIN=$((10 * 1024 * 1024))
 
+# What arrives: where kubeos decompresses the image, that is not what the spec names.
+arriving() {
+	echo "${DATA:-$SHA256}"
+}
+
 # What was left of another image would be resumed into nonsense. SIZE is that of the image.
 drop_foreign_part() {
-	if [ "$(first_line "$STATE/part")" != "$SHA256" ] || [ "$(file_bytes "$IMAGE.part")" -gt "$SIZE" ]; then
+	if [ "$(first_line "$STATE/part")" != "$(arriving)" ] || [ "$(file_bytes "$IMAGE.part")" -gt "$SIZE" ]; then
 		remove_file "$IMAGE.part"
-		put_file "$STATE/part" "$SHA256"
+		put_file "$STATE/part" "$(arriving)"
 	fi
 }
 

@@ -219,14 +219,14 @@ whole_and_right() { # fails where another stream may end better
 		not_whole
 		return 1
 	fi
-	if [ "$SUM" = "${DATA:-$SHA256}" ]; then return 0; fi
+	if [ "$SUM" = "$(arriving)" ]; then return 0; fi
 	if [ "$VIA" != ssh ] && { [ ! -e "$RUN/resumed" ] || [ "$streams" -ge "$MAX_STREAMS" ]; }; then
 		kind=''
 		if is_web_page "$FIRST"; then kind='; what came is a web page'; fi
 		lose checksum-mismatch "$SHOWN_URL: the SHA-256 is $SUM, the spec says $SHA256$kind"
 	fi
 	AGAIN_BECAUSE='the pieces do not fit together'
-	say "what arrived has the SHA-256 $SUM, wanted is ${DATA:-$SHA256}"
+	say "what arrived has the SHA-256 $SUM, wanted is $(arriving)"
 	return 1
 }
 

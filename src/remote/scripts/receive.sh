@@ -2,7 +2,7 @@
 # Takes the image as kubeos sends it, behind this very script on the same channel, from where an earlier sending broke
 # off. It is kept as a part: stage verifies it. kubeos sends nothing before it has read `ready`.
 main() {
-	read_args 'run token sha256 bytes' "$@"
+	read_args 'run token sha256 bytes data?' "$@"
 	if [ -z "$SHA256" ]; then die bad-call 'receive needs a sha256'; fi
 	authority
 	need cat stat df awk kill
@@ -28,7 +28,7 @@ main() {
 # An artifact without its record: a run was killed as it gave it its name, or it is of another image.
 make_room() {
 	if [ ! -f "$IMAGE" ]; then return 0; fi
-	if [ "$(first_line "$STATE/part")" = "$SHA256" ]; then
+	if [ "$(first_line "$STATE/part")" = "$(arriving)" ]; then
 		mv -f -- "$IMAGE" "$IMAGE.part" || die state "cannot rename $IMAGE"
 	else
 		remove_file "$STATE/artifact"

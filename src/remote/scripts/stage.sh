@@ -3,7 +3,7 @@
 # file from its beginning (seen in 7.88).
 
 main() {
-	read_args 'run token url? sha256 flagsafe? cacert? clientcert? clientkey? via? limit? proxy? bytes?' "$@"
+	read_args 'run token url? sha256 flagsafe? cacert? clientcert? clientkey? via? limit? proxy? bytes? data?' "$@"
 	if [ -z "$SHA256" ]; then die bad-call 'stage needs a sha256'; fi
 	if [ "$VIA" = ssh ]; then
 		if [ -z "$BYTES" ]; then die bad-call 'stage needs to know how many bytes kubeos has sent'; fi
@@ -43,13 +43,13 @@ bring() {
 take_received() { # fails where it is not there whole, and right: it must be sent again
 	note_total "$BYTES"
 	have=$(file_bytes "$IMAGE.part")
-	if [ "$(first_line "$STATE/part")" != "$SHA256" ] || [ "$have" -ne "$BYTES" ]; then
+	if [ "$(first_line "$STATE/part")" != "$(arriving)" ] || [ "$have" -ne "$BYTES" ]; then
 		say "$have of $BYTES bytes have arrived"
 		return 1
 	fi
 	if part_is_right; then return 0; fi
 	remove_file "$IMAGE.part"
-	say "what arrived has the SHA-256 $SUM, the spec says $SHA256"
+	say "what arrived has the SHA-256 $SUM, wanted is $(arriving)"
 	return 1
 }
 
@@ -60,12 +60,17 @@ staged_before() {
 	if [ "$ARTIFACT_SHA256" = "$SHA256" ]; then return 0; fi
 	remove_file "$STATE/artifact"
 	if [ ! -f "$IMAGE" ]; then return 1; fi
-	if [ "$(sha256_of_input <"$IMAGE")" != "$SHA256" ]; then
+	if [ "$(sha256_of_input <"$IMAGE")" != "$(arriving)" ]; then
 		remove_file "$IMAGE"
 		return 1
 	fi
 	end_long_work
-	write_artifact_record "$SHA256"
+	note_artifact
+}
+
+# What kubeos has decompressed has a digest of its own.
+note_artifact() {
+	if [ -n "$DATA" ]; then write_artifact_record "$SHA256" "$DATA" ''; else write_artifact_record "$SHA256"; fi
 }
 
 # ------------------------------------------------------------------------------------------------------- download
@@ -89,7 +94,7 @@ fetch() {
 
 part_is_right() {
 	SUM=$(sha256_of_input <"$IMAGE.part") || die state "cannot read $IMAGE.part"
-	[ "$SUM" = "$SHA256" ]
+	[ "$SUM" = "$(arriving)" ]
 }
 
 download() {
@@ -142,7 +147,7 @@ after_failure() {
 keep_artifact() {
 	end_long_work
 	name_artifact
-	write_artifact_record "$SHA256"
+	note_artifact
 	remove_file "$STATE/part"
 	log "artifact of $ARTIFACT_BYTES bytes staged from $SHOWN_URL, SHA-256 $SHA256"
 }

@@ -5,6 +5,8 @@ import { type AddressInfo, type Socket, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { KubeosError, UsageError } from '../../../src/errors.ts';
 import { makePki, type Pki } from '../../../src/lab/pki.ts';
@@ -52,6 +54,10 @@ afterEach(async () => {
 });
 
 afterAll(() => rm(dir, { recursive: true, force: true }));
+
+async function compressed(): Promise<Buffer> {
+  return promisify(gzip)(bytes);
+}
 
 async function start(answer: Answering, tls?: Parameters<typeof serve>[1]): Promise<ImageServer> {
   const server = await serve(answer, tls);
@@ -281,5 +287,31 @@ describe('by this machine, an image', () => {
     const gone = await start((_, response) => response.writeHead(404).end());
     expect(await images().look(artifact(gone.url))).toMatchObject({ blame: 'server' });
     expect(await images().look(artifact('http://127.0.0.1:1/a'))).toMatchObject({ blame: 'way' });
+  });
+});
+
+describe('an image that nodes cannot decompress', () => {
+  it('is decompressed here once, kept beside, made anew where that is damaged, and goes with the image', async () => {
+    const packed = path.join(dir, 'update.img.gz');
+    await writeFile(packed, await compressed());
+    const of = { sha256: await sha256OfFile(packed), decompress: 'gzip' as const };
+    const { url } = await start(file(packed));
+    const data = path.join(folder(), `${of.sha256}.data`);
+    for (const spoil of [false, true]) {
+      if (spoil) await writeFile(data, 'x');
+      expect(await fetched(url, of)).toEqual({ file: data, bytes: BYTES, sha256 });
+      expect(await sha256OfFile(data)).toBe(sha256);
+    }
+    expect((await fetched(url, { sha256: of.sha256 })).sha256).toBe(of.sha256);
+  });
+
+  it('which the tool does not take is told in its words, and nothing is kept of it', async () => {
+    const { url } = await start(file(image));
+    const error = await failure(fetched(url, { decompress: 'gzip' }));
+    expect([error.message, error.reason]).toEqual([
+      'this machine cannot decompress the image with gzip',
+      expect.stringContaining('not in gzip format'),
+    ]);
+    expect(await readdir(folder())).toEqual([sha256]);
   });
 });
