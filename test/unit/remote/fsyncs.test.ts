@@ -17,7 +17,10 @@ it('every fsync of the node scripts is one that the power cuts of the virtual ma
       text = pieces.join('');
     }
     for (const line of text.split('\n')) {
-      if (/^\s*(#|need |for tool in |sync_\w+\(\))/.test(line) || /^\tsync( -f)? "\$1" 2>\/dev\/null \|\| sync$/.test(line))
+      if (
+        /^\s*(#|need |for tool in |sync_\w+\(\))/.test(line) ||
+        /^\tsync( -f)? "\$1" 2>\/dev\/null \|\| sync$/.test(line)
+      )
         continue;
       if (FORCES.test(line)) strangers.push(`${name}.sh: ${line.trim()}`);
     }
