@@ -39,6 +39,8 @@ const PAGE = '500';
 const CLOCK_TOLERANCE_MS = 2_000;
 /** These may pass: the server is overloaded, starting, or away behind the proxy. */
 const PASSING: ReadonlySet<number> = new Set([429, 500, 502, 503, 504]);
+/** These may pass where the server has just come back. */
+const PASSING_WHILE_SETTLING: ReadonlySet<number> = new Set([401, 403]);
 
 /**
  * Typed requests to the API server. Only requests that can be sent twice without harm go through it (reads, and writes
@@ -131,6 +133,10 @@ export class Api {
     this.options.absence?.heard(status < 500);
   }
 
+  private mayPass(status: number): boolean {
+    return PASSING.has(status) || (this.options.absence?.settling === true && PASSING_WHILE_SETTLING.has(status));
+  }
+
   private async attempt(request: Request<unknown>): Promise<Attempt> {
     const query = new URLSearchParams(request.query).toString();
     const askedAt = this.options.clock.now();
@@ -147,7 +153,7 @@ export class Api {
       if (answer.status >= 200 && answer.status < 300) return { answer };
       return {
         failure: failureOf(request.doing, answer),
-        passing: PASSING.has(answer.status),
+        passing: this.mayPass(answer.status),
         retryAfterSeconds: answer.retryAfterSeconds,
       };
     } catch (error) {
