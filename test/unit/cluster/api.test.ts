@@ -46,21 +46,24 @@ describe('a request', () => {
   test.each<[number, string]>([
     [401, 'Unauthorized'],
     [403, 'Forbidden'],
-  ])('refused with %i by a server that has just come back is sent again, for a minute at most', async (code, reason) => {
-    server = await FakeServer.start([hangUp, refusal(code, reason, 'not yet'), refusal(code, reason, 'not yet'), OK]);
-    const clock = quickClock();
-    const absence = new Absence(clock, () => undefined);
-    const api = new Api({ address: server.address, clock, retryForMs: 600_000, absence });
-    expect(await api.send(REQUEST)).toEqual({ ok: true });
-    await server.stop();
+  ])(
+    'refused with %i by a server that has just come back is sent again, for a minute at most',
+    async (code, reason) => {
+      server = await FakeServer.start([hangUp, refusal(code, reason, 'not yet'), refusal(code, reason, 'not yet'), OK]);
+      const clock = quickClock();
+      const absence = new Absence(clock, () => undefined);
+      const api = new Api({ address: server.address, clock, retryForMs: 600_000, absence });
+      expect(await api.send(REQUEST)).toEqual({ ok: true });
+      await server.stop();
 
-    server = await FakeServer.start([hangUp, refusal(code, reason, 'never')]);
-    const strict = new Api({ address: server.address, clock, retryForMs: 600_000, absence });
-    await failureOf(strict.send(REQUEST));
-    const waited = clock.slept.reduce((sum, ms) => sum + ms, 0);
-    expect(waited).toBeGreaterThan(30_000);
-    expect(waited).toBeLessThan(90_000);
-  });
+      server = await FakeServer.start([hangUp, refusal(code, reason, 'never')]);
+      const strict = new Api({ address: server.address, clock, retryForMs: 600_000, absence });
+      await failureOf(strict.send(REQUEST));
+      const waited = clock.slept.reduce((sum, ms) => sum + ms, 0);
+      expect(waited).toBeGreaterThan(30_000);
+      expect(waited).toBeLessThan(90_000);
+    },
+  );
 
   test('waits as long as a 429 asks', async () => {
     const { api, clock } = await apiWith(refusal(429, 'TooManyRequests', 'slow down', { 'retry-after': '7' }), OK);
