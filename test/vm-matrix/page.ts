@@ -31,7 +31,8 @@ const INTRODUCTION = `# Real kernels, real GRUB: the virtual machines
 
 \`npm run test:vm\` writes this part. Its nodes are virtual machines (QEMU, software emulation) whose disks the tests build
 themselves: GRUB with a grub.cfg of KubeOS's shape, two root slots, /persist, Debian's kernel, an initramfs without
-systemd, / read-only, a real sshd and syslogd, /etc and /var from /persist. The built command line drives them through
+systemd, / read-only, a real sshd, BusyBox's init and syslogd or, where that is said, systemd with its journal and logind,
+/etc and /var from /persist. The built command line drives them through
 real SSH, with images from a real server over https; a stand-in for each kubelet tells the API server of every boot.
 
 A hard reset is the end of the QEMU process: what the guest wrote survives it in this machine's page cache. So write,
@@ -49,5 +50,6 @@ KUBEOS_VM_AGAIN=1 KUBEOS_VM_SEED=7 npm run test:vm
 \`\`\`
 
 The first plays what was not played yet on the same code; the second everything, with other instants. It needs what the
-tier \`vm\` of \`npm test\` needs, which plays a part of the table.
+tier \`vm\` of \`npm test\` needs, which plays a part of the table, and Debian's dosfstools, mtools, grub-efi-amd64-bin
+and ovmf.
 `;

@@ -13,10 +13,38 @@ export const CACHE = fileURLToPath(new URL('../../node_modules/.cache/kubeos-vm/
 const PROGRAMS = ['/bin/bash', '/usr/bin/curl', '/usr/bin/openssl', '/usr/sbin/sshd', '/usr/bin/grub-editenv'];
 
 /** What a system of a test does once it is booted; `build/image.sh` says it in full. */
-export type Variant = 'good' | 'panic' | 'no-network' | 'unhealthy' | 'garbage-kernel' | 'no-kernel' | 'halt';
+export type Variant =
+  'good' | 'panic' | 'no-network' | 'lost-network' | 'unhealthy' | 'garbage-kernel' | 'no-kernel' | 'halt';
+
+/** What runs a node's services. */
+export type Init = 'busybox' | 'systemd';
+
+/** What an image holds of each, and room. */
+const IMAGE_MIB = { busybox: 60, systemd: 76 } as const;
+
+/** They hold a kernel, an initramfs and an init, and nothing that these never start. */
+const SHORT_LIVED: readonly Variant[] = ['panic', 'halt', 'garbage-kernel'];
+
+const SYSTEMD_PACKAGES = [
+  ...['systemd', 'libsystemd0', 'libsystemd-shared', 'dbus', 'dbus-daemon', 'dbus-system-bus-common', 'libdbus-1-3'],
+  ...[
+    'libpam-systemd',
+    'libpam-modules',
+    'libpam0g',
+    'libexpat1',
+    'libapparmor1',
+    'libaudit1',
+    'libcap-ng0',
+    'libcap2',
+  ],
+  ...['libcrypt1', 'libcryptsetup12', 'libdevmapper1.02.1', 'libfdisk1', 'libgcrypt20', 'libgpg-error0', 'libip4tc2'],
+  ...['libjson-c5', 'libkmod2', 'liblz4-1', 'liblzma5', 'libmount1', 'libp11-kit0', 'libffi8', 'libpcre2-8-0'],
+  ...['libseccomp2', 'libselinux1', 'libzstd1', 'libargon2-1', 'libudev1', 'libacl1'],
+];
 
 export interface DiskOptions {
   name: string;
+  init?: Init;
   firmware: 'bios' | 'uefi';
   /** How grub.cfg finds a slot: by label (KubeOS 1.0.7 and newer), or by number. */
   style: 'label' | 'number';
@@ -33,10 +61,15 @@ export interface Credentials {
 export const DISK_VERSION = 'KubeOS 1.0.0';
 
 /** A raw image of a node's root; built where the cache has none of the same content. */
-export async function imageOf(version: string, variant: Variant = 'good', label = 'ROOT-A'): Promise<SystemImage> {
-  const tree = await treeFolder();
-  const folder = await cached(`image-${variant}`, [await textOf('image.sh'), tree, version, label], (out) =>
-    sh('image.sh', tree, version, variant, label, path.join(out, 'root.img')),
+export async function imageOf(
+  version: string,
+  variant: Variant = 'good',
+  init: Init = 'busybox',
+): Promise<SystemImage> {
+  const tree = init === 'systemd' ? await systemdFolder() : await treeFolder();
+  const mib = String(SHORT_LIVED.includes(variant) ? 24 : IMAGE_MIB[init]);
+  const folder = await cached(`image-${variant}`, [await textOf('image.sh'), tree, version, mib], (out) =>
+    sh('image.sh', tree, version, variant, mib, path.join(out, 'root.img')),
   );
   const file = path.join(folder, 'root.img');
   const sumFile = path.join(folder, 'sha256');
@@ -47,8 +80,8 @@ export async function imageOf(version: string, variant: Variant = 'good', label 
 }
 
 /** A node's whole disk, with DISK_VERSION in slot A and an empty slot B. */
-export async function diskOf({ name, firmware, style }: DiskOptions): Promise<string> {
-  const system = await imageOf(DISK_VERSION);
+export async function diskOf({ name, firmware, style, init }: DiskOptions): Promise<string> {
+  const system = await imageOf(DISK_VERSION, 'good', init);
   const { pki, client, hostKey } = await credentials();
   const key = await hostKey(name);
   const inputs = [await textOf('disk.sh'), await textOf('grub.cfg'), system.path, style, name, pki.ca, key.publicLine];
@@ -88,12 +121,27 @@ export async function credentials(): Promise<Credentials> {
 
 /** A root's files, from Debian's packages and this machine's programs. */
 async function treeFolder(): Promise<string> {
-  const packages = await cached('packages', [await textOf('packages.sh')], (out) => sh('packages.sh', out));
+  const packages = await packagesFolder(['kernel', 'busybox-static']);
   const programs = await Promise.all(PROGRAMS.map(async (file) => `${file} ${(await stat(file)).mtimeMs}`));
-  const names = await readdir(path.join(BUILD, 'node'));
-  const texts = await Promise.all(names.map((name) => textOf(path.join('node', name))));
-  const inputs = [packages, await textOf('tree.sh'), ...programs, ...texts];
+  const inputs = [packages, await textOf('tree.sh'), ...programs, ...(await textsIn('node'))];
   return path.join(await cached('tree', inputs, (out) => sh('tree.sh', packages, path.join(out, 'root'))), 'root');
+}
+
+async function systemdFolder(): Promise<string> {
+  const packages = await packagesFolder(SYSTEMD_PACKAGES);
+  const tree = await treeFolder();
+  const inputs = [packages, tree, await textOf('systemd.sh'), ...(await textsIn('systemd'))];
+  const build = (out: string): Promise<void> => sh('systemd.sh', tree, packages, path.join(out, 'root'));
+  return path.join(await cached('systemd', inputs, build), 'root');
+}
+
+async function packagesFolder(names: readonly string[]): Promise<string> {
+  return cached('packages', [await textOf('packages.sh'), ...names], (out) => sh('packages.sh', out, ...names));
+}
+
+async function textsIn(folder: string): Promise<string[]> {
+  const names = await readdir(path.join(BUILD, folder));
+  return Promise.all(names.map((name) => textOf(path.join(folder, name))));
 }
 
 /** The folder that `build` filled from these inputs, now or at an earlier time; never one that it left half-way. */

@@ -1,4 +1,4 @@
-import { diskOf, type DiskOptions } from './artifacts.ts';
+import { diskOf, type DiskOptions, type Init } from './artifacts.ts';
 import { assemble, type AssembledBed, type BedOptions } from './assemble.ts';
 import { Machine, type MachineOptions } from './machine.ts';
 import type { BedNode } from './node.ts';
@@ -6,6 +6,8 @@ import type { BedNode } from './node.ts';
 export interface VmBedOptions extends BedOptions {
   firmware?: DiskOptions['firmware'];
   style?: DiskOptions['style'];
+  /** BusyBox's unless told. */
+  init?: Init;
   bus?: MachineOptions['bus'];
   /** As in MachineOptions. */
   writeLog?: boolean;
@@ -17,7 +19,7 @@ export type VmNode = BedNode<Machine>;
 
 /** As `assemble` says. */
 export function startVmBed(options: VmBedOptions = {}): Promise<VmBed> {
-  const { firmware = 'bios', style = 'label', bus, writeLog = false } = options;
+  const { firmware = 'bios', style = 'label', init = 'busybox', bus, writeLog = false } = options;
   return assemble<Machine>(options, () =>
     Promise.resolve({
       host: '10.0.2.2',
@@ -25,7 +27,8 @@ export function startVmBed(options: VmBedOptions = {}): Promise<VmBed> {
         Machine.start({
           // All of 127.0.0.0/8 is this machine: so each node has an address of its own.
           ...{ name, dir, firmware, address: `127.88.0.${index + 11}` },
-          disk: await diskOf({ name, firmware, style }),
+          disk: await diskOf({ name, firmware, style, init }),
+          memoryMib: firmware === 'uefi' || init === 'systemd' ? 256 : 192,
           ...(bus === undefined ? {} : { bus }),
           writeLog,
           onLine: (line) => node.hear(line),

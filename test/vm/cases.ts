@@ -14,9 +14,11 @@ import {
   uefiUpgradeAndFallBack,
   unhealthyIsSentBack,
   unloadableNeedsHands,
+  withBed,
   withoutNetworkNeedsHands,
 } from './plays.ts';
 import { resetAtBoundaries, resetInsideArm, resetInsideWrite } from './resets.ts';
+import { cutOffOnTrial, underSystemd } from './systemd.ts';
 
 /** One promise, and the play that shows whether it is kept: it rejects where it is not. */
 export interface VmCase {
@@ -128,5 +130,15 @@ export const CASES: readonly VmCase[] = [
     name: 'on UEFI, GPT and NVMe a trial that panics falls back, and a good one stays',
     firmware: 'uefi',
     play: uefiUpgradeAndFallBack,
+  },
+  {
+    name: 'under systemd a write outlives its session, and reboots upgrade the node and bring it back in good order',
+    firmware: 'bios',
+    play: () => withBed({ init: 'systemd' }, underSystemd),
+  },
+  {
+    name: 'under systemd a trial that loses its network goes back by itself',
+    firmware: 'bios',
+    play: () => withBed({ init: 'systemd' }, cutOffOnTrial),
   },
 ];

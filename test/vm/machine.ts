@@ -11,6 +11,7 @@ export interface MachineOptions {
   disk: string;
   dir: string;
   firmware: 'bios' | 'uefi';
+  memoryMib: number;
   /** This machine's address at which the node's sshd is reached; loopback. */
   address: string;
   /** `nvme`: the disk is /dev/nvme0n1, else /dev/vda. */
@@ -145,22 +146,12 @@ export class Machine {
   }
 
   #arguments(): string[] {
-    const { firmware, bus = 'virtio', writeLog = false, address } = this.#options;
+    const { firmware, memoryMib, bus = 'virtio', writeLog = false, address } = this.#options;
     const pflash = (file: string, more = ''): string[] => ['-drive', `if=pflash,format=raw${more},file=${file}`];
     return [
       ...['-name', this.name, '-machine', 'pc,hpet=off,vmport=off,usb=off', '-accel', 'tcg,thread=single,tb-size=128'],
       // Without AVX: emulated, it makes digests and ciphers three times as slow.
-      ...[
-        '-cpu',
-        'max,-avx,-avx2',
-        '-smp',
-        '1',
-        '-m',
-        firmware === 'uefi' ? '256' : '192',
-        '-nodefaults',
-        '-display',
-        'none',
-      ],
+      ...['-cpu', 'max,-avx,-avx2', '-smp', '1', '-m', String(memoryMib), '-nodefaults', '-display', 'none'],
       ...['-vga', 'none', '-no-reboot', '-boot', 'strict=on'],
       ...(firmware === 'uefi' ? [...pflash(`${OVMF}OVMF_CODE.fd`, ',readonly=on'), ...pflash(this.#file('vars'))] : []),
       ...['-blockdev', `driver=file,node-name=f0,filename=${this.overlay}`],

@@ -9,7 +9,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 PATH=$PATH:/usr/sbin:/sbin
 umask 022
 [ "$(id -u)" = 0 ] || exec unshare -r sh "$0" "$@"
-boot_mib=34 slot_mib=64 persist_mib=128
+boot_mib=34 slot_mib=$(($(stat -c %s "$slot_a") / 1048576 + 4)) persist_mib=128
 work=$out.work
 rm -rf "$work"
 mkdir -p "$work/boot" "$work/persist"

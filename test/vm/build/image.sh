@@ -1,9 +1,9 @@
 #!/bin/sh
-# image.sh TREE VERSION VARIANT LABEL OUT: a raw ext4 image of a node's root, as KubeOS's image tools make it.
-# VARIANT: good, or how the system goes wrong (node/rc, node/kubelet, node/initramfs-init): panic, no-network,
-# unhealthy; halt: its initramfs halts the machine, as dracut does with rd.shell=0; garbage-kernel: GRUB cannot load it; no-kernel: it is missing.
+# image.sh TREE VERSION VARIANT MIB OUT: a raw ext4 image of a node's root, of this size, as KubeOS's image tools make it.
+# VARIANT: good, or how the system goes wrong (node/rc, node/kubelet, node/initramfs-init): panic, no-network, unhealthy;
+# lost-network: it goes once kubeos has been there; halt: its initramfs halts the machine, as dracut does with rd.shell=0; garbage-kernel: GRUB cannot load it; no-kernel: it is missing.
 set -eu
-tree=$1 version=$2 variant=$3 label=$4 out=$5
+tree=$1 version=$2 variant=$3 mib=$4 out=$5
 PATH=$PATH:/usr/sbin:/sbin
 umask 022
 # The owner of all is root, also where the one who builds is not.
@@ -20,10 +20,16 @@ PRETTY_NAME="$version"
 END
 echo "$variant" >"$own/usr/lib/node/variant"
 case $variant in
+# They never come as far as to need more.
+panic | halt | garbage-kernel)
+	find "$own/usr" -type f ! -name busybox ! -name systemd ! -name os-release ! -path '*/node/variant' -delete
+	;;
+esac
+case $variant in
 garbage-kernel) yes 'this is no kernel' | head -c 65536 >"$own/boot/vmlinuz" ;;
 no-kernel) rm "$own/boot/vmlinuz" ;;
 esac
-truncate -s 60M "$out.new"
-mkfs.ext4 -q -F -L "$label" -m 0 -b 4096 -E root_owner=0:0,lazy_itable_init=0 -d "$own" "$out.new"
+truncate -s "${mib}M" "$out.new"
+mkfs.ext4 -q -F -L ROOT-A -m 0 -b 4096 -E root_owner=0:0,lazy_itable_init=0 -d "$own" "$out.new"
 rm -rf "$own"
 mv "$out.new" "$out"

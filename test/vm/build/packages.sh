@@ -1,8 +1,10 @@
 #!/bin/sh
-# packages.sh FOLDER: a kernel and BusyBox for the nodes, fetched from Debian and unpacked into FOLDER; nothing is
-# installed. Where this machine's package lists are empty or stale, lists of its own are fetched into FOLDER.
+# packages.sh FOLDER NAME...: packages of Debian, fetched and unpacked into FOLDER; nothing is installed. `kernel` stands
+# for the one that linux-image-cloud-amd64 leads to. Where this machine's package lists are empty or stale, lists of its
+# own are fetched into FOLDER.
 set -eu
 folder=$1
+shift
 lists=$folder/lists
 mkdir -p "$folder" "$lists/partial"
 cd "$folder"
@@ -17,17 +19,24 @@ fetch() {
 	apt-get -q ${own:+-o "Dir::State::Lists=$lists"} -o APT::Sandbox::User=root download "$@" >&2
 }
 
-kernel_package() { # the one that the meta package leads to
-	apt_cache depends linux-image-cloud-amd64 2>/dev/null | awk '$1 == "Depends:" && $2 ~ /^linux-image-/ { print $2; exit }'
+fetch_all() { # NAME...
+	for name; do
+		shift
+		if [ "$name" = kernel ]; then
+			name=$(apt_cache depends linux-image-cloud-amd64 2>/dev/null |
+				awk '$1 == "Depends:" && $2 ~ /^linux-image-/ { print $2; exit }')
+			[ -n "$name" ] || return 1
+		fi
+		set -- "$@" "$name"
+	done
+	fetch "$@"
 }
 
 own=''
-name=$(kernel_package)
-if [ -z "$name" ] || ! fetch "$name" busybox-static; then
+if ! fetch_all "$@"; then
 	own=yes
 	own_lists
-	name=$(kernel_package)
-	fetch "$name" busybox-static
+	fetch_all "$@"
 fi
 for package in ./*.deb; do
 	dpkg-deb -x "$package" "$folder"
