@@ -15,6 +15,7 @@ const shellScripts = {
 
 /** What takes a minute and a half or more on two cores, the longest first. */
 const LONG = [
+  'representative',
   ...['real-run', 'cut-off', 'killed-places', 'cli-signals', 'cli-stopped', 'cli-faults', 'cli-taken-over', 'cli-lock'],
   ...['killed-tar', 'cluster-envtest', 'cli-way', 'killed-bash', 'cluster-workloads', 'cluster-faults'],
   ...['killed-busybox', 'killed-dash', 'remote-matrix', 'cli-images', 'cluster-lab'],

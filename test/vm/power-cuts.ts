@@ -38,8 +38,9 @@ export interface CutsFound {
 export interface Recording {
   /** Which boot of the machine, from 1 on. */
   start: number;
-  /** The log's length when the part began, in bytes. */
+  /** The log's length when the part began, in bytes, and when it ended; to the log's end where that is not told. */
   from: number;
+  to?: number;
   /** From these lengths of the log on, only this environment may be on the disk. */
   promises: readonly { from: number; env: string }[];
 }
@@ -98,7 +99,7 @@ export async function judgeCuts(
   return found;
 }
 
-/** That nothing of an epoch is left is seen once by itself. */
+/** That nothing of an epoch is left is seen by itself. */
 function somethingLeft(epoch: Epoch, random: () => number): ReturnType<typeof leftOf> {
   for (let tries = 0; tries < 20; tries++) {
     const left = leftOf(epoch, random);
@@ -124,27 +125,28 @@ class Judge {
 
   async judge(count: number, random: () => number): Promise<void> {
     const epochs = this.#disk.epochs();
-    const judged = epochs.filter((epoch) => this.#endOf(epoch) > this.#recording.from);
+    const { from, to = Infinity } = this.#recording;
+    const within = epochs.filter((epoch) => this.#endOf(epoch) > from && this.#startOf(epoch) < to);
+    const stride = Math.max(1, Math.floor(within.length / count));
+    const judged = within.filter((_, index) => (within.length - 1 - index) % stride === 0);
     const perEpoch = Math.ceil(count / Math.max(1, judged.length));
-    let before = await this.#environment();
     for (const epoch of epochs) {
       if (epoch.writes.some((write) => touches(write, 'A'))) this.#broken(epoch, 'slot A was written to');
       if (!judged.includes(epoch)) {
         await this.#forGood(epoch);
         continue;
       }
+      const before = await this.#environment();
       await this.#disk.tryOut(whole(epoch.writes));
       const after = await this.#environment();
       await this.#disk.restore();
-      if (judged.indexOf(epoch) === 0) before = await this.#environment();
       for (let index = 0; index < perEpoch; index++) {
-        const left = index === 0 ? [] : somethingLeft(epoch, random);
+        const left = index === 0 && this.#found.disks % 2 === 0 ? [] : somethingLeft(epoch, random);
         await this.#disk.tryOut(left);
         await this.#judgeOne(epoch, left, [before, after]);
         await this.#disk.restore();
       }
       await this.#forGood(epoch);
-      before = after;
     }
   }
 
