@@ -1,5 +1,3 @@
-import { createReadStream } from 'node:fs';
-import { pipeline } from 'node:stream/promises';
 import pLimit from 'p-limit';
 import * as z from 'zod';
 import type { ClientChannel } from 'ssh2';
@@ -11,6 +9,7 @@ import { Rate } from '../rollout/rate.ts';
 import type { Step } from '../rollout/steps.ts';
 import { readAnswers, wholeNumber, type Answers } from './answers.ts';
 import type { ScriptArguments } from './compose.ts';
+import { piecesOf } from './file-pieces.ts';
 import { runJob, type JobTools } from './jobs.ts';
 import { isPassing } from './node-calls.ts';
 import type { RemoteSettings } from './settings.ts';
@@ -20,8 +19,10 @@ import { untilAborted } from './until-aborted.ts';
 const FED_AT_ONCE = 4;
 /** Sent again where the node lost, or found damaged, what had arrived. */
 const MAX_SENDINGS = 3;
-/** Small pieces cost the processor time of both sides: 256 KiB was seen to be best. */
-const PIECE_BYTES = 256 * 1024;
+/** Small pieces cost the processor time of both sides. */
+const PIECE_BYTES = 1024 * 1024;
+/** With a rate they go one by one, so that what goes at once is little. */
+const METERED_BYTES = 256 * 1024;
 /** A node that takes nothing for so long is tried over a new channel. */
 const STALL_MS = 60_000;
 /** A node whose slot is written meanwhile may be busy with what a little of a compressed image becomes. */
@@ -186,30 +187,33 @@ export class ImageSender {
     const { clock } = this.#tools;
     const rate = this.#rate;
     let [done, toldAt] = [offset, 0];
-    const stalled = setTimeout(() => channel.close(), stallMs);
-    async function* metered(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-      for await (const piece of pieces) {
-        await rate?.take(piece.length, signal);
-        yield piece;
+    const gone = new AbortController();
+    const leave = (): void => {
+      gone.abort(new Error('the channel takes no more'));
+      channel.close();
+    };
+    channel.once('close', leave);
+    const ended = AbortSignal.any([signal, gone.signal]);
+    const stalled = setTimeout(leave, stallMs);
+    try {
+      for await (const piece of piecesOf(image.file, offset, rate === undefined ? PIECE_BYTES : METERED_BYTES)) {
+        await rate?.take(piece.length, ended);
+        // ssh2 may drop the callback of a write where the channel closes (its issue 1508).
+        await untilAborted(written(channel, piece), ended);
         stalled.refresh();
         done += piece.length;
         if (clock.now() - toldAt < TOLD_EVERY_MS) continue;
         toldAt = clock.now();
         onBytes(done);
       }
-    }
-    const source = createReadStream(image.file, { start: offset, highWaterMark: PIECE_BYTES });
-    source.once('error', (error: NodeJS.ErrnoException) => {
-      // One without a system call is the end that a broken channel brings to whatever feeds it.
-      if (error.syscall !== undefined) broken.abort(unreadable(image.file, error));
-    });
-    try {
-      await pipeline(source, metered, channel);
+      channel.end();
       onBytes(done);
-    } catch {
-      channel.close();
+    } catch (error) {
+      if (isOfSystem(error)) broken.abort(unreadable(image.file, error));
+      leave();
     } finally {
       clearTimeout(stalled);
+      channel.off('close', leave);
     }
   }
 }
@@ -217,6 +221,15 @@ export class ImageSender {
 /** The digest of what is sent, where that is not the image of the spec, but what is in it. */
 const dataOf = ({ sha256 }: DiskArtifact, image: LocalImage): string | undefined =>
   image.sha256 === sha256 ? undefined : image.sha256;
+
+const written = (channel: ClientChannel, piece: Buffer): Promise<void> =>
+  new Promise((resolve, reject) => {
+    channel.write(piece, (error) => (error ? reject(new Error(error.message)) : resolve()));
+  });
+
+/** Of the file: what a channel fails with names no system call. */
+const isOfSystem = (error: unknown): error is NodeJS.ErrnoException =>
+  error instanceof Error && (error as NodeJS.ErrnoException).syscall !== undefined;
 
 const offsetIn = (said: string): number => Number(/^offset=(\d+)$/m.exec(said)?.[1] ?? 0);
 
