@@ -94,6 +94,9 @@ async function onNode(layout: Layout, acts: readonly Act[]): Promise<readonly En
     '--mount',
     '--propagation',
     'private',
+    // Of its own processes too: elsewhere a disk of the same name may be mounted.
+    '--pid',
+    '--fork',
     'sh',
     script,
     folder,

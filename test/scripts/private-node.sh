@@ -1,12 +1,16 @@
 #!/bin/sh
 # A node with real file systems, as root: loop devices for both slots, a mount namespace of its own, a root of its own.
 # Nothing of it is seen outside, and nothing of this machine but its programs is seen inside.
-#   unshare --mount --propagation private sh private-node.sh FOLDER ext4|xfs
-# FOLDER/steps/* are run in it one after the other as `sh -s`; each leaves FOLDER/ended/STEP.{rc,out,err}. A step whose
-# name ends with .host is run outside, with SLOT (the device of slot B), FOLDER and, mounted read-only, SEEN.
+#   unshare --mount --propagation private sh private-node.sh FOLDER ext4|xfs [SLOT PERSIST]
+# SLOT and PERSIST are sizes as truncate has them: then /persist lies on a disk too, not in memory, and no disk is cached
+# by this machine as well. FOLDER/steps/* are run in it one after the other as `sh -s`; each leaves
+# FOLDER/ended/STEP.{rc,out,err}, and is told on standard output: `begin STEP`, and `end STEP CODE NANOSECONDS`. A step
+# whose name ends with .host is run outside, with SLOT (the device of slot B), FOLDER and, mounted read-only, SEEN.
 set -eu
 FOLDER=$1
 type=$2
+slot_size=${3-$([ "$type" = xfs ] && echo 320M || echo 96M)}
+persist_size=${4-}
 root=$FOLDER/root
 loops=''
 
@@ -15,15 +19,19 @@ clean_up() {
 	for loop in $loops; do losetup -d "$loop" || :; done
 }
 trap clean_up EXIT
-trap 'exit 1' HUP INT TERM
+trap 'exit 1' HUP INT PIPE TERM
 
 slot() { # FILE LABEL
-	truncate -s "$([ "$type" = xfs ] && echo 320M || echo 96M)" "$1"
+	truncate -s "$slot_size" "$1"
 	case $type in
 	ext4) mkfs.ext4 -q -L "$2" -O ^metadata_csum_seed "$1" ;;
 	xfs) mkfs.xfs -q -L "$2" -m bigtime=0 "$1" ;;
 	esac
-	losetup --find --show "$1"
+	attach "$1"
+}
+
+attach() { # FILE: as a disk
+	losetup --find --show ${persist_size:+--direct-io=on} "$1"
 }
 
 describe() { # NAME PARTITION DEVICE
@@ -58,6 +66,13 @@ fi
 if [ -e /etc/mke2fs.conf ]; then cp /etc/mke2fs.conf "$root/etc/"; fi
 mount -t proc proc "$root/proc"
 for folder in dev sys run tmp persist boot/grub2; do mount -t tmpfs -o mode=0755 tmpfs "$root/$folder"; done
+if [ -n "$persist_size" ]; then
+	truncate -s "$persist_size" "$FOLDER/persist.img"
+	mkfs.ext4 -q -L PERSIST "$FOLDER/persist.img"
+	persist=$(attach "$FOLDER/persist.img")
+	loops="$loops $persist"
+	mount "$persist" "$root/persist"
+fi
 mknod "$root/dev/null" c 1 3
 mknod "$root/dev/zero" c 1 5
 mkdir -p "$root/sys/dev/block" "$root/persist/KubeOS-Update"
@@ -73,9 +88,12 @@ export SEEN="$FOLDER/seen"
 for step in "$FOLDER"/steps/*; do
 	ended=$FOLDER/ended/${step##*/}
 	rc=0
+	echo "begin ${step##*/}"
+	began=$(date +%s%N)
 	case $step in
 	*.host) sh -eu "$step" >"$ended.out" 2>"$ended.err" || rc=$? ;;
 	*) chroot "$root" /bin/sh -s <"$step" >"$ended.out" 2>"$ended.err" || rc=$? ;;
 	esac
+	echo "end ${step##*/} $rc $(($(date +%s%N) - began))"
 	echo "$rc" >"$ended.rc"
 done

@@ -108,8 +108,20 @@ afterAll(async () => {
 
 type Act = readonly [StepScript, ScriptArguments] | { host: string } | { node: string };
 
+interface NodeOptions {
+  /** Of each slot, as truncate has it. */
+  slotSize?: string;
+  /** Goes before each script. */
+  before?: string;
+}
+
 /** Runs steps in a node of its own that has the image staged. */
-async function inNode(type: 'ext4' | 'xfs', image: string, acts: readonly Act[]): Promise<readonly Ended[]> {
+async function inNode(
+  type: 'ext4' | 'xfs',
+  image: string,
+  acts: readonly Act[],
+  { slotSize, before = '' }: NodeOptions = {},
+): Promise<readonly Ended[]> {
   count += 1;
   const folder = path.join(yard, `node-${count}`);
   await mkdir(path.join(folder, 'steps'), { recursive: true });
@@ -121,13 +133,14 @@ async function inNode(type: 'ext4' | 'xfs', image: string, acts: readonly Act[])
         ? act.host
         : 'node' in act
           ? act.node
-          : composeScript(SCRIPTS[act[0]], act[0] === 'observe' ? act[1] : { run: 'run-1', token: 1, ...act[1] });
+          : before +
+            composeScript(SCRIPTS[act[0]], act[0] === 'observe' ? act[1] : { run: 'run-1', token: 1, ...act[1] });
     await writeFile(path.join(folder, 'steps', names[index] ?? ''), text);
   }
   const script = path.join(HERE, 'private-node.sh');
-  const ran = spawnSync('unshare', ['--mount', '--propagation', 'private', 'sh', script, folder, type], {
-    encoding: 'utf8',
-  });
+  // Of its own processes too: elsewhere a disk of the same name may be mounted.
+  const unshare = ['--mount', '--propagation', 'private', '--pid', '--fork', 'sh', script, folder, type];
+  const ran = spawnSync('unshare', [...unshare, ...(slotSize === undefined ? [] : [slotSize])], { encoding: 'utf8' });
   if (ran.status !== 0) throw new Error(ran.stderr);
   const ended = names.map(async (name) => {
     const read = (what: string): Promise<string> => readFile(path.join(folder, 'ended', `${name}.${what}`), 'utf8');
@@ -222,6 +235,24 @@ describe.skipIf(why !== undefined)('on a real disk', () => {
       ended: 'read-back-mismatch' satisfies ScriptExit,
       stderr: expect.stringContaining('was changed since it was verified') as string,
     });
+  });
+
+  it('a tar whose names alone fill 20 MiB is brought there by programs of no more than 32 MiB each', async () => {
+    const many = path.join(yard, 'many');
+    // Five folders with the longest names that there are, in each other.
+    sh(
+      `cp -a "$1" "$2"; cd "$2"; rm -r opt
+name=$(printf '%0250d' 7)
+for level in 1 2 3 4 5; do mkdir "$name"; cd "$name"; done
+seq -f '%0250g' 16000 | xargs touch
+cd "$2"; tar --numeric-owner -cf "$2.tar" .; rm -r "$2"`,
+      tree,
+      many,
+    );
+    const { steps } = await wayOf(`${many}.tar`);
+    const ends = await inNode('ext4', `${many}.tar`, steps, { slotSize: '400M', before: 'ulimit -v 32768\n' });
+    expect(allEnded(ends).filter((end) => end !== 'ok')).toEqual([]);
+    expect(ends[3]?.stdout).toBe(`version=${VERSION}\nbasis=files\n`);
   });
 
   it('a plain image becomes a file system only once it was read back, with the label of its slot', async () => {

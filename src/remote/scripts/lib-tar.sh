@@ -91,8 +91,7 @@ list_tar() { # SHA256 of the image: makes LIST, sorted by path
 # ------------------------------------------------------------------------------------------------------------- check
 
 # Before the slot changes: what would leave it, what cannot be verified, what cannot boot.
-check_tar() { # sets TAR_MEMBERS
-	list_tar "$J_SHA256"
+check_tar() { # for who has listed it; sets TAR_MEMBERS
 	judge_members "$LIST" >"$RUN/tar.judged"
 	problem=$(sed -n 's/^problem //p' "$RUN/tar.judged" | head -n 1)
 	if [ -n "$problem" ]; then die unsupported-image "the tar is refused: $problem"; fi
@@ -275,11 +274,31 @@ quiet_features() { # of the superblock and the features that were read last: opt
 # ------------------------------------------------------------------------------------------------------------- prove
 
 # With the slot as it was mounted anew: tar compares every file's bytes, times and links, and the lists what it passes
-# over, which is owners and modes of folders, links and devices.
-compare_tar() {
-	over_tar --compare --directory="$SLOT_ROOT" --numeric-owner >"$RUN/compare.out" 2>"$RUN/tar.err" ||
+# over, which is owners and modes of folders, links and devices. Both that read all files do so at once: what one has got
+# from the disk, the other finds in memory.
+compare_tar() { # sets SLOT_SUM too
+	read_ahead "$SLOT_ROOT" &
+	ahead=$!
+	tree_sum "$SLOT_ROOT" >"$RUN/tree.sum" &
+	summing=$!
+	same=yes
+	over_tar --compare --directory="$SLOT_ROOT" --numeric-owner >"$RUN/compare.out" 2>"$RUN/tar.err" || same=no
+	wait "$ahead" || :
+	wait "$summing" || die read-back-mismatch "slot $TARGET cannot be read back"
+	SLOT_SUM=$(first_line "$RUN/tree.sum")
+	if [ "$same" = no ]; then
 		die read-back-mismatch "slot $TARGET does not hold what the tar holds: $(cat "$RUN/tar.err" "$RUN/compare.out" |
 			head -n 3 | tr '\n' ' ')"
+	fi
+	compare_lists
+}
+
+# Small files cost a wait for the disk each: several readers wait at once, so that who comes after them need not.
+read_ahead() { # FOLDER
+	find "$1" -xdev -type f -print0 2>/dev/null | gentle xargs -0 -r -n 128 -P 4 cat -- >/dev/null 2>&1
+}
+
+compare_lists() {
 	if [ "$(first_line "$RUN/list.of")" != "$SHA256" ] || [ ! -s "$LIST" ]; then list_tar "$SHA256"; fi
 	lost=$(facts_lost) || exit
 	if [ -n "$lost" ]; then die read-back-mismatch "slot $TARGET did not keep owner, mode or target of: $lost"; fi

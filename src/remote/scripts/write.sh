@@ -53,7 +53,11 @@ check_image() {
 	read_image
 	need_kind
 	# A plain image is held against its digest once it is in the slot; of what is unpacked, only the artifact has one.
-	if [ "$CONTENT" = tar ] || [ "$COMPRESSION" != none ]; then need_artifact; fi
+	case $CONTENT:$COMPRESSION in
+	tar:*) list_right_tar ;;
+	*:none) ;;
+	*) need_artifact ;;
+	esac
 	case $CONTENT:$COMPRESSION in
 	tar:none)
 		check_tar
@@ -68,8 +72,19 @@ check_image() {
 	esac
 }
 
+# Both take all of it, so they do it at once.
+list_right_tar() {
+	list_tar "$J_SHA256" &
+	listing=$!
+	need_artifact
+	wait "$listing" || exit "$?"
+}
+
 need_artifact() {
 	if [ "$(sha256_of_input <"$IMAGE")" = "$ARTIFACT_DATA_SHA256" ]; then return 0; fi
+	# The list of another tar must not be taken for that of the right one.
+	wait
+	rm -f -- "$RUN/list.of"
 	remove_file "$STATE/artifact"
 	remove_file "$IMAGE"
 	die checksum-mismatch 'the image changed on the node since it was staged: it has to be fetched again'
