@@ -1,5 +1,5 @@
-// `npm run bench -- fleet | connections | rollout [--rounds N] [--nodes N]`: measures side by side, prints ratios and
-// writes them to docs/benchmarks.md. Not a part of `npm test`: what is measured here depends on the machine.
+// `npm run bench -- fleet | connections | rollout | node | send [--rounds N] [--nodes N] [--image MIB]`: measures side by side, prints
+// ratios and writes them to docs/benchmarks.md. Not a part of `npm test`: what is measured here depends on the machine.
 import { build } from 'esbuild';
 import { shellScripts } from '../../shell-scripts.js';
 
@@ -8,7 +8,12 @@ await import('../../build.js');
 
 const out = 'dist/bench';
 await build({
-  entryPoints: ['test/bench/main.ts', 'test/bench/clients/kubeos.ts', 'test/bench/clients/bare-ssh2.ts'],
+  entryPoints: [
+    'test/bench/main.ts',
+    'test/bench/clients/kubeos.ts',
+    'test/bench/clients/bare-ssh2.ts',
+    'test/bench/clients/send.ts',
+  ],
   outdir: out,
   bundle: true,
   splitting: true,
