@@ -59,7 +59,7 @@ take_artifact() {
 	esac
 	bytes=$(file_bytes "$IMAGE.part")
 	if [ "$bytes" -ne "$SIZE" ]; then die download-failed "of the $SIZE bytes of /os.tar $bytes came"; fi
-	data=$(sha256_of_input <"$IMAGE.part") || die state "cannot read $IMAGE.part"
+	data=$(flushed_sum) || die state "cannot read $IMAGE.part"
 	leave_engine
 	keep_artifact "$data"
 }

@@ -93,7 +93,7 @@ fetch() {
 }
 
 part_is_right() {
-	SUM=$(sha256_of_input <"$IMAGE.part") || die state "cannot read $IMAGE.part"
+	SUM=$(flushed_sum) || die state "cannot read $IMAGE.part"
 	[ "$SUM" = "$(arriving)" ]
 }
 
