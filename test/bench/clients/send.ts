@@ -51,7 +51,7 @@ await pool.get(job.node);
 const calls = new Watched(pool, clock, notice);
 const images = {
   look: () => Promise.reject(new Error('nobody looks')),
-  fetch: () => Promise.resolve({ file: job.image, bytes: statSync(job.image).size }),
+  fetch: () => Promise.resolve({ file: job.image, bytes: statSync(job.image).size, sha256: job.sha256 }),
 };
 const sender = new ImageSender({ images }, { calls, clock, notice, patience: DEFAULT_PATIENCE });
 const artifact = { url: 'https://nowhere/', sha256: job.sha256, flagSafe: false, via: 'ssh' as const };
