@@ -23,7 +23,7 @@ export interface ImageServerOptions {
   pki: Pki;
   /** 127.0.0.1 unless told. */
   address?: string;
-  /** Asked once for every download, with the client's end of the connection; a look at a few KiB is none. */
+  /** Asked once for every download, with the client's end of the connection; a look at the first bytes is none. */
   faultFor?: (client: { address: string; port: number }) => Promise<DownloadFault | undefined>;
 }
 
@@ -39,8 +39,9 @@ interface Range {
   end: number;
 }
 
-const LOOK_BYTES = 4096;
-const isLook = (range: Range | undefined): boolean => range !== undefined && range.end - range.start < LOOK_BYTES;
+/** As much as is looked at before a slot is written while the image arrives. */
+const LOOK_BYTES = 256 * 1024;
+const isLook = (range: Range | undefined): boolean => range?.start === 0 && range.end < LOOK_BYTES;
 
 /** Serves a folder of images over http, https and mTLS: GET and HEAD, one byte range, ETag, If-Range. */
 export async function startImageServer(options: ImageServerOptions): Promise<ImageServer> {

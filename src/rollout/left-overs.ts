@@ -24,7 +24,7 @@ export function leftOvers(
     ...aboutArtifact(seen, goal, standing),
     ...aboutCordon(node),
     ...(begins ? [...aboutRecord(node.record, seen, goal), ...aboutDetached(seen)] : []),
-    ...(begins ? [...aboutImages(seen, standing), ...aboutHalfSlot(seen, goal)] : []),
+    ...(begins ? [...aboutImages(seen, standing), ...aboutHalfSlot(seen, goal, standing)] : []),
   ];
 }
 
@@ -99,8 +99,11 @@ function aboutImages({ artifact, preflight }: NodeObservation, { firstStep, assi
   ];
 }
 
-function aboutHalfSlot({ active, slots }: NodeObservation, { operation }: NodeGoal): readonly string[] {
+function aboutHalfSlot({ active, slots }: NodeObservation, { operation }: NodeGoal, way: Way): readonly string[] {
   if (active === undefined || operation !== 'upgrade') return [];
   const target = otherSlot(active);
-  return slots?.[target].content === 'dirty' ? [`slot ${target} was left half written: it is written anew`] : [];
+  if (slots?.[target].content !== 'dirty') return [];
+  return way.firstStep === 'verify'
+    ? [`slot ${target} was given the whole image as it arrived: it is read back`]
+    : [`slot ${target} was left half written: it is written anew`];
 }

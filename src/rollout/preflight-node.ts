@@ -164,7 +164,7 @@ function spaceErrors({ seen, request, look }: Subject): readonly Finding[] {
     {
       what: 'too little room in /persist for the image',
       reason: `${free}, ${formatBytes((look?.seen?.sizeBytes ?? 0) + MARGIN_BYTES)} needed`,
-      next: `${makeRoom}, or let the image go straight into the slot: --stream; the system in it is given up first then`,
+      next: roomOf(seen) < MARGIN_BYTES ? makeRoom : `${makeRoom}, ${OR_STREAM}`,
     },
   ];
 }
@@ -178,6 +178,8 @@ function sizeErrors({ way, seen, goal, look }: Subject): readonly Finding[] {
   const size = way.firstStep === 'write' ? artifact?.bytes : look?.seen?.sizeBytes;
   return tooBig(size, otherSlot(active), slots);
 }
+
+const OR_STREAM = 'or let the image go straight into the slot: --stream; the system in it is given up first then';
 
 const isRaw = (content: ImageContent): boolean => content === 'ext4' || content === 'xfs';
 

@@ -27,6 +27,15 @@ describe('a changed spec over an interrupted run: the plan says of each node wha
     ]);
   });
 
+  test('its image was streamed into the slot: that is read back, and no more', () => {
+    const dirty = { ...slot(), content: 'dirty', streamed: SHA2 } as const;
+    const mine = journal({ version: V2, sha256: SHA2, phase: 'started' });
+    expect(told({ ...B(dirty), journal: mine })).toEqual([
+      'an earlier run began here',
+      'slot B was given the whole image as it arrived: it is read back',
+    ]);
+  });
+
   test('a slot verified for another version, never booted: it is written over', () => {
     expect(told({ ...B(holding(V3, SHA3)), journal: journal({ ...OF_3, phase: 'verified' }) })).toEqual([
       'an unfinished upgrade to KubeOS 3.0.0 (run r-1) is given up',

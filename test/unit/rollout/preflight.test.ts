@@ -183,6 +183,9 @@ describe('/persist', () => {
     expect(streams('always')).toEqual(['a true', 'b true']);
     const full = plan({ a: { seen: { freeBytes: 2 ** 22 } } }, { ways: { here: false, stream: 'always' } });
     expect(whats(full)).toEqual(['a: too little room in /persist for the notes of a run']);
+    // Where streaming would not help either, it is not offered.
+    const unhelped = plan({ a: { seen: { freeBytes: 2 ** 22 } } }, {}, { look: looked() });
+    expect(unhelped.notStarted[0]?.findings[0]?.next).toBe('make room in /persist on the node');
   });
 
   test('needs no more room than is left to fetch, or is made by what goes', () => {
