@@ -2,7 +2,7 @@ import { open, type FileHandle } from 'node:fs/promises';
 
 /**
  * Reads a file from `offset` to its end. The next piece is read while one is looked at; there are two buffers in all, so
- * a piece holds only until the next one is asked for. Fresh buffers cost a third of a sender's processor time (seen).
+ * a piece holds only until the next one is asked for. Fresh buffers cost a quarter of a sender's processor time (seen).
  * Rejects with the system's error.
  */
 export async function* piecesOf(path: string, offset: number, pieceBytes: number): AsyncGenerator<Buffer> {
