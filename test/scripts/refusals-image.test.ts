@@ -258,7 +258,7 @@ describe('an image', () => {
     expectRefused(
       await node.run('write', { target: 'B' }),
       'missing-tool',
-      'compressed with gzip, the node has no gzip',
+      'compressed with gzip, and the node has no gzip',
     );
     await use({ tar: '#!/bin/sh\necho "tar (busybox) 1.36"\n' });
     await expectRefusedAgain('the tar of this node is not GNU tar');
