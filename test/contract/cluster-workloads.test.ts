@@ -1,17 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { KubectlCluster } from '../../src/cluster/index.ts';
-import { onLabVersionsAtOnce, onRealVersionsAtOnce } from './envtest.ts';
+import { onLabVersionsAtOnce, onRealVersions } from './envtest.ts';
 import { openLabWorkloads, openRealWorkloads, type WorkloadBed } from './workload-bed.ts';
 import { WORKLOADS } from './workload-table.ts';
 import { defineCustomKind, tryOut, type Happened } from './workloads.ts';
 
-// Two versions at once, not four: hundreds of drains would have each other wait for longer than a forecast does.
 describe('a lab', () => {
   onLabVersionsAtOnce('with controllers', (version) => describeTable(() => openLabWorkloads(version)));
 });
-describe('an API server', () => {
-  onRealVersionsAtOnce('with controllers', (assets) => describeTable(() => openRealWorkloads(assets)));
-});
+// One after the other: a real scheduler that is behind may bind a new pod to a node that has just been cordoned.
+onRealVersions('with controllers', (assets) => describeTable(() => openRealWorkloads(assets)));
 
 /** What is forecast must be what happens, workload by workload, with controllers that bring pods back. */
 function describeTable(open: () => Promise<WorkloadBed>): void {

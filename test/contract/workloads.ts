@@ -143,8 +143,8 @@ const OPTIONS: DrainOptions = {
   deleteEmptyDirData: false,
   disableEviction: false,
 };
-/** Enough for kubectl to be refused twice: it asks again every 5 s. */
-const OUT_OF_TIME_MS = 8_000;
+/** Enough for kubectl to be refused twice, since it asks again every 5 s, on a machine that is slow to start it too. */
+const OUT_OF_TIME_MS = 20_000;
 const KUBECTL_PAUSE_MS = 5_000;
 
 /** Sets the workload up, asks for the forecast, drains, and tells both. */

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { RECORD_ANNOTATION } from '../../src/cluster/node-facts.ts';
@@ -69,25 +70,31 @@ export async function traces(bed: CliBed, ...names: string[]): Promise<unknown> 
 /** That a node refused an older token is no deed: a call that was under way when its run was frozen ends so. */
 const isDeed = (line: string): boolean => !/failed \(stale-token\)/.test(line);
 
-/** How many writes to a slot run on the node right now. What a writing process has just forked still bears its name. */
+/** How many detached steps, each a session of its own, write to a slot on the node right now. */
 export async function writers(bed: CliBed, name: string): Promise<number> {
   const pids = await bed.lab.node(name).machine.processes();
-  const found = await Promise.all(
-    pids.map(async (pid) => ({ pid, writes: await writesSlot(pid), parent: await parentOf(pid) })),
-  );
-  const writing = new Set(found.filter(({ writes }) => writes).map(({ pid }) => pid));
-  return found.filter(({ writes, parent }) => writes && !writing.has(parent)).length;
+  return new Set(pids.filter(writesSlot).flatMap((pid) => sessionOf(pid) ?? [])).size;
 }
 
-async function writesSlot(pid: number): Promise<boolean> {
-  const call = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-  return call.split('\0').some((word) => /^of=.*\/dev\/vda/.test(word));
+function writesSlot(pid: number): boolean {
+  return textOf(`/proc/${pid}/cmdline`)
+    .split('\0')
+    .some((word) => /^of=.*\/dev\/vda/.test(word));
 }
 
-/** proc(5): the parent is the second field after the name, which stands in brackets. */
-async function parentOf(pid: number): Promise<number> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
-  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+/** proc(5): the session is the fourth field after the name, which stands in brackets. */
+function sessionOf(pid: number): string | undefined {
+  const stat = textOf(`/proc/${pid}/stat`);
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[3];
+}
+
+/** Empty where the process has ended. */
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
 }
 
 /** Stops a process where it stands, as SIGSTOP does; resolves once all its threads stand. */
