@@ -33,7 +33,7 @@ const INTRODUCTION = `# Real kernels, real GRUB: the virtual machines
 themselves: GRUB with a grub.cfg of KubeOS's shape, two root slots, /persist, Debian's kernel, an initramfs without
 systemd, / read-only, a real sshd, BusyBox's init and syslogd or, where that is said, systemd with its journal and logind,
 /etc and /var from /persist. The built command line drives them through
-real SSH, with images from a real server over https; a stand-in for each kubelet tells the API server of every boot.
+real SSH, with images from a real server over http or https; a stand-in for each kubelet tells the API server of every boot.
 
 A hard reset is the end of the QEMU process: what the guest wrote survives it in this machine's page cache. So write,
 arm and commit are also recorded as block writes and flushes (QEMU's blklogwrites). From that, disks are rebuilt that
