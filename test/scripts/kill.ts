@@ -153,13 +153,12 @@ async function likeness(machine: Machine): Promise<(name: string, bytes: Buffer)
     if (!name.startsWith('persist/') || bytes.length >= 4096) return bytes;
     const text = bytes.toString('latin1');
     const slot = slots[name.endsWith('slot-A') ? 'A' : 'B'];
-    const count = Number(/^bytes=(\d+)$/m.exec(text)?.[1] ?? 0);
     return text
       .replace(/^(updated_at|verified_at)=.*$/gm, '$1')
       .replace(/^(armed_boot_id|proven_boot_id)=(.+)$/gm, (_, key, id) => `${key} ${same(id === bootId)}`)
       .replace(/^mtime=(.+)$/m, (_, time) => same(Number(time) === Math.floor((image?.mtimeMs ?? 0) / 1000)))
       .replace(/^wtime=(.+)$/m, (_, time) => same(Number(time) === slot.readUInt32LE(WRITE_TIME)))
-      .replace(/^slot_sha256=(.+)$/m, (_, sum) => same(sum === sha256(slot.subarray(0, count))));
+      .replace(/^head_sha256=(.+)$/m, (_, sum) => same(sum === sha256(slot.subarray(0, HEAD_BYTES))));
   };
 }
 

@@ -201,10 +201,24 @@ describe('the way back', () => {
       basis: 'recorded-digest',
     });
     const slot = await readFile(node.machine.device('B'));
-    slot.writeUInt8(slot.readUInt8(MIB) ^ 1, MIB);
-    await writeFile(node.machine.device('B'), slot);
-    const changed = await node.run('verify', { ...forth, target: 'B' });
-    expectRefused(changed, 'read-back-mismatch', 'was changed since it was verified');
+    // One in the head, which bears the slot's own label, and one in what is the image's.
+    for (const at of [1, MIB]) {
+      const changed = Buffer.from(slot);
+      changed.writeUInt8(changed.readUInt8(at) ^ 1, at);
+      await writeFile(node.machine.device('B'), changed);
+      const refused = await node.run('verify', { ...forth, target: 'B' });
+      expectRefused(refused, 'read-back-mismatch', 'was changed since it was verified');
+    }
+  });
+
+  it('goes by its content where the head of its image is not on the node any more', async () => {
+    const back = { operation: 'rollback', version: 'KubeOS 1.0.0', sha256: '' };
+    await nodeAt('verified');
+    await rm(rooted('persist/kubeos/head-B'));
+    const forth = { operation: 'rollback', version: VERSION, sha256: '' };
+    await node.must('close', { outcome: 'aborted' });
+    await node.must('begin', begin({ ...forth, replaced: back.version }));
+    expect((await node.must('verify', { ...forth, target: 'B' })).values).toEqual({ version: VERSION, basis: 'content' });
   });
 
   it('is refused to a slot whose label is not the one that GRUB searches for; where it searches for none, it is not', async () => {

@@ -169,4 +169,13 @@ describe('the image', () => {
     await node.must('verify', verify());
     await node.must('arm', toB);
   });
+
+  it('is written anew where the head of its image is not on the node any more', async () => {
+    await nodeAt('verified');
+    await rm(rooted('persist/kubeos/head-B'));
+    expectRefused(await node.run('verify', verify()), 'out-of-order', 'write comes first');
+    await node.must('write', { target: 'B' });
+    await node.must('verify', verify());
+    await node.must('arm', toB);
+  });
 });

@@ -60,6 +60,12 @@ export const MUTANTS: readonly Mutant[] = [
   { in: 'library', take: 'of="$kept.new" conv=fsync', put: 'of="$kept.new"', probe: 'write' },
   {
     in: 'library',
+    take: `die state "cannot replace $kept"\n\tsync_path "$STATE"`,
+    put: 'die state "cannot replace $kept"',
+    probe: 'write',
+  },
+  {
+    in: 'library',
     take: 'bs="$HEAD_BYTES" count=1 conv=notrunc,fsync',
     put: 'bs="$HEAD_BYTES" count=1 conv=notrunc',
     probe: 'head',

@@ -4,18 +4,24 @@
 # in. Two slots of one label may boot each other's kernel, so that head must never stand on the other slot.
 #
 # So a slot loses its head before anything else of it changes, and is written without one. Once all behind it has been
-# read back, it gets the image's head, with its own label, as the last. The head of the image is kept beside until then.
+# read back, it gets the image's head, with its own label, as the last. The head of the image is kept beside the slot's
+# record: with it the slot reads back as the image, now and whenever it is proven anew.
 # shellcheck disable=SC2034 # the steps' files read what is set here
 
 kept_head() { # SLOT: the file
 	echo "$STATE/head-$1"
 }
 
-# Its name is forced to the disk with the slot's record, which is written next.
+has_kept_head() { # SLOT
+	[ "$(file_bytes "$(kept_head "$1")")" -eq "$HEAD_BYTES" ]
+}
+
+# Only once the slot is marked dirty: what was verified before is proven by the head that this one replaces.
 keep_head() { # SLOT: the head of the image that was read last
 	kept=$(kept_head "$1")
 	dd if="$HEAD" of="$kept.new" conv=fsync 2>/dev/null || die state "cannot write $kept.new"
 	mv -f -- "$kept.new" "$kept" || die state "cannot replace $kept"
+	sync_path "$STATE"
 }
 
 clear_head() { # SLOT: from now on there is no file system
@@ -26,8 +32,10 @@ put_head() { # SLOT
 	device=$(slot_path "$1")
 	overwrite_head "$1" "$SLOT_HEAD"
 	drop_buffers "$device"
-	dd if="$device" bs="$HEAD_BYTES" count=1 2>/dev/null | cmp -s - "$SLOT_HEAD" ||
-		die read-back-mismatch "slot $1 does not keep its first bytes: write it again"
+	: >"$RUN/not-read"
+	slot_head "$1" >"$RUN/head-read"
+	need_all_read "$1"
+	cmp -s "$RUN/head-read" "$SLOT_HEAD" || die read-back-mismatch "slot $1 does not keep its first bytes: write it again"
 }
 
 overwrite_head() { # SLOT FILE
@@ -125,9 +133,8 @@ takes_direct() { # DEVICE
 	dd if="$1" of=/dev/null bs=4096 count=1 iflag=direct 2>/dev/null
 }
 
-slot_content() { # SLOT: its first R_BYTES to standard output
-	dd if="$(slot_path "$1")" bs="$HEAD_BYTES" count=1 2>"$RUN/dd.err" || not_read || return 1
-	slot_body "$1"
+slot_head() { # SLOT: to standard output
+	dd if="$(slot_path "$1")" bs="$HEAD_BYTES" count=1 2>"$RUN/dd.err" || not_read || :
 }
 
 # A pipe loses how its first command ended.

@@ -137,7 +137,7 @@ need_open_journal() {
 # --------------------------------------------------------------------------------------------------- slot records
 
 read_record() { # SLOT: sets R_*; R_STATE stays empty where there is no record, or none that can be trusted
-	R_STATE='' R_KIND='' R_VERSION='' R_SHA256='' R_BYTES='' R_DATA_SHA256='' R_SLOT_SHA256='' R_TREE_SHA256=''
+	R_STATE='' R_KIND='' R_VERSION='' R_SHA256='' R_BYTES='' R_DATA_SHA256='' R_HEAD_SHA256='' R_TREE_SHA256=''
 	R_STREAMED='' R_UUID='' R_WTIME='' R_VERIFIED_AT=''
 	if [ ! -r "$STATE/slot-$1" ]; then return 0; fi
 	while IFS= read -r line || [ -n "$line" ]; do
@@ -149,7 +149,7 @@ read_record() { # SLOT: sets R_*; R_STATE stays empty where there is no record, 
 		sha256=*) R_SHA256=$value ;;
 		bytes=*) R_BYTES=$value ;;
 		data_sha256=*) R_DATA_SHA256=$value ;;
-		slot_sha256=*) R_SLOT_SHA256=$value ;;
+		head_sha256=*) R_HEAD_SHA256=$value ;;
 		tree_sha256=*) R_TREE_SHA256=$value ;;
 		streamed=*) R_STREAMED=$value ;;
 		uuid=*) R_UUID=$value ;;
@@ -165,7 +165,7 @@ read_record() { # SLOT: sets R_*; R_STATE stays empty where there is no record, 
 
 write_record() { # SLOT; from R_*
 	put_file "$STATE/slot-$1" "$(printf '%s=%s\n' state "$R_STATE" kind "$R_KIND" version "$R_VERSION" sha256 "$R_SHA256" \
-		bytes "$R_BYTES" data_sha256 "$R_DATA_SHA256" slot_sha256 "$R_SLOT_SHA256" tree_sha256 "$R_TREE_SHA256" \
+		bytes "$R_BYTES" data_sha256 "$R_DATA_SHA256" head_sha256 "$R_HEAD_SHA256" tree_sha256 "$R_TREE_SHA256" \
 		streamed "$R_STREAMED" \
 		uuid "$R_UUID" wtime "$R_WTIME" verified_at "$R_VERIFIED_AT")
 "

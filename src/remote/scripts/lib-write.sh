@@ -37,8 +37,12 @@ lead_to_active() {
 
 mark_dirty() { # KIND BYTES DATA-SHA256: the target slot, for what is recorded of it before its first byte changes
 	R_STATE=dirty R_KIND=$1 R_VERSION=$J_VERSION R_SHA256=$J_SHA256 R_BYTES=$2 R_DATA_SHA256=$3
-	R_SLOT_SHA256='' R_TREE_SHA256='' R_STREAMED='' R_UUID='' R_WTIME='' R_VERIFIED_AT=''
+	R_HEAD_SHA256='' R_TREE_SHA256='' R_STREAMED='' R_UUID='' R_WTIME='' R_VERIFIED_AT=''
 	write_record "$TARGET"
+}
+
+note_head() { # of the image that was read last, for the target slot; what is unpacked has none
+	if [ "$R_KIND" = raw ]; then keep_head "$TARGET"; else remove_file "$(kept_head "$TARGET")"; fi
 }
 
 need_bootable_head() { # of the file-system image that was read last; it fits the target slot

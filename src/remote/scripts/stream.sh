@@ -88,8 +88,9 @@ check_first() {
 
 begin_stream() {
 	kind=raw
-	if [ "$CONTENT" = tar ]; then kind=tar; else keep_head "$TARGET"; fi
+	if [ "$CONTENT" = tar ]; then kind=tar; fi
 	mark_dirty "$kind" '' ''
+	note_head
 	log "slot $TARGET: $J_VERSION is written while it arrives${RATE:+, at $RATE bytes a second at most}; what the slot held is lost, even if not all of it comes"
 	if [ "$kind" = raw ]; then let_go_of_mounts; fi
 }

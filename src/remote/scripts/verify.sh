@@ -9,7 +9,7 @@ main() {
 	need_assignment
 	need_layout
 	read_superblock "$(slot_path "$ACTIVE")"
-	need mount umount grep readlink cmp tee blockdev "$(file_system_check "$SB_TYPE")"
+	need mount umount grep readlink cmp blockdev "$(file_system_check "$SB_TYPE")"
 	hold_mounts 20 || die busy 'another script looks into the slot'
 	need_safe_target "$TARGET"
 	begin_long_work
@@ -54,6 +54,10 @@ prove_written() {
 		die out-of-order "slot $TARGET was not written by this run: write comes first"
 	fi
 	if [ "$R_STATE" = verified ]; then
+		if ! is_provable; then
+			remove_file "$STATE/slot-$TARGET"
+			die out-of-order "what was recorded of slot $TARGET is not whole any more: write comes first"
+		fi
 		need_recorded_sum
 		return 0
 	fi
@@ -69,15 +73,17 @@ prove_written() {
 
 # Only then the slot becomes a file system.
 prove_bytes() {
-	if [ "$(file_bytes "$(kept_head "$TARGET")")" -ne "$HEAD_BYTES" ]; then
+	if ! has_kept_head "$TARGET"; then
 		die out-of-order "the head of the image for slot $TARGET is not on the node: write comes first"
 	fi
 	make_head "$TARGET"
+	drop_buffers "$(slot_path "$TARGET")"
 	read_back || lose_trust "slot $TARGET cannot be read back"
 	if [ "$DATA_SUM" != "$R_DATA_SHA256" ]; then
 		lose_trust "slot $TARGET reads back as $DATA_SUM, written was ${R_DATA_SHA256:-nothing}: write it again"
 	fi
 	put_head "$TARGET"
+	R_HEAD_SHA256=$(sha256_of_input <"$SLOT_HEAD") || die state "cannot read $SLOT_HEAD"
 }
 
 # What was streamed, and is not there, must be streamed anew.
@@ -89,21 +95,14 @@ lose_trust() { # TEXT
 	die read-back-mismatch "$1"
 }
 
-# What follows the head is read once: behind the image's own head for the digest of the image, behind the slot's for the
-# digest of what is going to stand there. A pipe takes a head before anybody reads.
-read_back() { # sets DATA_SUM and SLOT_SUM
-	drop_buffers "$(slot_path "$TARGET")"
+# The image's own head, and what stands behind the slot's: so the digest is the image's, whatever label the slot bears.
+read_back() { # sets DATA_SUM
 	note_total "$R_BYTES"
-	rm -f -- "$RUN/data.sum"
-	SLOT_SUM=$({
-		cat -- "$SLOT_HEAD" >&3
-		slot_body "$TARGET" | {
-			cat -- "$(kept_head "$TARGET")"
-			become_gentle tee /proc/self/fd/3
-		} | sha256_of_input >"$RUN/data.sum"
-	} 3>&1 | sha256_of_input) || return 1
+	DATA_SUM=$({
+		cat -- "$(kept_head "$TARGET")"
+		slot_body "$TARGET"
+	} | sha256_of_input) || return 1
 	need_all_read "$TARGET"
-	DATA_SUM=$(first_line "$RUN/data.sum")
 }
 
 # From the disk, not from memory: the slot was unmounted after it was written, and nothing of it is cached any more. The
@@ -159,9 +158,9 @@ prove_record() {
 	case $R_STATE in
 	dirty) die bad-content "slot $TARGET was being written and was never verified: nothing to go back to" ;;
 	verified) ;;
-	*) R_KIND=raw R_SHA256='' R_BYTES='' R_DATA_SHA256='' R_SLOT_SHA256='' R_TREE_SHA256='' ;;
+	*) R_KIND=raw R_SHA256='' R_BYTES='' R_DATA_SHA256='' R_HEAD_SHA256='' R_TREE_SHA256='' ;;
 	esac
-	if [ -z "$(recorded_sum)" ] || [ -z "$R_BYTES" ]; then
+	if ! is_provable; then
 		BASIS=content
 		return 0
 	fi
@@ -182,21 +181,25 @@ need_searched_label() {
 	die bad-content "slot $TARGET bears the label ${SB_LABEL:-(none)}, and GRUB searches for $label; where that is the right system, give it its own: $mend"
 }
 
-# A slot that was unpacked has a digest of its files: its other bytes are nobody's.
-recorded_sum() {
-	if [ "$R_KIND" = tar ]; then printf '%s' "$R_TREE_SHA256"; else printf '%s' "$R_SLOT_SHA256"; fi
+is_provable() { # the slot whose record was read last
+	case $R_KIND in
+	tar) is_sha256 "$R_TREE_SHA256" ;;
+	*) is_number "$R_BYTES" && is_sha256 "$R_DATA_SHA256" && is_sha256 "$R_HEAD_SHA256" && has_kept_head "$TARGET" ;;
+	esac
 }
 
 need_recorded_sum() {
 	read_slot_sum
-	recorded=$(recorded_sum)
+	recorded="$R_HEAD_SHA256 $R_DATA_SHA256"
+	if [ "$R_KIND" = tar ]; then recorded=$R_TREE_SHA256; fi
 	if [ "$SLOT_SUM" != "$recorded" ]; then
 		if [ "$OPERATION" = upgrade ]; then remove_file "$STATE/slot-$TARGET"; fi
-		die read-back-mismatch "slot $TARGET was changed since it was verified: its digest is $SLOT_SUM, recorded was $recorded"
+		die read-back-mismatch "slot $TARGET was changed since it was verified: it reads back as $SLOT_SUM, recorded was $recorded"
 	fi
 }
 
-read_slot_sum() { # sets SLOT_SUM, of the slot's kind
+# A slot that was unpacked has a digest of its files: its other bytes are nobody's.
+read_slot_sum() { # sets SLOT_SUM, as it is recorded of the slot's kind
 	if [ "$R_KIND" = tar ]; then
 		need find sort xargs
 		mount_slot "$TARGET" || die bad-content "slot $TARGET: $MOUNT_PROBLEM"
@@ -204,8 +207,8 @@ read_slot_sum() { # sets SLOT_SUM, of the slot's kind
 		unmount_slot
 	else
 		drop_buffers "$(slot_path "$TARGET")"
-		note_total "$R_BYTES"
-		SLOT_SUM=$(slot_content "$TARGET" | sha256_of_input) || die read-back-mismatch "slot $TARGET cannot be read back"
+		read_back || die read-back-mismatch "slot $TARGET cannot be read back"
+		SLOT_SUM="$(slot_head "$TARGET" | sha256_of_input) $DATA_SUM"
 		need_all_read "$TARGET"
 	fi
 }
@@ -226,9 +229,8 @@ prove_content() {
 keep_record() {
 	read_superblock "$(slot_path "$TARGET")"
 	R_STATE=verified R_VERSION=$CONTENT_VERSION
-	if [ "$R_KIND" = tar ]; then R_TREE_SHA256=$SLOT_SUM; else R_SLOT_SHA256=$SLOT_SUM; fi
+	if [ "$R_KIND" = tar ]; then R_TREE_SHA256=$SLOT_SUM; fi
 	R_UUID=$SB_UUID R_WTIME=$SB_WTIME R_VERIFIED_AT=$(date +%s)
 	write_record "$TARGET"
-	remove_file "$(kept_head "$TARGET")"
 	remove_file "$LIST.order"
 }

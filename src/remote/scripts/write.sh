@@ -20,8 +20,8 @@ main() {
 	need_order
 	hold_target
 	lead_to_active
-	if [ "$CONTENT" != tar ]; then keep_head "$TARGET"; fi
 	note_begin
+	note_head
 	# Who unpacks has the slot mounted for as long as it takes.
 	if [ "$R_KIND" = raw ]; then let_go_of_mounts; fi
 	begin_long_work
