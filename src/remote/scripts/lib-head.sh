@@ -133,6 +133,10 @@ takes_direct() { # DEVICE
 	dd if="$1" of=/dev/null bs=4096 count=1 iflag=direct 2>/dev/null
 }
 
+buffered() { # standard input to standard output: the disk goes on while the processor hashes
+	become_gentle dd bs=4M iflag=fullblock 2>/dev/null
+}
+
 slot_head() { # SLOT: to standard output
 	dd if="$(slot_path "$1")" bs="$HEAD_BYTES" count=1 2>"$RUN/dd.err" || not_read || :
 }

@@ -25,6 +25,21 @@ check_space() {
 	fi
 }
 
+# What is flushed only at the end makes the step wait for the disk, and etcd beside it feel a burst.
+flush_as_it_comes() { # sets FLUSHER, which ends with this script at the latest
+	(
+		exec 3<&- 7>&- 8>&- 9>&-
+		while sleep 1 && kill -0 "$$" 2>/dev/null; do gentle sync "$IMAGE.part"; done
+	) </dev/null >/dev/null 2>&1 &
+	FLUSHER=$!
+}
+
+# By KILL, since a shell that was just forked may still have the traps of this one, and lose any other signal.
+end_flushing() {
+	kill -s KILL "$FLUSHER" 2>/dev/null || :
+	wait "$FLUSHER" 2>/dev/null || :
+}
+
 # A connection that is gone may have left its receiver behind, which would go on to write what it still gets.
 end_receiver() {
 	pid='' started=''

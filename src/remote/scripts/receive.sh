@@ -41,8 +41,10 @@ take_rest() {
 	become_gentle cat <&3 >>"$IMAGE.part" 2>"$RUN/receive.err" &
 	receiver=$!
 	printf '%s %s\n' "$receiver" "$(start_time "$receiver")" >"$RUN/receiver"
+	flush_as_it_comes
 	received=0
 	wait "$receiver" || received=$?
+	end_flushing
 	rm -f -- "$RUN/receiver"
 	if [ "$received" -eq 0 ]; then return 0; fi
 	if [ "$(free_bytes)" -lt "$MARGIN" ]; then die no-space '/persist is full'; fi

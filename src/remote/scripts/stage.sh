@@ -127,7 +127,9 @@ download() {
 
 # The size that the server announced is the most that it may send.
 fetch_more() { # OFFSET
+	flush_as_it_comes
 	ask_within "$SIZE" ask_rest "$1" "$SIZE"
+	end_flushing
 }
 
 after_failure() {

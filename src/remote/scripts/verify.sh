@@ -101,7 +101,7 @@ read_back() { # sets DATA_SUM
 	DATA_SUM=$({
 		cat -- "$(kept_head "$TARGET")"
 		slot_body "$TARGET"
-	} | sha256_of_input) || return 1
+	} | buffered | sha256_of_input) || return 1
 	need_all_read "$TARGET"
 }
 
