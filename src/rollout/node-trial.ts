@@ -128,7 +128,7 @@ async function judgeBoots(
       if (context.view.find(trip.name) === undefined) return deletedOnTrial(trip, verdict.unhealthy);
       return sendBack(trip, seen, verdict.unhealthy);
     }
-    seen = await bootAfter(trip, armedBootId);
+    seen = await bootAfter(trip, 'leaving' in verdict ? verdict.leaving : armedBootId);
   }
   return trouble(trip, 'needs hands', {
     what: `it rebooted or lost its connection ${MOST_BOOTS} times while slot ${assignment.target} was on trial`,
@@ -160,8 +160,11 @@ function deletedOnTrial(trip: Trip, reason: string): Promise<NodeResult> {
   });
 }
 
-/** A trial's verdict: `again` where the connection or the boot changed under it, so that it is judged anew. */
-type Verdict = 'committed' | { unhealthy: string } | { again: true };
+/**
+ * A trial's verdict: `again` where the connection or the boot changed under it, so that it is judged anew; `leaving`, with
+ * the boot that ends, where the node goes back by itself.
+ */
+type Verdict = 'committed' | { unhealthy: string } | { again: true } | { leaving: string };
 
 async function tryCommit(trip: Trip, report: BootReport): Promise<Verdict> {
   const { ports, late } = trip.context;
@@ -191,6 +194,7 @@ async function judgeRefusal(trip: Trip, report: BootReport, error: unknown): Pro
   });
   if (seen === undefined || seen.bootId !== report.bootId) return { again: true };
   if (seen.journal?.phase === 'committed' && seen.bootEnv?.saved === target) return 'committed';
+  if (seen.journal?.phase === 'aborted' && seen.journal.target === target) return { leaving: report.bootId };
   const reason = error.reason === undefined ? '' : ` (${error.reason})`;
   return { unhealthy: `slot ${target} booted ${version}, but ${error.message}${reason}` };
 }
@@ -322,9 +326,9 @@ async function orderReboot(trip: Trip, purpose: 'trial' | 'send-back', bootId: s
   }
 }
 
-/** Its present boot, once it answers: any other than the one that it was armed in. */
-function bootAfter(trip: Trip, armedBootId: string): Promise<BootReport | undefined> {
-  return awaitBoot(trip, armedBootId, trip.context.options.rebootTimeoutMs);
+/** Its present boot, once it answers: any other than this one. */
+function bootAfter(trip: Trip, bootId: string): Promise<BootReport | undefined> {
+  return awaitBoot(trip, bootId, trip.context.options.rebootTimeoutMs);
 }
 
 /** Waits for another boot; undefined where none was seen, be it because the node does not let us in. */

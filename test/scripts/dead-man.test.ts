@@ -5,7 +5,7 @@ import { handOver } from '../../src/lab/node-tree.ts';
 import { composeScript } from '../../src/remote/compose.ts';
 import { DEAD_MAN_WATCH } from '../../src/remote/scripts/index.ts';
 import { type Answer, SHELLS, type Shell, makeBin } from './node-bed.ts';
-import { node, nodeAt, prepareStages, rooted, type Stage, yard } from './stages.ts';
+import { expectRefused, node, nodeAt, prepareStages, rooted, type Stage, toB, yard } from './stages.ts';
 
 prepareStages();
 
@@ -89,6 +89,23 @@ describe("the dead man's timer", () => {
     await node.machine.killAll();
     await plant(1);
     await until('a reboot is ordered', rebootOrdered);
+  });
+
+  it('that ended a trial is all that the log tells of it, whatever a run still asks for while the node goes down', async () => {
+    await trialOf('dash', 'setsid');
+    await plant(1);
+    await until('a reboot is ordered', rebootOrdered);
+    // As a shutdown ends it, and with it the hold on the node's lock.
+    await node.machine.killAll();
+    const why =
+      'the trial of slot B is over: no sign of life from kubeos for 1s on trial: the node went back by itself';
+    expectRefused(await node.run('prove', toB), 'out-of-order', why);
+    expectRefused(await node.run('commit', { target: 'B' }), 'out-of-order', why);
+    await plant(60);
+    expect(await running()).toEqual([]);
+    await node.must('reboot', { purpose: 'send-back' });
+    expect(await readFile(rooted('var/log/messages'), 'utf8')).not.toContain('failed (');
+    expect(await node.observe()).toMatchObject({ 'journal.phase': 'aborted', 'env.saved': 'A' });
   });
 
   it.each(['fresh', 'verified', 'armed', 'committed'] as const)(

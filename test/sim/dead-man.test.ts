@@ -74,6 +74,27 @@ describe("the dead man's timer of a trial", () => {
     expectAt(world, 'worker-1', OLD);
   });
 
+  test.each(['prove', 'commit', 'reboot send-back'])(
+    'runs out as the run calls %s: the node is awaited in its old slot',
+    async (call) => {
+      const world = new SimWorld();
+      if (call === 'reboot send-back') world.images.set(system(NEW).sha256, system(NEW, { kubelet: 'not-ready' }));
+      let isOver = false;
+      const ran = await give(world, {
+        ...ONE,
+        onBreath: (_client, _count, doing) => {
+          if (isOver || doing !== `${call} worker-1`) return;
+          isOver = true;
+          const { machine } = world.node('worker-1');
+          machine.journal = { ...machine.journal!, phase: 'aborted', reason: 'no sign of life from kubeos' };
+          machine.reset(5_000);
+        },
+      });
+      expect([isOver, outcomes(ran)['worker-1']]).toEqual([true, 'fell back']);
+      expectAt(world, 'worker-1', OLD);
+    },
+  );
+
   test('of 0 is never planted', async () => {
     const world = new SimWorld();
     await give(world, { ...killedOnTrial, deadManMs: 0 });

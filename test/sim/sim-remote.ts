@@ -242,7 +242,8 @@ export class SimRemote implements Remote {
           throw outOfOrder(`the boot environment does not lead to slot ${journal?.target ?? '?'}: arm comes first`);
         }
       } else {
-        const trial = journal !== undefined && isOpen(journal) && journal.armedBootId !== '';
+        const tried = journal !== undefined && (isOpen(journal) || journal.phase === 'aborted');
+        const trial = tried && journal.armedBootId !== '';
         if (!trial || journal.armedBootId === machine.bootId || journal.target !== machine.active) {
           throw outOfOrder('this boot is not a trial');
         }

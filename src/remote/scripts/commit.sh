@@ -5,6 +5,7 @@ main() {
 	authority
 	load_journal
 	# shellcheck disable=SC2153 # TARGET is the argument
+	if [ "$J_TARGET" = "$TARGET" ]; then need_lasting_trial; fi
 	if [ "$J_TARGET" != "$TARGET" ] || ! one_of "$J_PHASE" proven committed; then
 		die out-of-order "slot $TARGET is not proven (slot $J_TARGET, phase $J_PHASE): prove comes first"
 	fi

@@ -10,6 +10,13 @@ on_trial() { # for who has read the layout and the journal
 		[ "$ACTIVE" = "$J_TARGET" ]
 }
 
+# A trial that its timer, or a run, has ended: its log tells why already, and who still asks is no failure of the node.
+need_lasting_trial() {
+	if ! one_of "$J_PHASE" fell-back aborted; then return 0; fi
+	CHANGING=no
+	die out-of-order "the trial of slot $J_TARGET is over: ${J_REASON:-$J_PHASE}"
+}
+
 uptime_seconds() { # no clock that somebody may set
 	IFS=' .' read -r up rest </proc/uptime
 	echo "$up"

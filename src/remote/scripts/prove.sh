@@ -8,7 +8,7 @@ main() {
 	if [ "$J_TARGET" != "$TARGET" ]; then die out-of-order "the journal leads to slot $J_TARGET, not to slot $TARGET"; fi
 	need_layout
 	now=$(boot_id)
-	if one_of "$J_PHASE" fell-back aborted; then die out-of-order "the journal is closed ($J_PHASE)"; fi
+	need_lasting_trial
 	if [ "$ADOPT" != true ]; then need_trial; fi
 	running=$(running_version)
 	if [ "$ACTIVE" != "$TARGET" ]; then

@@ -25,7 +25,8 @@ check_trial() {
 # A trial that is left must end in the old slot, even where GRUB could not clear the trial, a commit was cut short, or
 # nothing can be written in /persist any more.
 check_send_back() {
-	if ! one_of "$J_PHASE" verified armed proven || [ -z "$J_ARMED" ] || [ "$J_ARMED" = "$(boot_id)" ]; then
+	# Aborted: its own timer sends it back at this moment.
+	if ! one_of "$J_PHASE" verified armed proven aborted || [ -z "$J_ARMED" ] || [ "$J_ARMED" = "$(boot_id)" ]; then
 		die out-of-order "this boot is not a trial (phase $J_PHASE): there is nothing to send back"
 	fi
 	if [ "$ACTIVE" != "$J_TARGET" ]; then die out-of-order "slot $ACTIVE runs already"; fi
