@@ -1,3 +1,5 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { chmod, readFile, readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -259,6 +261,23 @@ describe('the reboot', () => {
     await nodeAt('armed');
     await use({ systemctl: '', reboot: '' });
     expectRefused(await node.run('reboot', { purpose: 'trial' }), 'reboot-failed', 'neither systemctl nor reboot');
+  });
+
+  it('outlives the session that ordered it, where logind ends what a session leaves behind', async () => {
+    await nodeAt('armed');
+    await fault('systemd');
+    await put('run/systemd/system/x', '');
+    await node.must('reboot', { purpose: 'trial' });
+    const isOrdered = (): boolean => existsSync(path.join(node.machine.stateDir, 'reboot'));
+    const waiting = async (): Promise<number[]> => {
+      const pids = await node.machine.processes();
+      const names = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')));
+      return names.includes('sleep\n') ? pids : [];
+    };
+    let left: number[] = [];
+    while (left.length === 0 && !isOrdered()) left = await waiting();
+    for (const signal of ['TERM', 'HUP']) spawnSync('kill', ['-s', signal, ...left.map(String)]);
+    for (let lives = true; !isOrdered(); lives = (await node.machine.processes()).length > 0) expect(lives).toBe(true);
   });
 
   it.each<[string, readonly string[]]>([

@@ -70,6 +70,7 @@ order_reboot() {
 		log "systemd takes no timer for the reboot: $(first_line "$RUN/reboot.err")"
 	fi
 	need setsid sleep
+	# What stays in a session that logind ends gets both signals, and is killed a minute and a half later.
 	# shellcheck disable=SC2016 # it is for another shell
-	setsid sh -c 'sleep 1; exec sh "$1"' kubeos-reboot "$RUN/reboot.sh" </dev/null >/dev/null 2>&1 9>&- &
+	setsid sh -c 'trap "" HUP TERM; sleep 1; exec sh "$1"' kubeos-reboot "$RUN/reboot.sh" </dev/null >/dev/null 2>&1 9>&- &
 }
