@@ -120,7 +120,13 @@ async function poll(
     if (state === 'running') continue;
     if (rc === 0) return { answers: under(answers, 'out.'), errors };
     const stderr = errors.join('\n');
-    throw explainScriptFailure({ node: node.name, step: job.step, ...(rc !== undefined && { code: rc }), stderr });
+    throw explainScriptFailure({
+      node: node.name,
+      step: job.step,
+      ...(rc !== undefined && { code: rc }),
+      stderr,
+      rollsBack: job.args['operation'] === 'rollback',
+    });
   }
 }
 

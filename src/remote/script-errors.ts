@@ -11,6 +11,8 @@ export interface ScriptFailure {
   code?: number;
   signal?: string;
   stderr: string;
+  /** It looked for a system to go back to: nothing is written then. */
+  rollsBack?: boolean;
 }
 
 const LOG_LINES = 20;
@@ -88,6 +90,17 @@ const MEANINGS: Readonly<Record<ScriptExit, { what: string; next: string }>> = {
   },
 };
 
+const INSTEAD = 'or bring the node there by its image: kubeos upgrade; or leave it out: --exclude';
+
+// The same in a rollback, which takes a slot as it is.
+const IN_ROLLBACK: Readonly<Partial<Record<ScriptExit, { what: string; next: string }>>> = {
+  'bad-content': { ...MEANINGS['bad-content'], next: `mend what is in the slot, ${INSTEAD}` },
+  'read-back-mismatch': {
+    what: 'the slot is not what it was when it was verified',
+    next: `look for disk errors (dmesg) on the node, ${INSTEAD}`,
+  },
+};
+
 const NAMES: ReadonlyMap<number, ScriptExit> = new Map(
   Object.entries(SCRIPT_EXITS).map(([name, code]) => [code, name as ScriptExit]),
 );
@@ -114,7 +127,7 @@ export function explainScriptFailure(failure: ScriptFailure): KubeosError {
       next: `look at the node: kubeos logs ${failure.node}`,
     });
   }
-  const { what, next } = MEANINGS[name];
+  const { what, next } = (failure.rollsBack === true ? IN_ROLLBACK[name] : undefined) ?? MEANINGS[name];
   if (name === 'stale-token') return new LockLostError(what, { ...context, next });
   if (name === 'unsupported-image') return new ImageRefusedError(what, { ...context, next });
   return new KubeosError(what, EXIT.incomplete, { ...context, next });

@@ -37,4 +37,24 @@ describe('a user whose sudo wants a password each time', () => {
       bytes: image.bytes,
     });
   });
+
+  it('is told what to do where the slot to go back to holds no system, as befits a rollback', async () => {
+    const { node, version } = await bed.makeNode();
+    const by = { run: 'run', token: 1 };
+    const back = {
+      operation: 'rollback',
+      version: 'KubeOS 0.9.0',
+      replaced: version,
+      from: 'A',
+      target: 'B',
+      sha256: '',
+    } as const;
+    await bed.remote.begin(node, by, back);
+    await expect(
+      bed.remote.verify(node, by, back, () => undefined, new AbortController().signal),
+    ).rejects.toMatchObject({
+      step: 'verify',
+      next: expect.stringMatching(/mend what is in the slot.*kubeos upgrade/) as string,
+    });
+  });
 });

@@ -6,7 +6,7 @@ import { SCRIPT_EXITS } from '../../../src/remote/script-exits.ts';
 // The matchers, without their `any`.
 const containing = (text: string): unknown => expect.stringContaining(text);
 
-const explain = (change: { code?: number; signal?: string; stderr?: string }) =>
+const explain = (change: { code?: number; signal?: string; stderr?: string; rollsBack?: boolean }) =>
   explainScriptFailure({ node: 'worker-1', step: 'stage', stderr: '', ...change });
 
 describe('a script that failed', () => {
@@ -27,6 +27,15 @@ describe('a script that failed', () => {
     const messages = Object.values(SCRIPT_EXITS).map((code) => explain({ code }).message);
     expect(new Set(messages).size).toBe(messages.length);
   });
+
+  it.each(['bad-content', 'read-back-mismatch'] as const)(
+    'with %s in a rollback speaks of no image to write',
+    (name) => {
+      const { message, next } = explain({ code: SCRIPT_EXITS[name], rollsBack: true });
+      expect(next).toContain('kubeos upgrade');
+      expect(`${message}; ${next ?? ''}`).not.toMatch(/written|checksum|the same command/);
+    },
+  );
 
   it.each([
     [{ code: 2 }, 'stage failed', 'exit code 2'],
