@@ -73,7 +73,7 @@ const fallbackText = ({ fallback, managedBoot }: StatusRow): string =>
 
 function otherSlotText(slot: SlotStatus | undefined): string {
   if (slot === undefined) return '?';
-  if (slot.content === 'dirty') return 'half written';
+  if (slot.content === 'dirty') return 'not verified';
   if (slot.failedTrial) return `${slot.version ?? 'unknown'}!`;
   if (isEmpty(slot)) return 'nothing';
   return slot.content === 'unbootable' ? `${slot.version ?? 'unknown'}*` : (slot.version ?? 'unknown');

@@ -105,5 +105,5 @@ function aboutHalfSlot({ active, slots }: NodeObservation, { operation }: NodeGo
   if (slots?.[target].content !== 'dirty') return [];
   return way.firstStep === 'verify'
     ? [`slot ${target} was given the whole image as it arrived: it is read back`]
-    : [`slot ${target} was left half written: it is written anew`];
+    : [`slot ${target} was written to and never verified: it is written anew`];
 }

@@ -442,7 +442,7 @@ describe('the whole run', () => {
       'a stage of an earlier run still runs there, detached: it is gone on with, or ended',
       'another image lies in /persist/KubeOS-Update (1.0 GiB): it is replaced',
       '2.0 KiB of an unfinished download lie there: gone on with where they are of this image',
-      'slot B was left half written: it is written anew',
+      'slot B was written to and never verified: it is written anew',
     ]);
   });
 });
