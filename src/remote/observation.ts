@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { COMPRESSIONS } from '../rollout/artifacts.ts';
 import type { BootEnvironment, ManagedBoot, NodeJournal, NodeObservation, Slot, SlotFacts } from '../rollout/facts.ts';
 import type { ClockOffset, ImageNotSeen, ImageSeen, PreflightFacts } from '../rollout/preflight-types.ts';
 import { readAnswers, singleValues, slotName, under, wholeNumber, yesOrNo, type Answers } from './answers.ts';
@@ -219,9 +220,10 @@ function readJournalPart(
 }
 
 function readArtifact(answers: Answers): Pick<NodeObservation, 'artifact'> {
-  const { sha256, bytes } = singleValues(under(answers, 'artifact.'));
+  const { sha256, bytes, lacks } = singleValues(under(answers, 'artifact.'));
   if (sha256 === undefined || bytes === undefined || !/^\d+$/.test(bytes)) return {};
-  return { artifact: { sha256, bytes: Number(bytes) } };
+  const lacked = COMPRESSIONS.find((one) => one === lacks);
+  return { artifact: { sha256, bytes: Number(bytes), ...(lacked !== undefined && { lacks: lacked }) } };
 }
 
 function readDetached(answers: Answers): Pick<NodeObservation, 'detached'> {

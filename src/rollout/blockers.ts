@@ -59,8 +59,9 @@ export function findTrouble(seen: NodeObservation, node: ClusterNode): readonly 
 export const isMine = (journal: NodeJournal, goal: NodeGoal): boolean =>
   journal.operation === goal.operation && journal.version === goal.version && journal.sha256 === goal.sha256;
 
-/** The verified artifact is on the node already. */
-export const hasArtifact = ({ seen, goal }: Layout): boolean => seen.artifact?.sha256 === goal.sha256;
+/** The verified artifact is on the node already, and the node can decompress it. */
+export const hasArtifact = ({ seen: { artifact }, goal }: Layout): boolean =>
+  artifact?.sha256 === goal.sha256 && artifact.lacks === undefined;
 
 /** All of the image is in the slot, and still to be verified. */
 export const hasStreamed = ({ slots, goal }: Layout, target: Slot): boolean =>

@@ -7,12 +7,14 @@ import { MARGIN_BYTES, roomOf } from './room.ts';
 
 interface Subject {
   seen: NodeObservation;
-  request: Pick<RolloutRequest, 'ways'>;
+  request: Pick<RolloutRequest, 'image' | 'ways'>;
   look?: Look | undefined;
 }
 
 /** What the image is compressed with and the node has no tool for; undefined where all is well, or nothing is known. */
-function lackedBy({ seen, look }: Subject): Compression | undefined {
+function lackedBy({ seen, look, request }: Subject): Compression | undefined {
+  const { artifact } = seen;
+  if (artifact?.lacks !== undefined && artifact.sha256 === request.image?.artifact.sha256) return artifact.lacks;
   const tools = seen.preflight?.tools;
   const needed = COMPRESSIONS.find((one) => one === look?.seen?.content);
   return needed === undefined || tools === undefined || tools.includes(needed) ? undefined : needed;
@@ -22,9 +24,9 @@ const mayFetch = ({ via, here }: Ways): boolean => here && (via === undefined ||
 
 /** With what this machine decompresses the image for the node; undefined where it need not, or cannot. */
 export function decompressedHere(subject: Subject): Compression | undefined {
-  const { ways } = subject.request;
+  const { ways, image } = subject.request;
   const lacked = lackedBy(subject);
-  if (lacked === undefined || ways === undefined || !mayFetch(ways)) return undefined;
+  if (lacked === undefined || image?.type !== 'disk' || ways === undefined || !mayFetch(ways)) return undefined;
   return ways.decompressors?.includes(lacked) === true ? lacked : undefined;
 }
 
@@ -33,7 +35,8 @@ export function refuseCompression(subject: Subject): readonly Finding[] {
   const lacked = lackedBy(subject);
   if (lacked === undefined || decompressedHere(subject) !== undefined) return [];
   const what = `it has no ${lacked}, and the image is compressed with it`;
-  const { ways } = subject.request;
+  const { ways, image } = subject.request;
+  if (image?.type !== 'disk') return [{ what, next: 'install it on the node' }];
   if (ways === undefined || !mayFetch(ways)) {
     const by = ways?.via === undefined || ways.via === 'ssh' ? '--certs-dir' : '--via ssh';
     return [{ what, next: `install it on the node, or let this machine fetch the image and decompress it: ${by}` }];

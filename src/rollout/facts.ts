@@ -1,3 +1,4 @@
+import type { Compression } from './artifacts.ts';
 import type { PreflightFacts } from './preflight-types.ts';
 import type { Step } from './steps.ts';
 
@@ -87,8 +88,8 @@ export interface NodeObservation {
   journalProblem?: string;
   /** Free bytes where the artifact goes (/persist/KubeOS-Update). */
   freeBytes: number;
-  /** Bytes of a whole, verified artifact that is already there, and its digest. */
-  artifact?: { sha256: string; bytes: number };
+  /** Bytes of a whole, verified artifact that is already there, its digest, and the decompressor that the node has not. */
+  artifact?: { sha256: string; bytes: number; lacks?: Compression };
   /** A long step that runs detached on the node right now. */
   detached?: { step: string; job: string; running: boolean };
   /** A trial goes back by itself in so many milliseconds, unless a run renews it. */

@@ -89,7 +89,9 @@ const aboutDetached = ({ detached }: NodeObservation): readonly string[] =>
 function aboutImages({ artifact, preflight }: NodeObservation, { firstStep, assignment }: Way): readonly string[] {
   if (firstStep !== 'stage') return [];
   const part = preflight?.partBytes ?? 0;
+  const lacked = artifact?.sha256 === assignment.sha256 ? artifact.lacks : undefined;
   return [
+    ...(lacked === undefined ? [] : [`its image lies there compressed, and it has no ${lacked}: it comes anew`]),
     ...(artifact !== undefined && artifact.sha256 !== assignment.sha256
       ? [`another image lies in /persist/KubeOS-Update (${formatBytes(artifact.bytes)}): it is replaced`]
       : []),

@@ -188,11 +188,11 @@ function contentErrors(subject: Subject): readonly Finding[] {
   const { way, seen, goal, look } = subject;
   const { active, slots, preflight } = seen;
   const content = look?.seen?.content;
-  if (!writes(way, goal) || active === undefined || slots === undefined || content === undefined) return [];
+  if (!writes(way, goal) || active === undefined || slots === undefined) return [];
   const { fsType } = slots[active];
   return [
-    ...(isRaw(content) ? otherFileSystem(content, fsType) : []),
-    ...(preflight === undefined ? [] : missingTools(content, fsType, preflight.tools)),
+    ...(content !== undefined && isRaw(content) ? otherFileSystem(content, fsType) : []),
+    ...(content === undefined || preflight === undefined ? [] : missingTools(content, fsType, preflight.tools)),
     ...refuseCompression(subject),
   ];
 }

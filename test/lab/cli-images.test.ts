@@ -4,6 +4,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sha256OfFile } from '../../src/lab/system-image.ts';
 import { type CliBed, startCliBed } from './cli-bed.ts';
+import { until } from './lab-bed.ts';
 
 // One story: each test goes on where the one before has ended.
 let bed: CliBed;
@@ -66,9 +67,15 @@ describe('kubeos, whatever the system comes as', () => {
       imageurl: `${bed.lab.images.urls.https}/${path.basename(image)}`,
       checksum: await sha256OfFile(image),
     });
-    // None of the nodes has zstd: this machine decompresses it, where it may fetch it.
+    const stopped = bed.start(['upgrade', '-f', spec, ...WHOLE, '--nodes', 'worker-1', '--write-rate', '100K']);
+    const record = path.join(bed.lab.node('worker-1').machine.root, 'persist/kubeos/slot-A');
+    await until(async () => (await readFile(record, 'utf8')).includes('state=dirty'));
+    stopped.kill('SIGKILL');
+    await stopped.done;
+    // None of the nodes has zstd any more: this machine decompresses it, where it may fetch it.
     await rm(path.join(bed.lab.paths.bin, 'zstd'));
     const refused = await bed.json(['plan', '-f', spec]);
+    expect(refused.notStarted.map(({ node }) => node)).toEqual(['worker-1', 'worker-2']);
     expect(refused.notStarted[0]?.findings[0]).toMatchObject({
       what: 'it has no zstd, and the image is compressed with it',
       next: expect.stringContaining('--certs-dir') as string,

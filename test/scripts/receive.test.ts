@@ -1,9 +1,10 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
+import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { handOver } from '../../src/lab/node-tree.ts';
 import { sha256OfFile } from '../../src/lab/system-image.ts';
@@ -121,6 +122,37 @@ describe('an image that kubeos sends', () => {
     expect(record).toContain(`sha256=${spec}\n`);
     expect(record).toContain(`data_sha256=${sha256}\n`);
   });
+
+  it.each(SHELLS)(
+    'takes the place of one that the node cannot decompress any more, which stage says, under %s',
+    async (shell) => {
+      await fresh(shell);
+      const zipped = gzipSync(image);
+      const spec = createHash('sha256').update(zipped).digest('hex');
+      const sent = { sha256: spec, bytes: zipped.length };
+      const first = receive(sent);
+      await isReady(first);
+      first.child.stdin.end(zipped);
+      await first.ended;
+      expect((await node.run('stage', { ...sent, via: 'ssh' })).ended).toBe('ok');
+      expect(await node.observe()).toMatchObject({ 'artifact.sha256': spec });
+      expect(await node.observe()).not.toHaveProperty('artifact.lacks');
+      node.bin = await makeBin(path.join(yard.dir, `bin-bare-${copies}`), shell, { gzip: '' });
+      expect(await node.observe()).toMatchObject({ 'artifact.sha256': spec, 'artifact.lacks': 'gzip' });
+      const told = await node.run('stage', { ...sent, via: 'ssh' });
+      expect([told.ended, told.stdout]).toEqual(['missing-tool', '']);
+      expect(told.stderr).toContain('the image is compressed with gzip, and the node has no gzip');
+
+      const inside = { sha256: spec, bytes: image.length, data: sha256 };
+      const one = receive(inside);
+      await isReady(one);
+      expect(offsetOf(one)).toBe(0);
+      one.child.stdin.end(image);
+      await one.ended;
+      expect((await node.run('stage', { ...inside, via: 'ssh' })).values).toEqual({ bytes: String(image.length) });
+      expect(await node.observe()).toMatchObject({ 'artifact.sha256': spec, 'artifact.bytes': String(image.length) });
+    },
+  );
 
   it('is written by nobody but the last who sends it: a connection that hangs is ended', async () => {
     await fresh();

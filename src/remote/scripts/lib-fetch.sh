@@ -127,6 +127,25 @@ image_kind() { # FILE: what its first bytes are
 	esac
 }
 
+# What the artifact is compressed with, where the node has no tool for that; nothing where it can be read.
+missing_decompressor() {
+	kind=$(image_kind "$IMAGE")
+	if one_of "$kind" gzip xz zstd && ! has "$kind"; then printf '%s' "$kind"; fi
+}
+
+need_decompressor() {
+	lacked=$(missing_decompressor)
+	if [ -z "$lacked" ]; then return 0; fi
+	hint=': kubeos can decompress it (--via ssh)'
+	if [ -n "$IMAGETYPE" ]; then hint=''; fi
+	die missing-tool "the image is compressed with $lacked, and the node has no $lacked$hint"
+}
+
+# For who has read the artifact. One that the node cannot decompress is none where kubeos sends what is in it.
+is_staged() {
+	[ "$ARTIFACT_SHA256" = "$SHA256" ] && { [ -z "$DATA" ] || [ -z "$(missing_decompressor)" ]; }
+}
+
 # BusyBox's checks no certificate, shows none of its own, and takes the URL as an argument; Wget2 has other rules.
 has_gnu_wget() {
 	case $(wget --version 2>/dev/null) in 'GNU Wget 1.'*) return 0 ;; esac

@@ -11,8 +11,7 @@ read_image() { # sets COMPRESSION (none, gzip, xz, zstd), CONTENT (as image_kind
 	case $CONTENT in
 	gzip | xz | zstd)
 		COMPRESSION=$CONTENT
-		has "$CONTENT" || die missing-tool \
-			"the image is compressed with $CONTENT, and the node has no $CONTENT: kubeos can decompress it (--via ssh)"
+		need_decompressor
 		# It is cut off after the first bytes, and says so.
 		decompress <"$IMAGE" 2>/dev/null | head -c "$HEAD_BYTES" >"$HEAD"
 		CONTENT=$(image_kind "$HEAD")

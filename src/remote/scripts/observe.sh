@@ -20,6 +20,8 @@ main() {
 	if [ -n "$ARTIFACT_SHA256" ]; then
 		out artifact.sha256 "$ARTIFACT_SHA256"
 		out artifact.bytes "$ARTIFACT_BYTES"
+		lacked=$(missing_decompressor)
+		if [ -n "$lacked" ]; then out artifact.lacks "$lacked"; fi
 	fi
 	if read_dead_man; then out dead_man "$(dead_man_left)"; fi
 	answer_job

@@ -11,7 +11,7 @@ main() {
 	if [ "$(first_line "$JOB/step")" = stage ] && [ ! -e "$JOB/rc" ]; then end_job; fi
 	begin_long_work
 	read_artifact
-	if [ "$ARTIFACT_SHA256" = "$SHA256" ]; then
+	if is_staged; then
 		out offset "$BYTES"
 		return 0
 	fi

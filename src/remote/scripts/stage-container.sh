@@ -24,6 +24,7 @@ main() {
 		if [ -n "$ENGINE_PROBLEM" ]; then die "$ENGINE_GAP" "$ENGINE_PROBLEM"; fi
 		take_artifact
 	fi
+	need_decompressor
 	out bytes "$ARTIFACT_BYTES"
 	out digest "$ARTIFACT_DIGEST"
 }

@@ -27,6 +27,7 @@ main() {
 		fi
 		keep_artifact
 	fi
+	need_decompressor
 	out bytes "$ARTIFACT_BYTES"
 }
 
@@ -57,7 +58,7 @@ take_received() { # fails where it is not there whole, and right: it must be sen
 # run had renamed but not recorded.
 staged_before() {
 	read_artifact
-	if [ "$ARTIFACT_SHA256" = "$SHA256" ]; then return 0; fi
+	if is_staged; then return 0; fi
 	remove_file "$STATE/artifact"
 	if [ ! -f "$IMAGE" ]; then return 1; fi
 	if [ "$(sha256_of_input <"$IMAGE")" != "$(arriving)" ]; then

@@ -57,6 +57,7 @@ ${JOURNAL.split('\n')
   .join('\n')}
 artifact.sha256=${'a'.repeat(64)}
 artifact.bytes=99
+artifact.lacks=xz
 job.step=write
 job.id=write-1
 job.running=yes
@@ -137,7 +138,7 @@ describe('the answers of observe', () => {
       },
       bootEnv: { path: '/boot/efi/EFI/openEuler/grubenv', saved: 'A', next: 'B' },
       journal,
-      artifact: { sha256: 'a'.repeat(64), bytes: 99 },
+      artifact: { sha256: 'a'.repeat(64), bytes: 99, lacks: 'xz' },
       detached: { step: 'write', job: 'write-1', running: true },
     });
   });

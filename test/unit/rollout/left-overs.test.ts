@@ -27,6 +27,12 @@ describe('a changed spec over an interrupted run: the plan says of each node wha
     ]);
   });
 
+  test('its image is there, but the tool that decompresses it has gone: it comes anew', () => {
+    expect(told({ artifact: { sha256: SHA2, bytes: 1, lacks: 'xz' } })).toEqual([
+      'its image lies there compressed, and it has no xz: it comes anew',
+    ]);
+  });
+
   test('its image was streamed into the slot: that is read back, and no more', () => {
     const dirty = { ...slot(), content: 'dirty', streamed: SHA2 } as const;
     const mine = journal({ version: V2, sha256: SHA2, phase: 'started' });

@@ -173,6 +173,23 @@ describe('/persist', () => {
     expect(told.join()).toContain(words);
   });
 
+  test.each<[string, Partial<RolloutRequest>, string, string]>([
+    ['decompressed here', { ways: { here: true, decompressors: ['xz'] } }, 'stage ssh xz', ''],
+    [
+      'refused before anything is done',
+      { ways: { here: false } },
+      '',
+      'it has no xz, and the image is compressed with it',
+    ],
+    ['refused where an engine brought it', pulled('containerd', SHA2), '', 'it has no xz'],
+  ])('an image that a node has, but cannot decompress any more, is %s', (_what, change, way, words) => {
+    const seen = { artifact: { sha256: SHA2, bytes: 1, lacks: 'xz' } } as const;
+    const made = plan({ a: { seen } }, change, {});
+    const ways = made.entries.map(({ firstStep, via, decompress }) => [firstStep, via, decompress].join(' '));
+    expect(ways.join()).toBe(way);
+    expect(made.notStarted.flatMap(({ findings }) => findings.map(({ what }) => what)).join()).toContain(words);
+  });
+
   test('too small for the image is told with a way out, and keeps nobody out where the slot is written as it arrives', () => {
     const small = { seen: { freeBytes: GIB } };
     const made = (change: Partial<RolloutRequest>) => plan({ a: {}, b: small }, change, { look: looked() });

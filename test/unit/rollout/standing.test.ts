@@ -60,6 +60,10 @@ const CASES: Record<string, Record<string, Case>> = {
       seen: { artifact: { sha256: SHA2, bytes: 1 } },
       expected: way('write', { assignment: toB }),
     },
+    'with the artifact there, but without the tool that decompresses it, stages anew': {
+      seen: { artifact: { sha256: SHA2, bytes: 1, lacks: 'xz' } },
+      expected: way('stage'),
+    },
     'with another artifact stages anew': { seen: { artifact: { sha256: SHA3, bytes: 1 } }, expected: way('stage') },
     'running B writes A': {
       seen: { active: 'B', slots: { A: empty(), B: slot() }, ...env('B') },
