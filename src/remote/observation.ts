@@ -44,6 +44,7 @@ const slotSchema = z.object({
   problem: z.string().optional(),
   record_version: z.string().optional(),
   record_sha256: z.string().optional(),
+  record_tag: z.string().optional(),
   record_verified_at: wholeNumber.optional(),
   streamed: z.string().optional(),
   record_holds: yesOrNo.default(false),
@@ -185,6 +186,7 @@ function readSlot(answers: Answers, node: string): SlotFacts {
         record: {
           version: slot.record_version,
           sha256: slot.record_sha256,
+          ...(slot.record_tag !== undefined && { tag: slot.record_tag }),
           verifiedAt: slot.record_verified_at ?? 0,
         },
       }),

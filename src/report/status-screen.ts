@@ -54,7 +54,6 @@ function narrowCells(row: StatusRow, pen: Pen): Cell[] {
 }
 
 function wideCells(row: StatusRow): Cell[] {
-  const image = (slot: SlotStatus | undefined): string => (slot?.sha256 ? shortDigest(slot.sha256) : '-');
   return [
     row.state,
     fallbackText(row),
@@ -65,6 +64,12 @@ function wideCells(row: StatusRow): Cell[] {
     row.otherSlot?.device ?? '?',
     image(row.otherSlot),
   ].map((text) => ({ text }));
+}
+
+/** By its digest; where it has none, by its name and tag, without the registry. */
+function image(slot: SlotStatus | undefined): string {
+  if (slot?.image !== undefined) return slot.image.split('/').at(-1) ?? '-';
+  return slot?.sha256 ? shortDigest(slot.sha256) : '-';
 }
 
 /** A managed boot that is out of date is brought up to date by the next trial. */

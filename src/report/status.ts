@@ -9,6 +9,7 @@ import {
   type NodeRecord,
   type Slot,
   type SlotFacts,
+  type SlotRecord,
 } from '../rollout/facts.ts';
 import { isLive, isSilent } from '../rollout/lock-state.ts';
 import type { LockState } from '../rollout/ports.ts';
@@ -39,6 +40,8 @@ export interface SlotStatus {
   label: string;
   /** SHA-256 of the artifact that a run wrote and verified; missing where that record no longer holds. */
   sha256?: string;
+  /** The container image that it was, where that was trusted by its tag: then nothing has that SHA-256. */
+  image?: string;
   /** ISO 8601, on the node's clock. */
   verifiedAt?: string;
 }
@@ -221,9 +224,12 @@ function slotStatus(slot: Slot, facts: SlotFacts): SlotStatus {
     sizeBytes,
     fsType,
     label,
-    ...defined({ sha256: record?.sha256, verifiedAt: record && new Date(record.verifiedAt * 1000).toISOString() }),
+    ...(record && { ...imageOf(record), verifiedAt: new Date(record.verifiedAt * 1000).toISOString() }),
   };
 }
+
+const imageOf = ({ sha256, tag }: SlotRecord): Pick<SlotStatus, 'sha256' | 'image'> =>
+  tag === undefined ? { sha256 } : { image: tag };
 
 function problems(node: ClusterNode, answer: NodeObservation | KubeosError | undefined): StatusRow['problems'] {
   const found: { what: string; reason?: string; next?: string }[] = [];

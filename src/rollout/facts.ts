@@ -130,8 +130,10 @@ export interface SlotFacts {
 
 export interface SlotRecord {
   version: string;
-  /** SHA-256 of the artifact that was written, 64 lower-case hex digits. */
+  /** SHA-256 of the artifact that was written, 64 lower-case hex digits; what it was called by, where `tag` is set. */
   sha256: string;
+  /** The container image's reference, where it was trusted by its tag alone. */
+  tag?: string;
   /** Seconds since 1970, on the node's clock. */
   verifiedAt: number;
 }

@@ -174,12 +174,10 @@ function judgeDone(layout: Layout): Standing {
 
 function notesOnDone({ node, seen, goal, slots, active }: Layout): readonly string[] {
   const notes: string[] = [];
-  const recorded = slots[active].record?.sha256;
-  if (goal.sha256 !== '' && recorded !== undefined && recorded !== goal.sha256) {
-    notes.push(
-      `slot ${active} was written from another image (sha256 ${shorten(recorded)}, the spec says ` +
-        `${shorten(goal.sha256)}); --reinstall writes it again`,
-    );
+  const { record } = slots[active];
+  if (goal.sha256 !== '' && record !== undefined && record.sha256 !== goal.sha256) {
+    const from = record.tag ?? `sha256 ${shorten(record.sha256)}, the spec says ${shorten(goal.sha256)}`;
+    notes.push(`slot ${active} was written from another image (${from}); --reinstall writes it again`);
   }
   if (!node.ready) notes.push(['not Ready', node.notReadyBecause].filter(Boolean).join(': '));
   const next = seen.bootEnv?.next;

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { type Server, type Socket, createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
@@ -103,6 +104,7 @@ describe.skipIf(why !== undefined)('an image that the node’s own engine pulls'
       expect((await readFile(at('persist/KubeOS-Update/update.img'))).equals(OS_TAR)).toBe(true);
       expect(engines.holds()).toEqual([]);
       expect(await readFile(at('log'), 'utf8')).toContain(`image sha256:${image.digest}`);
+      expect(existsSync(at('persist/kubeos/tags'))).toBe(false);
       // A second time nothing is asked: the engine may be gone.
       const again = await stage({ digest: image.digest }, { PATH: path.join(yard, 'nowhere') });
       expect(again.ended).not.toBe('ok');
@@ -116,6 +118,7 @@ describe.skipIf(why !== undefined)('an image that the node’s own engine pulls'
       const before = engines.holds();
       expect((await stage({})).ended).toBe('ok');
       expect(engines.holds()).toEqual(before);
+      expect(await readFile(at('persist/kubeos/tags'), 'utf8')).toBe(`${IDENTITY} ${named()}\n`);
       engines.ask(...KEEPER[engine].remove, named());
       expect(engines.holds()).toEqual([]);
     });

@@ -136,7 +136,7 @@ describe('an image that kubeos sends', () => {
       await first.ended;
       expect((await node.run('stage', { ...sent, via: 'ssh' })).ended).toBe('ok');
       expect(await node.observe()).toMatchObject({ 'artifact.sha256': spec });
-      expect(await node.observe()).not.toHaveProperty('artifact.lacks');
+      expect(await node.observe()).not.toHaveProperty(['artifact.lacks']);
       node.bin = await makeBin(path.join(yard.dir, `bin-bare-${copies}`), shell, { gzip: '' });
       expect(await node.observe()).toMatchObject({ 'artifact.sha256': spec, 'artifact.lacks': 'gzip' });
       const told = await node.run('stage', { ...sent, via: 'ssh' });

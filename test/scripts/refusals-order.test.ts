@@ -24,6 +24,15 @@ import {
 
 prepareStages();
 
+describe('the observation', () => {
+  it('names a container image that had no digest by its tag', async () => {
+    await nodeAt('committed');
+    expect(await node.observe()).not.toHaveProperty(['B.record_tag']);
+    await put('persist/kubeos/tags', `${'c'.repeat(64)} registry/os:1\n${image.sha256} registry/os:2\n`);
+    expect(await node.observe()).toMatchObject({ 'B.record_sha256': image.sha256, 'B.record_tag': 'registry/os:2' });
+  });
+});
+
 describe('a step out of its order', () => {
   it.each<[Stage, StepScript, ScriptArguments, string]>([
     ['fresh', 'write', { target: 'B' }, 'no journal: a run must begin first'],

@@ -91,8 +91,14 @@ answer_slot() { # SLOT
 answer_record() { # SLOT
 	out "$1.record_version" "$R_VERSION"
 	out "$1.record_sha256" "$R_SHA256"
+	tag=$(tag_of "$R_SHA256")
+	if [ -n "$tag" ]; then out "$1.record_tag" "$tag"; fi
 	out "$1.record_verified_at" "$R_VERIFIED_AT"
 	if record_holds; then out "$1.record_holds" yes; else out "$1.record_holds" no; fi
+}
+
+tag_of() { # SHA256: the container image that was called by it, having no digest; nothing where it is one
+	if [ -n "$1" ] && [ -r "$STATE/tags" ]; then sed -n "s/^$1 //p" "$STATE/tags"; fi
 }
 
 answer_inactive() { # SLOT

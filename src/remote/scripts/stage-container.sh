@@ -81,10 +81,19 @@ leave_engine() { # however it ended
 keep_artifact() { # SHA256-OF-OS-TAR
 	end_long_work
 	name_artifact
+	if [ -z "$DIGEST" ]; then note_tag; fi
 	write_artifact_record "$SHA256" "$1" "$IMAGE_DIGEST"
 	# shellcheck disable=SC2034 # main answers it
 	ARTIFACT_DIGEST=$IMAGE_DIGEST
 	log "artifact of $ARTIFACT_BYTES bytes staged from $REFERENCE, image sha256:$IMAGE_DIGEST, SHA-256 $1"
+}
+
+# What such an image is called by is no digest of anything: whoever looks at a slot's record later is told its name.
+note_tag() {
+	known=$(grep -s -v "^$SHA256 " "$STATE/tags" | tail -n 7)
+	put_file "$STATE/tags" "${known:+$known
+}$SHA256 $REFERENCE
+"
 }
 
 # ------------------------------------------------------------------------------------------------------------ pull

@@ -413,12 +413,23 @@ describe('the status', () => {
     const seen = observations.get('worker-1') as NodeObservation;
     const fallback = { verdict: 'proven', because: 'GRUB has cleared what it was told for one boot' } as const;
     const managedBoot = { state: 'yes' } as const;
-    const observed = new Map(observations).set('worker-1', { ...seen, fallback, managedBoot });
+    const { A, B } = seen.slots ?? {};
+    if (A === undefined || B === undefined) throw new Error('worker-1 has no slots');
+    const byTag = {
+      version: 'KubeOS 2.0.0',
+      sha256: 'd'.repeat(64),
+      tag: '10.0.0.5:5000/os/kubeos:2.0.0',
+      verifiedAt: 0,
+    };
+    const slots = { A: { ...A, content: 'dirty' } as const, B: { ...B, record: byTag, recordHolds: true } };
+    const observed = new Map(observations).set('worker-1', { ...seen, slots, fallback, managedBoot });
     const report = statusReport(nodes.slice(1, 2), observed, undefined, at('12:24:30'));
     expect(renderStatus(report, DISPLAY, { wide: true, ssh: true })).toEqual([
-      'NODE      READY  OS            SLOT  OTHER SLOT    NEXT BOOT  STATE      FALLBACK         KERNEL      ARCH   DEVICE     IMAGE  OTHER DEVICE  OTHER IMAGE',
-      'worker-1  yes    KubeOS 2.0.0  B     KubeOS 1.0.0  B          committed  proven, managed  5.10.0-216  amd64  /dev/vda3  -      /dev/vda2     -',
+      'NODE      READY  OS            SLOT  OTHER SLOT    NEXT BOOT  STATE      FALLBACK         KERNEL      ARCH   DEVICE     IMAGE         OTHER DEVICE  OTHER IMAGE',
+      'worker-1  yes    KubeOS 2.0.0  B     not verified  B          committed  proven, managed  5.10.0-216  amd64  /dev/vda3  kubeos:2.0.0  /dev/vda2     -',
     ]);
+    // Nothing has that digest.
+    expect(JSON.stringify(report)).not.toContain(byTag.sha256);
   });
 
   it('has nothing to explain about the empty slots of a fresh install', () => {
