@@ -86,7 +86,9 @@ const MEANINGS: Readonly<Record<ScriptExit, { what: string; next: string }>> = {
   },
   state: {
     what: 'the notes of kubeos on the node cannot be read or written',
-    next: 'look at /persist/kubeos on the node: is /persist full, or mounted read-only?',
+    next:
+      'see what /persist on the node has: is it full, or read-only (dmesg: an ext4 with errors becomes so; once mended, ' +
+      `mount -o remount,rw /persist)? then ${AGAIN}`,
   },
 };
 

@@ -167,7 +167,9 @@ class Rollout {
       ports.report.event({ at: ports.clock.now(), type: 'notice', node, message });
       return;
     }
-    const finding = { what, ...(reason === undefined ? {} : { reason }), ...(next === undefined ? {} : { next }) };
+    const back = entry.firstStep === 'prove' ? `a reset brings it back to slot ${entry.assignment.from}` : undefined;
+    const todo = [next, back].filter((text) => text !== undefined).join('; ');
+    const finding = { what, ...(reason === undefined ? {} : { reason }), ...(todo === '' ? {} : { next: todo }) };
     this.#finish(notStarted(node, entry.now, [finding], isUnreachable(error)));
   }
 

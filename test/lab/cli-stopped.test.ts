@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { open, readFile } from 'node:fs/promises';
+import { chmod, open, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -148,6 +148,18 @@ describe('Ctrl-C', () => {
       deadManMs: expect.any(Number) as number,
     });
     expect(left.lastRun?.unfinished).toContain('worker-1');
+
+    // A newer run cannot leave its token where /persist has turned read-only.
+    const notes = path.join(bed.lab.node('worker-1').machine.root, 'persist/kubeos');
+    await chmod(notes, 0o555);
+    const shut = nodeOf(await bed.json(command('--nodes', 'worker-1')), 'worker-1');
+    await chmod(notes, 0o755);
+    expect(shut).toMatchObject({
+      outcome: 'not started',
+      what: 'the notes of kubeos on the node cannot be read or written',
+      reason: expect.stringMatching(/^cannot write \S+\/persist\/kubeos\/token\.new: Permission denied$/) as string,
+      next: expect.stringMatching(/remount,rw.*; a reset brings it back to slot A$/) as string,
+    });
 
     // Its kubelet gets well: no reboot is needed any more.
     bed.lab.api.setNode('worker-1', { ready: true });

@@ -239,9 +239,15 @@ sync_file_system() { # PATH: the one that it lies on
 
 # A reader, or a node that comes back after a power cut, sees the old file or the new one, never a part.
 put_file() { # FILE TEXT
-	printf '%s' "$2" | dd of="$1.new" conv=fsync 2>/dev/null || die state "cannot write $1.new"
+	words=$(printf '%s' "$2" | dd of="$1.new" conv=fsync 2>&1) || die state "cannot write $1.new: $(said_why "$words")"
 	mv -f -- "$1.new" "$1" || die state "cannot replace $1"
 	sync_path "${1%/*}"
+}
+
+said_why() { # WORDS of a tool that failed: what stands last in their first line
+	why=${1%%
+*}
+	printf '%s' "${why##*: }"
 }
 
 remove_file() { # FILE
