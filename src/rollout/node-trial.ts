@@ -1,7 +1,7 @@
 import { ConnectError, KubeosError, LockLostError } from '../errors.ts';
 import { EXIT } from '../exit-codes.ts';
 import type { NodeResult } from './events.ts';
-import type { NodeObservation } from './facts.ts';
+import type { NodeObservation, Slot } from './facts.ts';
 import { annotate } from './foreign-hands.ts';
 import { waitHealthy, type Health } from './health.ts';
 import { DeadMan } from './dead-man.ts';
@@ -128,7 +128,7 @@ async function judgeBoots(
       if (context.view.find(trip.name) === undefined) return deletedOnTrial(trip, verdict.unhealthy);
       return sendBack(trip, seen, verdict.unhealthy);
     }
-    seen = await bootAfter(trip, 'leaving' in verdict ? verdict.leaving : armedBootId);
+    seen = await awaitBoot(trip, 'leaving' in verdict ? verdict.leaving : armedBootId);
   }
   return trouble(trip, 'needs hands', {
     what: `it rebooted or lost its connection ${MOST_BOOTS} times while slot ${assignment.target} was on trial`,
@@ -193,10 +193,15 @@ async function judgeRefusal(trip: Trip, report: BootReport, error: unknown): Pro
     throw problem;
   });
   if (seen === undefined || seen.bootId !== report.bootId) return { again: true };
-  if (seen.journal?.phase === 'committed' && seen.bootEnv?.saved === target) return 'committed';
-  if (seen.journal?.phase === 'aborted' && seen.journal.target === target) return { leaving: report.bootId };
   const reason = error.reason === undefined ? '' : ` (${error.reason})`;
-  return { unhealthy: `slot ${target} booted ${version}, but ${error.message}${reason}` };
+  return endedBy(seen, target) ?? { unhealthy: `slot ${target} booted ${version}, but ${error.message}${reason}` };
+}
+
+/** Committed after all, or ended by its own timer; undefined where the trial stands. */
+function endedBy({ journal, bootEnv, bootId }: NodeObservation, target: Slot): Verdict | undefined {
+  if (journal?.phase === 'committed' && bootEnv?.saved === target) return 'committed';
+  if (journal?.phase === 'aborted' && journal.target === target) return { leaving: bootId };
+  return undefined;
 }
 
 async function prove(trip: Trip, report: BootReport): Promise<'proven' | Exclude<Verdict, 'committed'>> {
@@ -326,17 +331,12 @@ async function orderReboot(trip: Trip, purpose: 'trial' | 'send-back', bootId: s
   }
 }
 
-/** Its present boot, once it answers: any other than this one. */
-function bootAfter(trip: Trip, bootId: string): Promise<BootReport | undefined> {
-  return awaitBoot(trip, bootId, trip.context.options.rebootTimeoutMs);
-}
-
-/** Waits for another boot; undefined where none was seen, be it because the node does not let us in. */
-async function awaitBoot(trip: Trip, bootId: string, timeoutMs: number): Promise<BootReport | undefined> {
-  const { ports, late } = trip.context;
+/** Waits for any other boot than this one; undefined where none was seen, be it because the node does not let us in. */
+async function awaitBoot(trip: Trip, bootId: string, timeoutMs?: number): Promise<BootReport | undefined> {
+  const { ports, late, options } = trip.context;
   delete trip.shutOut;
   try {
-    return await ports.remote.awaitBoot(trip.node, bootId, timeoutMs, late);
+    return await ports.remote.awaitBoot(trip.node, bootId, timeoutMs ?? options.rebootTimeoutMs, late);
   } catch (error) {
     if (!(error instanceof ConnectError)) throw error;
     trip.shutOut = error;
