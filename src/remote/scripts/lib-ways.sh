@@ -11,6 +11,19 @@ MAX_REDIRECTS=3
 MAX_IDLE_TRIES=5
 MAX_TRIES=60
 
+# Where the image comes from: what kubeos sends, or a URL that may be asked. Sets SHOWN_URL, for people.
+need_source() { # STEP
+	if [ -z "$SHA256" ]; then die bad-call "$1 needs a sha256"; fi
+	if [ "$VIA" = ssh ]; then
+		if [ -z "$BYTES" ]; then die bad-call "$1 needs to know how many bytes kubeos sends"; fi
+		SHOWN_URL='the image that kubeos sends'
+	else
+		if [ -z "$URL" ]; then die bad-call "$1 needs a url"; fi
+		SHOWN_URL=$(shown_url)
+		check_address
+	fi
+}
+
 choose_way() { # VIA, where nobody chose
 	if [ -z "$VIA" ]; then
 		if has curl || ! has_gnu_wget; then VIA=curl; else VIA=wget; fi

@@ -4,15 +4,7 @@
 
 main() {
 	read_args 'run token url? sha256 flagsafe? cacert? clientcert? clientkey? via? limit? proxy? bytes? data?' "$@"
-	if [ -z "$SHA256" ]; then die bad-call 'stage needs a sha256'; fi
-	if [ "$VIA" = ssh ]; then
-		if [ -z "$BYTES" ]; then die bad-call 'stage needs to know how many bytes kubeos has sent'; fi
-		SHOWN_URL='the image that kubeos sent'
-	else
-		if [ -z "$URL" ]; then die bad-call 'stage needs a url'; fi
-		SHOWN_URL=$(shown_url)
-		check_address
-	fi
+	need_source stage
 	authority
 	end_receiver
 	begin_long_work

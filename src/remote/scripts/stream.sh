@@ -6,7 +6,8 @@
 
 main() {
 	read_args 'run token target sha256 url? flagsafe? cacert? clientcert? clientkey? via? limit? proxy? bytes? data? rate?' "$@"
-	need_source
+	need_source stream
+	need cat stat df awk sed tee wc mkfifo kill
 	authority
 	end_receiver
 	if [ "$VIA" = ssh ] && [ -d "$JOB" ] && [ ! -e "$JOB/rc" ]; then end_job; fi
@@ -34,19 +35,6 @@ main() {
 	end_long_work
 	keep_stream
 	out bytes "$R_BYTES"
-}
-
-need_source() {
-	if [ -z "$SHA256" ]; then die bad-call 'a stream needs a sha256'; fi
-	if [ "$VIA" = ssh ]; then
-		if [ -z "$BYTES" ]; then die bad-call 'a stream needs to know how many bytes kubeos sends'; fi
-		SHOWN_URL='the image that kubeos sends'
-	else
-		if [ -z "$URL" ]; then die bad-call 'a stream needs a url'; fi
-		SHOWN_URL=$(shown_url)
-		check_address
-	fi
-	need cat stat df awk sed tee wc mkfifo kill
 }
 
 need_stream() {
