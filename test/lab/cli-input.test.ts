@@ -23,6 +23,7 @@ beforeAll(async () => {
   await writeFile(path.join(folder, 'good.yaml'), GOOD);
   await writeFile(path.join(folder, 'back.yaml'), GOOD.replace('opstype: upgrade', 'opstype: rollback'));
   await copyFile(path.join(ROOT, 'examples/upgrade-docker.yaml'), path.join(folder, 'docker.yaml'));
+  await copyFile(path.join(ROOT, 'examples/upgrade-containerd.yaml'), path.join(folder, 'containerd.yaml'));
   await writeFile(path.join(folder, 'hosts.yaml'), '- name: worker-1\n  adress: 10.0.0.1\n');
 });
 
@@ -91,6 +92,8 @@ describe('a command line that is wrong: exit 2, what is wrong, and nothing is to
     ['upgrade -f @/good.yaml --write-rate fast', '--write-rate: "fast" is no rate'],
     ['upgrade -f @/good.yaml --write-rate 10', '--write-rate: "10" is too slow for an image'],
     ['upgrade -f @/docker.yaml --via ssh', '--via is for images of imagetype disk'],
+    ['plan -f @/docker.yaml --stream', '--stream is for images of imagetype disk'],
+    ['upgrade -f @/containerd.yaml --stream always', "pulled by each node's own containerd"],
     ['upgrade -f @/good.yaml -o xml', 'Allowed choices are text, json'],
     ['upgrade -f @/good.yaml --hosts @/none', '--hosts'],
     ['upgrade -f @/good.yaml --hosts @/hosts.yaml', 'adress'],

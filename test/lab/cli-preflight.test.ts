@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { readFile, readdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, readdir, rename, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { FaultKind } from '../../src/lab/faults.ts';
 import { type ImageServer, file, serve } from '../scripts/image-server.ts';
@@ -166,15 +167,18 @@ describe('machines of two architectures', () => {
   });
 });
 
-describe('the image on its server, seen from one node', () => {
-  const served = async (name: string, content: Buffer): Promise<SpecChanges> => {
-    await writeFile(path.join(bed.lab.paths.images, name), content);
-    return {
-      imageurl: `${bed.lab.images.urls.https}/${name}`,
-      checksum: createHash('sha256').update(content).digest('hex'),
-    };
+async function served(name: string, content: Buffer): Promise<SpecChanges> {
+  await writeFile(path.join(bed.lab.paths.images, name), content);
+  return {
+    imageurl: `${bed.lab.images.urls.https}/${name}`,
+    checksum: createHash('sha256').update(content).digest('hex'),
   };
+}
 
+const bzip2 = (): Promise<SpecChanges> => served('update.img.bz2', Buffer.from(`BZh9${'x'.repeat(8192)}`));
+const nowhere = (): Promise<SpecChanges> => Promise.resolve({ imageurl: `${bed.lab.images.urls.https}/none.img` });
+
+describe('the image on its server, seen from one node', () => {
   it('is told with its size; one small request is all', async () => {
     const made = await plan();
     expect(made.image.seen).toEqual({
@@ -186,21 +190,13 @@ describe('the image on its server, seen from one node', () => {
   });
 
   it.each([
-    [
-      'compressed with bzip2',
-      () => served('update.img.bz2', Buffer.from(`BZh9${'x'.repeat(8192)}`)),
-      'the image is compressed with bzip2, which kubeos does not write',
-    ],
+    ['compressed with bzip2', bzip2, 'the image is compressed with bzip2, which kubeos does not write'],
     [
       'no KubeOS image at all',
       async () => served('no.img', Buffer.concat([await readFile(bed.lab.paths.spec), Buffer.alloc(8192)])),
       'the image is neither a file system nor a tar, which kubeos does not write',
     ],
-    [
-      'not there',
-      () => Promise.resolve({ imageurl: `${bed.lab.images.urls.https}/none.img` }),
-      'the image server does not deliver the image: the server has no such file (HTTP 404)',
-    ],
+    ['not there', nowhere, 'the image server does not deliver the image: the server has no such file (HTTP 404)'],
   ] as const)('%s: plan and upgrade end with 4, and no node fetches anything', async (_what, changes, what) => {
     const spec = await bed.spec(NEW, await changes());
     expect(await words(['validate', '-f', spec])).toEqual([0, expect.not.stringContaining(what)]);
@@ -274,3 +270,87 @@ describe('the image on its server, seen from one node', () => {
     ]);
   });
 });
+
+describe('the image on its server, seen from this machine, which is to send it', () => {
+  const FROM_HERE = 'seen from this machine';
+  const viaSsh = (): string[] => ['--via', 'ssh', '--certs-dir', bed.lab.paths.pki];
+  const compressed = async (): Promise<SpecChanges> =>
+    served('packed.img.zst', await readFile(path.join(bed.lab.paths.images, 'kubeos-1.1.0.img.zst')));
+
+  /** As long as this lasts, no node has the tool. */
+  async function without(tool: string, look: () => Promise<void>): Promise<void> {
+    const place = path.join(bed.lab.paths.bin, tool);
+    await rename(place, `${place}.away`);
+    try {
+      await look();
+    } finally {
+      await rename(`${place}.away`, place);
+    }
+  }
+
+  it('is told with its size, to nodes that could not ask', async () => {
+    await withFaults({ 'worker-1': 'missing-tool', 'worker-2': 'missing-tool', 'worker-3': 'missing-tool' });
+    const made = await plan(undefined, ...viaSsh());
+    expect([made.exitCode, ...names(made)]).toEqual([0, ...ALL]);
+    const sizeBytes = bed.lab.update.bytes;
+    expect(made.image.seen).toEqual({ from: 'this machine', sizeBytes, ranges: true, content: 'ext4' });
+  });
+
+  it.each([
+    ['compressed with bzip2', bzip2, 'the image is compressed with bzip2', FROM_HERE],
+    ['not there', nowhere, 'the image server does not deliver the image', 'asked from this machine'],
+  ])('%s: plan and upgrade end with 4, and nothing is fetched', async (_what, changes, what, reason) => {
+    const spec = await bed.spec(NEW, await changes());
+    const made = await asData(['plan', '-f', spec, ...viaSsh()]);
+    expect([made.exitCode, made.refusals]).toEqual([
+      4,
+      [expect.objectContaining({ what: containing(what), reason: containing(reason) })],
+    ]);
+    expect(await words(['upgrade', '-y', '-f', spec, ...viaSsh()])).toEqual([4, containing(`Refused: ${what}`)]);
+  });
+
+  it('a tar: keeps out every node that lacks GNU tar', async () => {
+    const packed = await readFile(path.join(bed.lab.paths.images, 'kubeos-1.2.0.tar.gz'));
+    const spec = await bed.spec('KubeOS 1.2.0', await served('plain.tar', gunzipSync(packed)));
+    const planned = (): Promise<Planned> => asData(['plan', '-f', spec, ...viaSsh()]);
+    await without('tar', async () => {
+      const made = await planned();
+      expect([made.exitCode, made.image.seen?.['content']]).toEqual([4, 'tar']);
+      for (const name of ALL) {
+        expect(findingsOn(made, name).map(({ what }) => what)).toEqual(['it has no GNU tar, which this image needs']);
+      }
+    });
+    expect((await planned()).exitCode).toBe(0);
+  });
+
+  it('compressed: is decompressed here, and keeps the nodes out where neither has the tool', async () => {
+    const spec = await bed.spec(NEW, await compressed());
+    const args = ['plan', '-f', spec, ...viaSsh(), '-o', 'json'];
+    await without('zstd', async () => {
+      const here = JSON.parse((await runMain(args, bed.env)).stdout) as Doc;
+      expect(here.entries).toEqual(ALL.map((node) => expect.objectContaining({ node, decompress: 'zstd' }) as unknown));
+      const bare = await runMain(args, { ...bed.env, PATH: await pathWithout('zstd') });
+      expect(bare.code).toBe(4);
+      for (const name of ALL) {
+        expect(findingsOn(JSON.parse(bare.stdout) as Planned, name)).toEqual([
+          expect.objectContaining({
+            what: 'it has no zstd, and the image is compressed with it',
+            reason: 'nor has this machine zstd',
+          }),
+        ]);
+      }
+    });
+  });
+});
+
+/** What this machine has, but for one tool. */
+async function pathWithout(tool: string): Promise<string> {
+  const folder = path.join(bed.folder, `without-${tool}`);
+  await mkdir(folder);
+  for (const place of (process.env['PATH'] ?? '').split(path.delimiter)) {
+    for (const name of await readdir(place).catch(() => [])) {
+      if (name !== tool) await symlink(path.join(place, name), path.join(folder, name)).catch(() => undefined);
+    }
+  }
+  return folder;
+}
