@@ -1,6 +1,7 @@
-import { readdir, stat } from 'node:fs/promises';
+import { readFile, readdir, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { buildSystemTar, compressImage } from '../../src/lab/system-tar.ts';
 import { type CliBed, startCliBed } from './cli-bed.ts';
 import { until } from './lab-bed.ts';
 
@@ -79,4 +80,30 @@ describe('the image’s way', () => {
     const root = bed.lab.node('worker-1').machine.root;
     expect(await readdir(path.join(root, 'persist/KubeOS-Update'))).toEqual([]);
   });
+
+  it.each([
+    ['staged', 'KubeOS 1.3.0', 'gzip', []],
+    ['straight into the slot', 'KubeOS 1.3.1', 'xz', ['--stream', 'always']],
+  ] as const)(
+    'is through this machine, which decompresses a tar as one piece, for a node that cannot: %s',
+    async (_what, version, by, flags) => {
+      await rm(path.join(bed.lab.paths.bin, by), { force: true });
+      const plain = await buildSystemTar({ version, out: path.join(bed.folder, `${version.slice(7)}.tar`) });
+      const packed = await compressImage(plain, by, path.join(bed.lab.paths.images, `${version.slice(7)}.packed`));
+      const imageurl = `${bed.lab.images.urls.https}/${path.basename(packed.path)}`;
+      const spec = await bed.spec(version, { imageurl, checksum: packed.sha256 });
+      const args = ['-f', spec, ...certs, ...flags, '--nodes', 'worker-1'];
+      const planned = await bed.json(['plan', ...args]);
+      const stream = flags.length > 0 ? { stream: true } : {};
+      expect(planned.entries).toMatchObject([{ node: 'worker-1', via: 'ssh', decompress: by, ...stream }]);
+      const done = await bed.json(['upgrade', ...args, ...WHOLE]);
+      expect(done.nodes).toMatchObject([{ node: 'worker-1', outcome: 'upgraded', proof: 'files' }]);
+      const { active } = await bed.look('worker-1');
+      const { root } = bed.lab.node('worker-1').machine;
+      const record = await readFile(path.join(root, `persist/kubeos/slot-${active ?? '?'}`), 'utf8');
+      expect(record).toContain(`sha256=${packed.sha256}\n`);
+      expect(record.includes('streamed=yes\n')).toBe(flags.length > 0);
+      expect(await readdir(path.join(root, 'persist/KubeOS-Update'))).toEqual([]);
+    },
+  );
 });
