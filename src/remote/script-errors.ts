@@ -38,10 +38,13 @@ const MEANINGS: Readonly<Record<ScriptExit, { what: string; next: string }>> = {
     what: 'a command is missing on the node',
     next: 'install it on the node, or leave the node out: --exclude',
   },
-  'no-space': { what: 'too little room in /persist', next: `make room in /persist on the node, then ${AGAIN}` },
+  'no-space': {
+    what: 'too little room on the node',
+    next: `make room there, in /persist or where its engine keeps images, then ${AGAIN}`,
+  },
   'download-failed': {
     what: 'the image could not be downloaded',
-    next: `check the image server or registry, the node's login there, and the way to it; then ${AGAIN}`,
+    next: `check the image server or registry, its certificate, the node's login there, and the way to it; then ${AGAIN}`,
   },
   'checksum-mismatch': {
     what: 'the image is not the one that the spec names',

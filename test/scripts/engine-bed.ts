@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { makePki } from '../../src/lab/pki.ts';
 import { findTool } from '../../src/lab/tools.ts';
 import type { Registry } from './registry.ts';
 
@@ -15,6 +16,9 @@ const TOOLS = {
   unshare: 'util-linux',
   nsenter: 'util-linux',
 };
+
+/** Leads to this machine too, and is no address of which engines forgive that nobody vouches for it. */
+const ANYWHERE = '0.0.0.0';
 
 /** bcrypt of `secret`. */
 const HTPASSWD = 'kubeos:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n';
@@ -31,6 +35,13 @@ export async function engineLacking(): Promise<string | undefined> {
   return ran.status === 0 ? undefined : `no mount namespace can be made: ${ran.stderr.trim()}`;
 }
 
+/** How much each engine has room for. */
+export const STORE_BYTES = 32 * 1024 * 1024;
+
+const OWN_STORES = `for store; do mkdir "$store" && mount -t tmpfs -o size=${String(STORE_BYTES)} tmpfs "$store" || exit 1; done
+echo
+exec sleep infinity`;
+
 /** Real engines and registries, all in a mount namespace of their own, with every file in one folder. */
 export class Engines {
   readonly folder: string;
@@ -38,13 +49,23 @@ export class Engines {
   #holder = 0;
   open: Registry = { host: '' };
   locked: Registry = { host: '' };
+  /** Has what \`open\` has, behind a certificate that no engine trusts. */
+  untrusted: Registry = { host: '' };
 
   constructor(folder: string) {
     this.folder = folder;
   }
 
   async start(): Promise<void> {
-    const holder = spawn('unshare', ['--mount', '--propagation', 'private', 'sh', '-c', 'echo; exec sleep infinity']);
+    const inside = [
+      'sh',
+      '-c',
+      OWN_STORES,
+      'sh',
+      path.join(this.folder, 'docker'),
+      path.join(this.folder, 'containerd'),
+    ];
+    const holder = spawn('unshare', ['--mount', '--propagation', 'private', ...inside]);
     this.#children.push(holder);
     this.#holder = holder.pid ?? 0;
     await new Promise((resolve) => holder.stdout.once('data', resolve));
@@ -124,16 +145,20 @@ export class Engines {
   async #startRegistries(): Promise<void> {
     await writeFile(path.join(this.folder, 'htpasswd'), HTPASSWD);
     const auth = `auth: {htpasswd: {realm: kubeos, path: ${path.join(this.folder, 'htpasswd')}}}\n`;
-    this.open = { host: await this.#startRegistry('open', '') };
-    this.locked = { host: await this.#startRegistry('locked', auth), login: 'kubeos:secret' };
+    const { server } = await makePki(path.join(this.folder, 'pki'), [ANYWHERE]);
+    const tls = `, tls: {certificate: ${server.certFile}, key: ${server.keyFile}}`;
+    this.open = { host: await this.#startRegistry('open', {}) };
+    this.locked = { host: await this.#startRegistry('locked', { auth }), login: 'kubeos:secret' };
+    const secure = await this.#startRegistry('untrusted', { tls, storage: 'open' });
+    this.untrusted = { host: secure.replace('127.0.0.1', ANYWHERE) };
   }
 
-  async #startRegistry(name: string, more: string): Promise<string> {
+  async #startRegistry(name: string, { auth = '', tls = '', storage = name }): Promise<string> {
     const config = path.join(this.folder, `${name}.yml`);
-    const storage = path.join(this.folder, name);
-    await mkdir(storage);
-    const text = `version: 0.1\nstorage: {filesystem: {rootdirectory: ${storage}}}\nhttp: {addr: '127.0.0.1:0'}\n${more}`;
-    await writeFile(config, text);
+    const root = path.join(this.folder, storage);
+    await mkdir(root, { recursive: true });
+    const http = `{addr: '127.0.0.1:0'${tls}}`;
+    await writeFile(config, `version: 0.1\nstorage: {filesystem: {rootdirectory: ${root}}}\nhttp: ${http}\n${auth}`);
     const daemon = await this.#daemon(name, ['docker-registry', 'serve', config]);
     return this.#until(name, daemon, async () => {
       const log = await readFile(path.join(this.folder, `${name}.log`), 'utf8');

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { type Server, type Socket, createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -10,7 +10,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { composeScript, type ScriptArguments } from '../../src/remote/compose.ts';
 import { SCRIPT_EXITS } from '../../src/remote/script-exits.ts';
 import { SCRIPTS, type StepScript } from '../../src/remote/scripts/index.ts';
-import { Engines, engineLacking } from './engine-bed.ts';
+import { Engines, STORE_BYTES, engineLacking } from './engine-bed.ts';
 import { type Shell, makeBin, toolPath } from './node-bed.ts';
 import { type Registry, pushImage } from './registry.ts';
 
@@ -57,6 +57,7 @@ describe.skipIf(why !== undefined)('an image that the node’s own engine pulls'
     await pushImage(open, 'kubeos/link', '1', [{ name: 'os.tar', type: '2', link: '/etc/shadow' }]);
     await pushImage(open, 'kubeos/folder', '1', [{ name: 'os.tar', type: '5' }]);
     await pushImage(open, 'kubeos/empty', '1', [{ name: 'os.tar' }]);
+    await pushImage(open, 'kubeos/big', '1', [{ name: 'os.tar', content: randomBytes(STORE_BYTES + 8 * MIB) }]);
     silent = createServer((socket) => {
       waiting.add(socket);
       socket.on('error', () => undefined);
@@ -178,6 +179,28 @@ describe.skipIf(why !== undefined)('an image that the node’s own engine pulls'
       expect(away.ended).toBe('download-failed');
       expect(reasonOf(away)).toContain('connection refused');
       expect(engines.holds()).toEqual([]);
+    });
+
+    it('comes from no registry whose certificate the node does not trust', async () => {
+      const refused = await stage({ reference: named('kubeos/kubeos:2.0.0', engines.untrusted) });
+      expect(refused.ended).toBe('download-failed');
+      expect(reasonOf(refused)).toMatch(/^\w+ pull .*x509: certificate signed by unknown authority$/);
+      expect(engines.holds()).toEqual([]);
+      expect(existsSync(at('persist/kubeos/engine'))).toBe(false);
+    });
+
+    it('for which the engine has no room is told as that, and what came of it makes room again', async () => {
+      await mkdir(at('var/lib'), { recursive: true });
+      await symlink(path.join(engines.folder, 'containerd'), at('var/lib/containerd'));
+      const full = await stage({ reference: named('kubeos/big:1') });
+      // Where it was full for a moment only, the engine's own words say so.
+      const words =
+        full.ended === 'no-space' ? /keeps images, is full: \d+ bytes were free$/ : /^docker pull .*no space left/;
+      expect(reasonOf(full)).toMatch(words);
+      expect(full.stderr).not.toContain('Terminated');
+      expect(engines.holds()).toEqual([]);
+      expect(existsSync(at('persist/kubeos/engine'))).toBe(false);
+      expect((await stage({})).ended).toBe('ok');
     });
 
     it('without a plain file /os.tar is one that no node takes', async () => {

@@ -119,7 +119,8 @@ pull_once() {
 	ended=0
 	wait "$pull" || ended=$?
 	kill "$watch" 2>/dev/null || :
-	wait "$watch" || :
+	# Some shells say that it was ended.
+	{ wait "$watch" || :; } 2>/dev/null
 	return "$ended"
 }
 
@@ -166,6 +167,7 @@ pull_failed() {
 		die download-failed "$ENGINE pull $REFERENCE: given up, nothing came for $(first_line "$RUN/pull.stalled") s"
 	fi
 	lowest=$(first_line "$RUN/pull.lowest")
+	note_lowest
 	if is_number "$lowest" && [ "$lowest" -lt "$MARGIN" ]; then
 		die no-space "$store, where $ENGINE keeps images, is full: $lowest bytes were free"
 	fi
