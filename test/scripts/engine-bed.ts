@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { makePki } from '../../src/lab/pki.ts';
 import { findTool } from '../../src/lab/tools.ts';
-import type { Registry } from './registry.ts';
+import { type Registry, type RunningRegistry, startRegistry } from './registry.ts';
 
 /** What the engines' tests cannot do without, beside root; each with its Debian package. */
 const TOOLS = {
@@ -46,6 +46,7 @@ exec sleep infinity`;
 export class Engines {
   readonly folder: string;
   readonly #children: ChildProcess[] = [];
+  readonly #registries: RunningRegistry[] = [];
   #holder = 0;
   open: Registry = { host: '' };
   locked: Registry = { host: '' };
@@ -73,6 +74,7 @@ export class Engines {
   }
 
   async stop(): Promise<void> {
+    for (const registry of this.#registries) await registry.stop();
     for (const child of this.#children.reverse()) {
       if (child.exitCode !== null || child.signalCode !== null) continue;
       const ended = new Promise((resolve) => child.once('close', resolve));
@@ -135,8 +137,8 @@ export class Engines {
     await writeFile(
       place('containerd.toml'),
       `version = 2\nroot = "${place('containerd')}"\nstate = "${place('containerd-run')}"\n` +
-        'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n' +
-        `[grpc]\n  address = "${place('containerd.sock')}"\n`,
+        `[grpc]\n  address = "${place('containerd.sock')}"\n` +
+        '[plugins."io.containerd.grpc.v1.cri".containerd]\n  snapshotter = "native"\n',
     );
     const daemon = await this.#daemon('containerd', ['containerd', '--config', place('containerd.toml')]);
     await this.#until('containerd', daemon, () => this.ask('ctr', 'version'));
@@ -147,25 +149,15 @@ export class Engines {
     const auth = `auth: {htpasswd: {realm: kubeos, path: ${path.join(this.folder, 'htpasswd')}}}\n`;
     const { server } = await makePki(path.join(this.folder, 'pki'), [ANYWHERE]);
     const tls = `, tls: {certificate: ${server.certFile}, key: ${server.keyFile}}`;
-    this.open = { host: await this.#startRegistry('open', {}) };
-    this.locked = { host: await this.#startRegistry('locked', { auth }), login: 'kubeos:secret' };
-    const secure = await this.#startRegistry('untrusted', { tls, storage: 'open' });
-    this.untrusted = { host: secure.replace('127.0.0.1', ANYWHERE) };
-  }
-
-  async #startRegistry(name: string, { auth = '', tls = '', storage = name }): Promise<string> {
-    const config = path.join(this.folder, `${name}.yml`);
-    const root = path.join(this.folder, storage);
-    await mkdir(root, { recursive: true });
-    const http = `{addr: '127.0.0.1:0'${tls}}`;
-    await writeFile(config, `version: 0.1\nstorage: {filesystem: {rootdirectory: ${root}}}\nhttp: ${http}\n${auth}`);
-    const daemon = await this.#daemon(name, ['docker-registry', 'serve', config]);
-    return this.#until(name, daemon, async () => {
-      const log = await readFile(path.join(this.folder, `${name}.log`), 'utf8');
-      const host = /listening on (127\.0\.0\.1:\d+)/.exec(log)?.[1];
-      if (host === undefined) throw new Error('it does not listen yet');
-      return host;
-    });
+    const [open, locked, untrusted] = await Promise.all([
+      startRegistry(this.folder, 'open'),
+      startRegistry(this.folder, 'locked', { auth }),
+      startRegistry(this.folder, 'untrusted', { tls, storage: 'open' }),
+    ]);
+    this.#registries.push(open, locked, untrusted);
+    this.open = open;
+    this.locked = { ...locked, login: 'kubeos:secret' };
+    this.untrusted = { host: untrusted.host.replace('127.0.0.1', ANYWHERE) };
   }
 
   async #daemon(name: string, command: readonly string[]): Promise<ChildProcess> {

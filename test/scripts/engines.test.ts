@@ -250,10 +250,11 @@ const K8S = ['ctr', '-n', 'k8s.io', 'images'];
 const CRICTL = ['env', 'KUBEOS_ROOT=', 'sh', path.join(HERE, 'crictl.sh')];
 
 /** How somebody else has an image, and gets rid of it. */
+const ALL_NAMES = 'ctr -n k8s.io images rm --sync $(ctr -n k8s.io images ls --quiet)';
 const KEEPER = {
   docker: { pull: ['docker', 'pull'], remove: ['docker', 'image', 'rm'] },
   crictl: { pull: [...CRICTL, 'pull'], remove: [...CRICTL, 'rmi'] },
-  ctr: { pull: [...K8S, 'pull'], remove: [...K8S, 'rm', '--sync'] },
+  ctr: { pull: [...K8S, 'pull'], remove: ['sh', '-c', ALL_NAMES] },
 };
 
 /** What is on the node's PATH beside what every node has. */

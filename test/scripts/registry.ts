@@ -1,4 +1,8 @@
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { type Member, tarOf } from './tar-writer.ts';
 
@@ -7,6 +11,42 @@ export interface Registry {
   host: string;
   /** user:password */
   login?: string;
+}
+
+/** A registry that this process started. */
+export interface RunningRegistry extends Registry {
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts Debian's docker-registry on loopback, with all its files in a folder. `storage` names the registry whose images
+ * it has too; `auth` is a line of its configuration, `tls` goes into its `http`.
+ */
+export async function startRegistry(
+  folder: string,
+  name: string,
+  { auth = '', tls = '', storage = name } = {},
+): Promise<RunningRegistry> {
+  const root = path.join(folder, storage);
+  const [config, log] = [path.join(folder, `${name}.yml`), path.join(folder, `${name}.log`)];
+  await mkdir(root, { recursive: true });
+  const http = `{addr: '127.0.0.1:0'${tls}}`;
+  const text = `version: 0.1\nstorage: {filesystem: {rootdirectory: ${root}}}\nhttp: ${http}\n${auth}`;
+  await writeFile(config, text);
+  const child = spawn('sh', ['-c', 'exec docker-registry serve "$0" >"$1" 2>&1', config, log], { stdio: 'ignore' });
+  const ended = new Promise((resolve) => child.once('close', resolve));
+  const stop = async (): Promise<void> => {
+    child.kill('SIGTERM');
+    await ended;
+  };
+  for (;;) {
+    const said = await readFile(log, 'utf8').catch(() => '');
+    const host = /listening on (127\.0\.0\.1:\d+)/.exec(said)?.[1];
+    if (host !== undefined) return { host, stop };
+    if (child.exitCode !== null || child.signalCode !== null)
+      throw new Error(`docker-registry ended: ${said.slice(-2000)}`);
+    await sleep(50);
+  }
 }
 
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');

@@ -106,8 +106,18 @@ remove_image() {
 	case $ENGINE in
 	docker) in_time docker image rm -- "$REFERENCE" ;;
 	crictl) remove_of_crictl ;;
-	ctr) in_k8s images rm --sync "$(full_reference)" ;;
+	ctr) remove_of_ctr ;;
 	esac >/dev/null 2>"$RUN/engine.err"
+}
+
+# containerd's part for the kubelet gives every image of k8s.io a second name, its ID, and keeps that when the first one is
+# taken away. The first one goes last: by it an attempt that was cut off is known.
+remove_of_ctr() {
+	named=$(full_reference)
+	names=$(in_k8s images ls --quiet "target.digest==sha256:$(engine_digests)" | grep -v -x -F -e "$named") || names=''
+	if printf '%s' "$names" | grep -q -v '^sha256:'; then names=''; fi
+	# shellcheck disable=SC2086 # one word a name
+	in_k8s images rm --sync $names "$named"
 }
 
 # crictl pulls under three names: by tag, by digest and by ID; and takes an image away under all that it has, those of
