@@ -76,14 +76,14 @@ export async function writeEnv(dir: string): Promise<void> {
 
 /** Writes an example with this lab's version, address and checksum. `server` is an address without a slash at its end. */
 export async function writeSpec(file: string, name: string, image: SystemImage, server: string): Promise<void> {
-  const example = await readFile(path.join(packageRoot(), 'examples', name), 'utf8');
-  const url = `${server}/${path.basename(image.path)}`;
-  let text = example;
-  for (const [field, value] of [
-    ['osversion', image.version],
-    ['imageurl', url],
-    ['checksum', image.sha256],
-  ] as const) {
+  const imageurl = `${server}/${path.basename(image.path)}`;
+  await fillExample(file, name, { osversion: image.version, imageurl, checksum: image.sha256 });
+}
+
+/** Writes an example with these values in place of its own; throws an Error where it has no field of that name. */
+export async function fillExample(file: string, name: string, fields: Readonly<Record<string, string>>): Promise<void> {
+  let text = await readFile(path.join(packageRoot(), 'examples', name), 'utf8');
+  for (const [field, value] of Object.entries(fields)) {
     const line = new RegExp(`^(  ${field}: ).*$`, 'm');
     if (!line.test(text)) throw new Error(`examples/${name} has no field ${field}`);
     text = text.replace(line, (_all, start: string) => start + value);

@@ -32,8 +32,9 @@ const INTRODUCTION = `# Real kernels, real GRUB: the virtual machines
 \`npm run test:vm\` writes this part. Its nodes are virtual machines (QEMU, software emulation) whose disks the tests build
 themselves: GRUB with a grub.cfg of KubeOS's shape, two root slots, /persist, Debian's kernel, an initramfs without
 systemd, / read-only, a real sshd, BusyBox's init and syslogd or, where that is said, systemd with its journal and logind,
-/etc and /var from /persist. The built command line drives them through
-real SSH, with images from a real server over http or https; a stand-in for each kubelet tells the API server of every boot.
+/etc and /var from /persist. The built command line drives them through real SSH, with images, raw or as a tar, from a
+real server over http or https, or from a real registry by Debian's containerd or docker in the node (in its /persist, so
+that images stay small). A stand-in for each kubelet tells the API server of every boot.
 
 A hard reset is the end of the QEMU process: what the guest wrote survives it in this machine's page cache. So write,
 arm and commit are also recorded as block writes and flushes (QEMU's blklogwrites). From that, disks are rebuilt that
@@ -50,6 +51,6 @@ KUBEOS_VM_AGAIN=1 KUBEOS_VM_SEED=7 npm run test:vm
 \`\`\`
 
 The first plays what was not played yet on the same code; the second everything, with other instants. It needs what the
-tier \`vm\` of \`npm test\` needs, which plays a part of the table, and Debian's dosfstools, mtools, grub-efi-amd64-bin
-and ovmf.
+tier \`vm\` of \`npm test\` needs, which plays a part of the table, and Debian's dosfstools, mtools, grub-efi-amd64-bin,
+ovmf, containerd, docker.io, runc and docker-registry.
 `;

@@ -1,12 +1,14 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { access, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { access, copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { makePki, type Pki } from '../../src/lab/pki.ts';
 import { makeKeyPair } from '../../src/lab/ssh-server.ts';
 import { type SystemImage, sha256OfFile } from '../../src/lab/system-image.ts';
+import { compressImage } from '../../src/lab/system-tar.ts';
+import { findTool } from '../../src/lab/tools.ts';
 
 const BUILD = fileURLToPath(new URL('build/', import.meta.url));
 export const CACHE = fileURLToPath(new URL('../../node_modules/.cache/kubeos-vm/', import.meta.url));
@@ -18,6 +20,10 @@ export type Variant =
 
 /** What runs a node's services. */
 export type Init = 'busybox' | 'systemd';
+
+/** What pulls images for a node, and what of this machine's programs it is made of: no container is run. */
+const ENGINES = { containerd: ['containerd', 'ctr'], docker: ['dockerd', 'docker', 'containerd', 'runc'] } as const;
+export type Engine = keyof typeof ENGINES;
 
 /** What an image holds of each, and room. */
 const IMAGE_MIB = { busybox: 60, systemd: 76 } as const;
@@ -45,6 +51,8 @@ const SYSTEMD_PACKAGES = [
 export interface DiskOptions {
   name: string;
   init?: Init;
+  /** In /persist, so that images stay small; none unless told. */
+  engine?: Engine;
   firmware: 'bios' | 'uefi';
   /** How grub.cfg finds a slot: by label (KubeOS 1.0.7 and newer), or by number. */
   style: 'label' | 'number';
@@ -69,10 +77,26 @@ export async function imageOf(
   const tree = init === 'systemd' ? await systemdFolder() : await treeFolder();
   const mib = String(SHORT_LIVED.includes(variant) ? 24 : IMAGE_MIB[init]);
   const folder = await cached(`image-${variant}`, [await textOf('image.sh'), tree, version, mib], (out) =>
-    sh('image.sh', tree, version, variant, mib, path.join(out, 'root.img')),
+    sh('image.sh', tree, version, variant, path.join(out, 'root.img'), mib),
   );
-  const file = path.join(folder, 'root.img');
-  const sumFile = path.join(folder, 'sha256');
+  return describe(path.join(folder, 'root.img'), version);
+}
+
+/** The same root as a tar, plain and compressed with gzip. */
+export async function tarOf(version: string): Promise<{ plain: SystemImage; gzip: SystemImage }> {
+  const tree = await treeFolder();
+  const folder = await cached('tar', [await textOf('image.sh'), tree, version], async (out) => {
+    await sh('image.sh', tree, version, 'good', path.join(out, 'root.tar'));
+    await compressImage(await describe(path.join(out, 'root.tar'), version), 'gzip', path.join(out, 'root.tar.gz'));
+  });
+  return {
+    plain: await describe(path.join(folder, 'root.tar'), version),
+    gzip: await describe(path.join(folder, 'root.tar.gz'), version),
+  };
+}
+
+async function describe(file: string, version: string): Promise<SystemImage> {
+  const sumFile = `${file}.sha256`;
   const known = await readFile(sumFile, 'utf8').catch(() => undefined);
   const sha256 = known ?? (await sha256OfFile(file));
   if (known === undefined) await writeFile(sumFile, sha256);
@@ -80,11 +104,13 @@ export async function imageOf(
 }
 
 /** A node's whole disk, with DISK_VERSION in slot A and an empty slot B. */
-export async function diskOf({ name, firmware, style, init }: DiskOptions): Promise<string> {
+export async function diskOf({ name, firmware, style, init, engine }: DiskOptions): Promise<string> {
   const system = await imageOf(DISK_VERSION, 'good', init);
   const { pki, client, hostKey } = await credentials();
   const key = await hostKey(name);
-  const inputs = [await textOf('disk.sh'), await textOf('grub.cfg'), system.path, style, name, pki.ca, key.publicLine];
+  const opt = engine === undefined ? [] : [await engineFolder(engine)];
+  const texts = [await textOf('disk.sh'), await textOf('grub.cfg')];
+  const inputs = [...texts, system.path, style, name, pki.ca, key.publicLine, ...opt];
   const folder = await cached(`disk-${firmware}`, inputs, async (out) => {
     const etc = path.join(out, 'etc');
     await mkdir(path.join(etc, 'ssh'), { recursive: true });
@@ -92,7 +118,7 @@ export async function diskOf({ name, firmware, style, init }: DiskOptions): Prom
     await writeFile(path.join(etc, 'ssh/ssh_host_ed25519_key'), key.privateKey, { mode: 0o600 });
     await writeFile(path.join(etc, 'ssh/authorized_keys'), `${client.publicLine}\n`);
     await writeFile(path.join(etc, 'KubeOS/certs/ca.crt'), pki.ca);
-    await sh('disk.sh', firmware, style, system.path, name, etc, path.join(out, 'disk.raw'));
+    await sh('disk.sh', firmware, style, system.path, name, etc, path.join(out, 'disk.raw'), ...opt);
   });
   return path.join(folder, 'disk.raw');
 }
@@ -135,6 +161,17 @@ async function systemdFolder(): Promise<string> {
   return path.join(await cached('systemd', inputs, build), 'root');
 }
 
+/** What /opt holds where a node has this engine. */
+async function engineFolder(engine: Engine): Promise<string> {
+  const files = ENGINES[engine].map(async (name) => (await findTool(name)) ?? must(name));
+  const programs = await Promise.all(files);
+  const stamps = await Promise.all(programs.map(async (file) => `${file} ${(await stat(file)).mtimeMs}`));
+  return cached(engine, stamps, async (out) => {
+    await mkdir(path.join(out, 'bin'));
+    for (const file of programs) await copyFile(file, path.join(out, 'bin', path.basename(file)));
+  });
+}
+
 async function packagesFolder(names: readonly string[]): Promise<string> {
   return cached('packages', [await textOf('packages.sh'), ...names], (out) => sh('packages.sh', out, ...names));
 }
@@ -167,6 +204,10 @@ const exists = (file: string): Promise<boolean> =>
     () => true,
     () => false,
   );
+
+function must(tool: string): never {
+  throw new Error(`this machine has no ${tool} (Debian: containerd, docker.io, runc)`);
+}
 
 const textOf = (name: string): Promise<string> => readFile(path.join(BUILD, name), 'utf8');
 

@@ -116,7 +116,7 @@ async function serveImages(
   undo.push(() => images.close());
   await lead?.(portOf(images.urls[scheme]));
   const serve = async (image: SystemImage): Promise<string> => {
-    const name = `${path.basename(path.dirname(image.path))}.img`;
+    const name = path.basename(path.dirname(image.path)) + path.basename(image.path).replace(/^root/, '');
     if (!existsSync(path.join(paths.images, name))) await symlink(image.path, path.join(paths.images, name));
     return `${images.urls[scheme].replace('127.0.0.1', host)}/${name}`;
   };

@@ -1,3 +1,4 @@
+import { engineThereAndBack, tarThereAndBack } from './kinds.ts';
 import {
   everyFsync,
   haltingNeedsHands,
@@ -33,6 +34,21 @@ export const CASES: readonly VmCase[] = [
     name: 'three nodes are upgraded from A to B, and brought back by rollback --to-previous',
     firmware: 'bios',
     play: threeNodesThereAndBack,
+  },
+  {
+    name: 'a tar is unpacked into a file system that the node makes, boots with all that it holds, and is rolled back from',
+    firmware: 'bios',
+    play: tarThereAndBack,
+  },
+  {
+    name: 'the same tar is taken out of an image that the node’s containerd pulls from a registry by ctr -n k8s.io',
+    firmware: 'bios',
+    play: () => engineThereAndBack('containerd'),
+  },
+  {
+    name: 'the same tar is taken out of an image that the node’s docker pulls from a registry',
+    firmware: 'bios',
+    play: () => engineThereAndBack('docker'),
   },
   {
     name: 'a trial that panics falls back by itself; the image is refused from then on',

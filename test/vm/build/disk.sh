@@ -1,15 +1,17 @@
 #!/bin/sh
-# disk.sh FIRMWARE STYLE SLOT-A NAME KEYS OUT: a node's whole disk, made of ordinary files: no loop device, no mount.
+# disk.sh FIRMWARE STYLE SLOT-A NAME KEYS OUT [OPT]: a node's whole disk, made of ordinary files: no loop device, no mount.
 # FIRMWARE: bios (MBR, GRUB on an ext4 first partition) or uefi (GPT, GRUB on a FAT one). STYLE, how grub.cfg finds a
 # slot: label (KubeOS 1.0.7 and newer) or number (older). SLOT-A: the image that slot A gets; slot B is an empty file
-# system, as on a fresh KubeOS. KEYS: a folder with what /etc is to hold beside the image's own.
+# system, as on a fresh KubeOS. KEYS: a folder with what /etc is to hold beside the image's own. OPT: a folder with a
+# container engine for /opt; then there is room for its images.
 set -eu
-firmware=$1 style=$2 slot_a=$3 name=$4 keys=$5 out=$6
+firmware=$1 style=$2 slot_a=$3 name=$4 keys=$5 out=$6 opt=${7-}
 here=$(cd "$(dirname "$0")" && pwd)
 PATH=$PATH:/usr/sbin:/sbin
 umask 022
 [ "$(id -u)" = 0 ] || exec unshare -r sh "$0" "$@"
 boot_mib=34 slot_mib=$(($(stat -c %s "$slot_a") / 1048576 + 4)) persist_mib=128
+[ -z "$opt" ] || persist_mib=640
 work=$out.work
 rm -rf "$work"
 mkdir -p "$work/boot" "$work/persist"
@@ -83,6 +85,8 @@ mkdir -p "$work/persist/etc" "$work/persist/etcwork" "$work/persist/var/log" "$w
 cp -r "$keys/." "$work/persist/etc/"
 echo "$name" >"$work/persist/etc/hostname"
 chmod 600 "$work"/persist/etc/ssh/*
+ln -s /run "$work/persist/var/run"
+[ -z "$opt" ] || cp -r "$opt" "$work/persist/opt"
 truncate -s "${persist_mib}M" "$work/fourth"
 mkfs.ext4 -q -F -L PERSIST -m 0 -E root_owner=0:0 -d "$work/persist" "$work/fourth"
 put "$work/fourth" $((1 + boot_mib + 2 * slot_mib))

@@ -16,6 +16,7 @@ for folder in usr/bin usr/sbin usr/lib/x86_64-linux-gnu usr/lib64 usr/lib/node/m
 done
 chmod 700 "$root/root"
 for name in bin sbin lib lib64; do ln -s "usr/$name" "$root/$name"; done
+ln -s ../opt "$root/usr/local"
 
 cp "$packages/bin/busybox" "$root/usr/bin/busybox"
 for applet in $("$root/usr/bin/busybox" --list); do
@@ -24,9 +25,11 @@ done
 rm -f "$root/usr/bin/init" "$root/usr/bin/sh"
 ln -s ../bin/busybox "$root/usr/sbin/init"
 
-# Real tools instead of BusyBox's, where KubeOS has them.
-for tool in bash curl openssl cat cp cut date dd df head mkdir mv nice od readlink rm sha256sum sort stat sync tail \
-	timeout tr uname wc grep mount umount findmnt lsblk blkid blockdev flock e2fsck e2label tune2fs grub-editenv; do
+# Real tools instead of BusyBox's, where KubeOS has them. What runs other commands is among them: BusyBox's would run
+# its own sh, tar and so on, whatever is on the PATH.
+for tool in bash curl openssl cat comm cp cut date dd df head mkdir mv nice od readlink rm sha256sum sort stat sync tail \
+	timeout tr uname wc grep find xargs setsid ionice tar gzip mount umount findmnt lsblk blkid blockdev flock mkfs.ext4 \
+	e2fsck e2label tune2fs grub-editenv; do
 	from=$(command -v "$tool")
 	rm -f "$root/usr/bin/$tool"
 	cp -L "$from" "$root/usr/bin/$tool"
@@ -41,7 +44,7 @@ done | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u | while read -r lib
 done
 cp -L /lib64/ld-linux-x86-64.so.2 "$root/usr/lib64/"
 
-cp "$here"/node/rc "$here"/node/down "$here"/node/kubelet "$root/usr/lib/node/"
+cp "$here"/node/rc "$here"/node/down "$here"/node/kubelet "$here"/node/engine "$root/usr/lib/node/"
 chmod 755 "$root"/usr/lib/node/*
 cp "$here/node/inittab" "$root/etc/inittab"
 cp "$here/node/sshd_config" "$root/etc/ssh/sshd_config"
