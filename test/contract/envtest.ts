@@ -34,8 +34,19 @@ function atOnce(title: string, what: string, suite: () => void): void {
   });
 }
 
+/** The newest API server that KUBEBUILDER_ASSETS names; undefined where it names none. */
+export function newestRealApi(): { assets: string; version: string } | undefined {
+  const assets = namedFolders()
+    .sort((one, other) => minorOf(one) - minorOf(other))
+    .at(-1);
+  return assets === undefined ? undefined : { assets, version: versionOf(assets) };
+}
+
+const namedFolders = (): string[] =>
+  (process.env['KUBEBUILDER_ASSETS'] ?? '').split(delimiter).filter((folder) => folder !== '');
+
 function assetFolders(what: string): readonly string[] {
-  const folders = (process.env['KUBEBUILDER_ASSETS'] ?? '').split(delimiter).filter((folder) => folder !== '');
+  const folders = namedFolders();
   if (folders.length === 0) test.skip(`${what}: NOT CHECKED, KUBEBUILDER_ASSETS names no real API server`);
   return folders;
 }

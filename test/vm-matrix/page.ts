@@ -34,7 +34,8 @@ themselves: GRUB with a grub.cfg of KubeOS's shape, two root slots, /persist, De
 systemd, / read-only, a real sshd, BusyBox's init and syslogd or, where that is said, systemd with its journal and logind,
 /etc and /var from /persist. The built command line drives them through real SSH, with images, raw or as a tar, from a
 real server over http or https, or from a real registry by Debian's containerd or docker in the node (in its /persist, so
-that images stay small). A stand-in for each kubelet tells the API server of every boot.
+that images stay small). A stand-in for each kubelet tells the API server of every boot: the lab's, or for three nodes a
+real one where KUBEBUILDER_ASSETS names one.
 
 A hard reset is the end of the QEMU process: what the guest wrote survives it in this machine's page cache. So write,
 arm and commit are also recorded as block writes and flushes (QEMU's blklogwrites). From that, disks are rebuilt that
@@ -52,5 +53,6 @@ KUBEOS_VM_AGAIN=1 KUBEOS_VM_SEED=7 npm run test:vm
 
 The first plays what was not played yet on the same code; the second everything, with other instants. It needs what the
 tier \`vm\` of \`npm test\` needs, which plays a part of the table, and Debian's dosfstools, mtools, grub-efi-amd64-bin,
-ovmf, containerd, docker.io, runc and docker-registry.
+ovmf, containerd, docker.io, runc and docker-registry. With KUBEBUILDER_ASSETS, as \`npm test\` takes it, the newest API
+server that it names is asked; without, the matrix says so.
 `;

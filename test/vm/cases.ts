@@ -1,3 +1,4 @@
+import { newestRealApi } from '../contract/envtest.ts';
 import { engineThereAndBack, tarThereAndBack } from './kinds.ts';
 import {
   everyFsync,
@@ -29,9 +30,13 @@ export interface VmCase {
   play(): Promise<void>;
 }
 
+/** The real API server that three nodes are played with; undefined where the lab's takes its place. */
+export const REAL_API = newestRealApi()?.version;
+const cluster = REAL_API === undefined ? 'the lab' : `a real API server ${REAL_API}`;
+
 export const CASES: readonly VmCase[] = [
   {
-    name: 'three nodes are upgraded from A to B, and brought back by rollback --to-previous',
+    name: `three nodes of ${cluster} are upgraded from A to B, and brought back by rollback --to-previous`,
     firmware: 'bios',
     play: threeNodesThereAndBack,
   },

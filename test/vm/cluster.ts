@@ -1,11 +1,11 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import path, { delimiter } from 'node:path';
+import path from 'node:path';
 import { RECORD_ANNOTATION } from '../../src/cluster/node-facts.ts';
 import { startApi } from '../../src/lab/api/index.ts';
 import { makePki } from '../../src/lab/pki.ts';
 import { serverVersion } from '../../src/lab/server-version.ts';
-import { startRealApi } from '../contract/envtest.ts';
+import { newestRealApi, startRealApi } from '../contract/envtest.ts';
 import { Kubelets } from '../contract/kubelets.ts';
 import { ask, type Endpoint, type Status } from '../lab/api-client.ts';
 
@@ -38,11 +38,10 @@ export interface VmCluster {
   stop(): Promise<void>;
 }
 
-/** The real API server where KUBEBUILDER_ASSETS names one, else the lab's. */
+/** The newest real API server that KUBEBUILDER_ASSETS names where it names one, else the lab's. */
 export async function startCluster(kind: 'real-if-there' | 'lab'): Promise<VmCluster> {
-  const assets = (process.env['KUBEBUILDER_ASSETS'] ?? '').split(delimiter).filter((folder) => folder !== '');
-  const newest = assets.at(-1);
-  return kind === 'lab' || newest === undefined ? startLabCluster() : startRealCluster(newest);
+  const newest = kind === 'lab' ? undefined : newestRealApi();
+  return newest === undefined ? startLabCluster() : startRealCluster(newest.assets);
 }
 
 async function startRealCluster(assets: string): Promise<VmCluster> {
