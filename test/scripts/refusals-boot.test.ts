@@ -220,7 +220,10 @@ describe('the way back', () => {
     const forth = { operation: 'rollback', version: VERSION, sha256: '' };
     await node.must('close', { outcome: 'aborted' });
     await node.must('begin', begin({ ...forth, replaced: back.version }));
-    expect((await node.must('verify', { ...forth, target: 'B' })).values).toEqual({ version: VERSION, basis: 'content' });
+    expect((await node.must('verify', { ...forth, target: 'B' })).values).toEqual({
+      version: VERSION,
+      basis: 'content',
+    });
   });
 
   it('is refused to a slot whose label is not the one that GRUB searches for; where it searches for none, it is not', async () => {
