@@ -88,7 +88,10 @@ export function preflightPlan(): Plan {
   };
   const entries = [
     entry('cp-1', 9, { canary: true, ...clock(600_000) }),
-    entry('worker-1', 7, { ...clock(-121_000), notes: ['slot B was written to and never verified: it is written anew'] }),
+    entry('worker-1', 7, {
+      ...clock(-121_000),
+      notes: ['slot B was written to and never verified: it is written anew'],
+    }),
   ];
   const readOnly = observedWith({ persistReadOnly: true });
   const way: Way = { kind: 'way', firstStep: 'stage', assignment: entries[0]!.assignment, adopt: false, notes: [] };
