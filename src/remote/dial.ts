@@ -15,6 +15,7 @@ import {
   type DialState,
 } from './dial-errors.ts';
 import type { HostKeys, KnownKeys } from './host-keys.ts';
+import { reusePackets } from './packet-reuse.ts';
 import { watchForOffer } from './peer-offer.ts';
 import { expiredPassword, type SignIn } from './sign-in.ts';
 import type { Target } from './target.ts';
@@ -63,7 +64,7 @@ export async function dial(options: DialOptions): Promise<Connection> {
     const deadline = new Deadline(options.readyTimeoutMs, () => fail(timedOut(target, state, options.readyTimeoutMs)));
     // ssh2 has paused the stream by then, and listens to it itself a moment later.
     client.once('connect', () => watchForOffer(stream, (offer) => (state.offer = offer)));
-    watch(client, state, options, fail);
+    watch({ client, stream }, state, options, fail);
     client.on('ready', () => {
       signIn.end('accepted');
       settle(() => resolve(new Connection(client, target.shown, target.credentials.user)));
@@ -96,12 +97,20 @@ export async function dial(options: DialOptions): Promise<Connection> {
 }
 
 // The listeners stay for the connection's whole life: an error event without one would end the process.
-function watch(client: Client, state: DialState, options: DialOptions, fail: (error: ConnectError) => void) {
+function watch(
+  { client, stream }: { client: Client; stream: Duplex },
+  state: DialState,
+  options: DialOptions,
+  fail: (error: ConnectError) => void,
+) {
   const { target, signIn, through } = options;
   client.on('connect', () => {
     state.phase = 'handshake';
   });
-  client.on('handshake', () => ignoreOtherHostKeys(client));
+  client.on('handshake', () => {
+    ignoreOtherHostKeys(client);
+    reusePackets(client, stream);
+  });
   client.on('change password', () => fail(expiredPassword(signIn.host, target.credentials.user)));
   client.on('error', (error: Error & { level?: string; code?: unknown }) => {
     // A key that an agent would not sign with: the next method follows.
