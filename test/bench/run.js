@@ -13,6 +13,7 @@ await build({
     'test/bench/clients/kubeos.ts',
     'test/bench/clients/bare-ssh2.ts',
     'test/bench/clients/send.ts',
+    'test/bench/clients/send-rounds.ts',
   ],
   outdir: out,
   bundle: true,

@@ -17,6 +17,9 @@ export interface SendJob {
 }
 
 export interface Sent {
+  /** What comes before the first byte: a connection, or a script that makes ready for it. */
+  beforeMs: number;
+  /** From then on, as all below. */
   wallMs: number;
   cpuMs: number;
   maxRssMiB: number;
@@ -35,10 +38,17 @@ class Watched extends NodeCalls {
     options: CallOptions,
   ): Promise<Answers> {
     if (script !== 'receive') throw new Taken();
-    const [from, before] = [performance.now(), process.cpuUsage()];
-    const answers = await super.call(node, script, args, options);
+    const called = performance.now();
+    let [from, before] = [called, process.cpuUsage()];
+    const answers = await super.call(node, script, args, {
+      ...options,
+      feed: (channel, said) => {
+        [from, before] = [performance.now(), process.cpuUsage()];
+        options.feed?.(channel, said);
+      },
+    });
     const { user, system } = process.cpuUsage(before);
-    this.sent = { wallMs: performance.now() - from, cpuMs: (user + system) / 1000 };
+    this.sent = { beforeMs: from - called, wallMs: performance.now() - from, cpuMs: (user + system) / 1000 };
     return answers;
   }
 }
