@@ -77,10 +77,10 @@ function rowsOf({ link, image, sent: { kubeos, ssh }, ratio }: Measured): readon
   const memory = kubeos.map(({ maxRssMiB }) => maxRssMiB);
   return [
     [link, 'kubeos', before(kubeos), rates(kubeos), '1', cpu(kubeos), spread(memory, 0)],
-    [link, "ssh node 'cat >file'", before(ssh), rates(ssh), ratio.toFixed(2), cpu(ssh), ''],
+    [link, "ssh node 'cat >file'", before(ssh), rates(ssh), ratio.toFixed(3), cpu(ssh), ''],
   ];
 }
 
-const judge = ({ link, ratio }: Measured): string => `${link} ${ratio.toFixed(2)}: ${judged(ratio >= AIM.rate)}`;
+const judge = ({ link, ratio }: Measured): string => `${link} ${ratio.toFixed(3)}: ${judged(ratio >= AIM.rate)}`;
 
 const judged = (met: boolean): string => (met ? 'reached' : 'missed');
