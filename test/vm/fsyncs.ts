@@ -66,11 +66,13 @@ const stage = (library: string, url: string, { sha256 }: SystemImage): string =>
 
 const WITHOUT_ARTIFACT = 'rm -rf /persist/KubeOS-Update /persist/kubeos/artifact; sync';
 const EMPTY_SLOT = 'dd if=/dev/zero of=/dev/vda3 bs=1M count=9 oflag=direct conv=fsync 2>/dev/null';
+/** A rename over an old file makes ext4 write out the new one by itself (auto_da_alloc); a first write has none to replace. */
+const WITHOUT_HEAD = 'rm -f /persist/kubeos/head-B';
 /** Each script ends its shell. */
 const inTurn = (...scripts: string[]): string => scripts.map((script) => `(\n${script}\n)`).join('\n');
 
 const readyToWrite = (image: SystemImage, url: string): string =>
-  inTurn(EMPTY_SLOT, begin(image), stage(LIBRARY, url, image), 'sync');
+  inTurn(EMPTY_SLOT, WITHOUT_HEAD, begin(image), stage(LIBRARY, url, image), 'sync');
 const write = (text: Probing['text']): string =>
   composeScript(`${text('library')}\n${text('write')}`, { ...OWN, target: 'B' });
 
