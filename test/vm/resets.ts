@@ -60,7 +60,7 @@ export async function resetInsideWrite(count: number, seed: number): Promise<voi
   const random = randomOf(seed);
   await withNode(true, async (bed, node) => {
     const args = ['upgrade', '-f', await bed.spec(await imageOf(NEW)), '-y', '-o', 'json'];
-    const run = bed.start(args);
+    let run = bed.start(args);
     await untilStep(bed, node.name, 'write');
     let begun = await logBytes(node);
     for (let index = 0; index < count; index++) {
@@ -72,6 +72,12 @@ export async function resetInsideWrite(count: number, seed: number): Promise<voi
       await resetNode(node, 'A');
       // From here on the log is of the boot and of the write that begins anew.
       begun = 2 * MIB;
+      // A run gives a node up whose write has vanished three times.
+      if (index % 2 === 1) {
+        run.kill('SIGKILL');
+        await run.done;
+        run = bed.start(args);
+      }
     }
     await converge(bed, args, run.done);
     await expectSettled(bed, node, 'B', NEW);
