@@ -5,7 +5,17 @@ import type { FaultKind } from '../../src/lab/faults.ts';
 import type { Step } from '../../src/rollout/steps.ts';
 import { type CliBed, nodeOf, startCliBed } from './cli-bed.ts';
 import { type Running, until } from './lab-bed.ts';
-import { asFromElsewhere, ended, freeze, lockHolder, lockLease, otherHome, traces, writers } from './lock-bed.ts';
+import {
+  asFromElsewhere,
+  ended,
+  freeze,
+  lockHolder,
+  lockLease,
+  otherHome,
+  traces,
+  untilEnded,
+  writers,
+} from './lock-bed.ts';
 
 let bed: CliBed;
 const NODE = 'worker-1';
@@ -91,6 +101,7 @@ describe('a run that was frozen, and woken after another took the lock over', ()
     expect([woken.code, woken.exitCode, nodeOf(woken, NODE).outcome]).toEqual([3, 3, 'failed']);
     expect(woken.stopped).toMatch(new RegExp(`the lock was lost: it was taken over by .*pid ${newer.pid} \\(run`));
     expect(nodeOf(woken, NODE).reason).toContain(`pid ${newer.pid}`);
+    await untilEnded(bed, NODE);
     expect(await traces(bed, NODE, 'worker-2')).toEqual(left);
     expect(lockLease(bed)).toEqual(lease);
     expect([lockHolder(bed), lease?.spec?.['leaseTransitions']]).toEqual(['', token + 1]);

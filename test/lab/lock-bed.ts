@@ -48,10 +48,7 @@ export async function traces(bed: CliBed, ...names: string[]): Promise<unknown> 
       const { machine } = bed.lab.node(name);
       const folder = path.join(machine.root, 'persist/kubeos');
       // The dead man's timer of a trial that was committed ends a moment later.
-      await until(
-        async () => (await machine.processes()).length === 0,
-        () => `processes are left on ${name}`,
-      );
+      await untilEnded(bed, name, (pid) => wordsOf(pid).some((word) => word.endsWith('/dead-man.sh')));
       const files = (await readdir(folder).catch(() => [])).filter((file) => file !== 'lock').sort();
       const texts = await Promise.all(files.map((file) => readFile(path.join(folder, file), 'utf8')));
       return {
@@ -67,6 +64,22 @@ export async function traces(bed: CliBed, ...names: string[]): Promise<unknown> 
   );
 }
 
+/**
+ * Waits until no process of this kind runs on a node. A script whose text a frozen run has yet to send runs until the run
+ * is woken.
+ */
+export async function untilEnded(
+  bed: CliBed,
+  name: string,
+  isMeant: (pid: number) => boolean = () => true,
+): Promise<void> {
+  let left: number[] = [];
+  await until(
+    async () => (left = (await bed.lab.node(name).machine.processes()).filter(isMeant)).length === 0,
+    () => `processes are left on ${name}:\n${left.map((pid) => wordsOf(pid).join(' ')).join('\n')}`,
+  );
+}
+
 /** That a node refused an older token is no deed: a call that was under way when its run was frozen ends so. */
 const isDeed = (line: string): boolean => !/failed \(stale-token\)/.test(line);
 
@@ -76,11 +89,9 @@ export async function writers(bed: CliBed, name: string): Promise<number> {
   return new Set(pids.filter(writesSlot).flatMap((pid) => sessionOf(pid) ?? [])).size;
 }
 
-function writesSlot(pid: number): boolean {
-  return textOf(`/proc/${pid}/cmdline`)
-    .split('\0')
-    .some((word) => /^of=.*\/dev\/vda/.test(word));
-}
+const writesSlot = (pid: number): boolean => wordsOf(pid).some((word) => /^of=.*\/dev\/vda/.test(word));
+
+const wordsOf = (pid: number): string[] => textOf(`/proc/${pid}/cmdline`).split('\0');
 
 /** proc(5): the session is the fourth field after the name, which stands in brackets. */
 function sessionOf(pid: number): string | undefined {
