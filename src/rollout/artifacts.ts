@@ -14,6 +14,8 @@ export interface Ways {
   via?: Via;
   /** This machine can fetch the image: it has the certificates that https needs. */
   here: boolean;
+  /** Why this machine does not get the image all the same, where it was asked. */
+  notHere?: string;
   /** Missing: none. */
   stream?: Streaming;
   /** The decompressors of this machine, for nodes without the one that the image needs. */

@@ -4,7 +4,7 @@ import { EXIT } from '../exit-codes.ts';
 import { assemblePlan, nodesToDrain, nodesToFetch } from './assemble-plan.ts';
 import type { ClusterNode, NodeObservation } from './facts.ts';
 import type { RolloutRequest } from './goal.ts';
-import { lookFromHere, lookFromOne, type Look } from './look.ts';
+import { lookFromHere, lookFromNodes, type Look } from './look.ts';
 import type { Plan } from './plan-types.ts';
 import type { PreflightRequest } from './preflight-types.ts';
 import { isHttps } from './preflight-node.ts';
@@ -56,6 +56,7 @@ export async function gatherPlan(
   const apiClock = cluster.clockOffset();
   return assemblePlan({
     ...facts,
+    request: withoutHere(request, look),
     forecasts,
     bootDoubts,
     osResources,
@@ -72,12 +73,17 @@ const liveOnly = (lock: LockState | undefined): { liveLock?: LockState } =>
 function lookedBefore(shown: Plan | undefined): Look | undefined {
   const seen = shown?.image?.seen;
   const fed = shown?.entries.filter(({ via }) => via === 'ssh') ?? [];
-  if (seen === undefined && fed.length === 0) return undefined;
-  // What was to be fed is fed still.
-  return { ...(seen === undefined ? {} : { seen }), noWay: new Map(fed.map(({ node }) => [node, ''])) };
+  const notHere = shown?.ways?.notHere;
+  if (seen === undefined && fed.length === 0 && notHere === undefined) return undefined;
+  return {
+    ...(seen === undefined ? {} : { seen }),
+    // What was to be fed is fed still.
+    noWay: new Map(fed.map(({ node }) => [node, ''])),
+    ...(notHere === undefined ? {} : { notHere }),
+  };
 }
 
-/** From a node that will fetch it; where none does, or those asked do not get to it, from here. */
+/** From the nodes that will fetch it by themselves, and from here for those that will not, or do not get to it. */
 async function lookAtImage(
   { remote, images }: { remote: Remote; images?: ImageSource | undefined },
   { request: { ways }, observed }: { request: RolloutRequest; observed: ReadonlyMap<string, NodeObservation | Error> },
@@ -88,21 +94,24 @@ async function lookAtImage(
     const seen = observed.get(name);
     return seen !== undefined && !(seen instanceof Error) && viaOf(seen, ways) !== 'ssh';
   });
-  const look = byThemselves.length === 0 ? undefined : await lookFromOne(remote, byThemselves, artifact, signal);
+  const look = await lookFromNodes(remote, byThemselves, artifact, signal);
   const byTool = ways?.via !== undefined && ways.via !== 'ssh';
-  if (images === undefined || byTool || isAnswered(look)) return look;
+  const needed = look.noWay.size > 0 || byThemselves.length < toFetch.length;
+  if (images === undefined || byTool || look.refused !== undefined || !needed) return isEmpty(look) ? undefined : look;
   const here = await lookFromHere(images, artifact, signal);
-  const met = look?.noWay ?? new Map<string, string>();
-  if (here.seen === undefined) return { ...here, noWay: new Map([...met, ...here.noWay]) };
-  return { ...here, noWay: sharedBy(byThemselves, met) };
+  const { notHere } = here;
+  if (look.seen !== undefined) return { ...look, ...(notHere === undefined ? {} : { notHere }) };
+  return { ...here, noWay: new Map([...look.noWay, ...here.noWay]) };
 }
 
-const isAnswered = (look: Look | undefined): boolean => look?.seen !== undefined || look?.refused !== undefined;
+const isEmpty = ({ seen, refused, noWay }: Look): boolean =>
+  seen === undefined && refused === undefined && noWay.size === 0;
 
-/** Where those that were asked have no way to the image's server, those like them are taken to have none either. */
-function sharedBy(nodes: readonly ClusterNode[], noWay: Look['noWay']): Look['noWay'] {
-  const [reason = ''] = noWay.values();
-  return new Map(nodes.map(({ name }) => [name, noWay.get(name) ?? reason]));
+/** What this machine does not get it sends to no node. */
+function withoutHere(request: RolloutRequest, look: Look | undefined): RolloutRequest {
+  const { ways } = request;
+  if (ways === undefined || look?.notHere === undefined) return request;
+  return { ...request, ways: { ...ways, here: false, notHere: look.notHere } };
 }
 
 /** Certificates of the node take part only where the image comes by https. */

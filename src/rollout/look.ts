@@ -1,3 +1,4 @@
+import pLimit from 'p-limit';
 import { ConnectError, KubeosError } from '../errors.ts';
 import type { ClusterNode } from './facts.ts';
 import type { Finding } from './plan-types.ts';
@@ -11,37 +12,61 @@ export interface Look {
   refused?: { from: string; reason: string };
   /** Why nodes got no answer that is the server's own, by node. */
   noWay: ReadonlyMap<string, string>;
+  /** Why this machine, which was to send it to nodes, got no such answer either. */
+  notHere?: string;
 }
 
-/** So many nodes are asked, one after the other, until one gets an answer of the server. */
-const MOST_ASKED = 2;
+/** More never ask the server at once. */
+const ASKED_AT_ONCE = 64;
 
 /**
- * Looks at the image from one node; where that one has no way to the server, from another.
- * @param candidates nodes that would fetch it
- * @returns undefined where there is nobody to look
+ * Looks at the image from one node, and has all others see whether they get to its server, too. What the server refuses to
+ * one it is not asked by others for.
+ * @param nodes those that would fetch it
  */
-export async function lookFromOne(
+export async function lookFromNodes(
   remote: Remote,
-  candidates: readonly ClusterNode[],
+  nodes: readonly ClusterNode[],
   artifact: DiskArtifact,
   signal?: AbortSignal,
-): Promise<Look | undefined> {
-  const noWay = new Map<string, string>();
-  for (const node of candidates.slice(0, MOST_ASKED)) {
-    try {
-      const answer = await remote.lookAtImage(node, artifact, signal);
-      if (!('reason' in answer)) return { seen: { ...answer, from: node.name }, noWay };
-      if (answer.blame === 'server') return { refused: { from: node.name, reason: answer.reason }, noWay };
-      noWay.set(node.name, answer.reason);
-    } catch (error) {
-      signal?.throwIfAborted();
-      if (!(error instanceof KubeosError)) throw error;
-      // A node that is gone meanwhile tells nothing of the server.
-      if (!(error instanceof ConnectError)) noWay.set(node.name, [error.message, error.reason].join(': '));
-    }
+): Promise<Look> {
+  const ask = (node: ClusterNode): Promise<Look> => lookFromOne(remote, node, artifact, signal);
+  const [first, ...others] = nodes;
+  const look: Look = first === undefined ? NOTHING_SEEN : await ask(first);
+  if (look.refused !== undefined) return look;
+  const limit = pLimit(ASKED_AT_ONCE);
+  return (await Promise.all(others.map((node) => limit(() => ask(node))))).reduce(together, look);
+}
+
+const NOTHING_SEEN: Look = { noWay: new Map() };
+
+/** An answer of the server, be it a refusal, shows that there is a way to it. */
+function together(one: Look, other: Look): Look {
+  const seen = one.seen ?? other.seen;
+  const refused = one.refused ?? other.refused;
+  const noWay = new Map([...one.noWay, ...other.noWay]);
+  if (seen !== undefined) return { seen, noWay };
+  return { ...(refused === undefined ? {} : { refused }), noWay };
+}
+
+async function lookFromOne(
+  remote: Remote,
+  node: ClusterNode,
+  artifact: DiskArtifact,
+  signal: AbortSignal | undefined,
+): Promise<Look> {
+  const noWay = (reason: string): Look => ({ noWay: new Map([[node.name, reason]]) });
+  try {
+    const answer = await remote.lookAtImage(node, artifact, signal);
+    if (!('reason' in answer)) return { ...NOTHING_SEEN, seen: { ...answer, from: node.name } };
+    const { blame, reason } = answer;
+    return blame === 'server' ? { ...NOTHING_SEEN, refused: { from: node.name, reason } } : noWay(reason);
+  } catch (error) {
+    signal?.throwIfAborted();
+    if (!(error instanceof KubeosError)) throw error;
+    // A node that is gone meanwhile tells nothing of the server.
+    return error instanceof ConnectError ? NOTHING_SEEN : noWay([error.message, error.reason].join(': '));
   }
-  return noWay.size === 0 ? undefined : { noWay };
 }
 
 /** Looks at the image from this machine, which will send it to nodes. */
@@ -49,8 +74,9 @@ export async function lookFromHere(images: ImageSource, artifact: DiskArtifact, 
   const from = 'this machine';
   const answer = await images.look(artifact, signal);
   if (!('reason' in answer)) return { seen: { ...answer, from }, noWay: new Map() };
-  if (answer.blame === 'server') return { refused: { from, reason: answer.reason }, noWay: new Map() };
-  return { noWay: new Map([[from, answer.reason]]) };
+  const { blame, reason } = answer;
+  if (blame === 'server') return { refused: { from, reason }, noWay: new Map(), notHere: reason };
+  return { noWay: new Map([[from, reason]]), notHere: reason };
 }
 
 /** What no node takes; what a compressed image is inside shows only on a node that has fetched it. */
@@ -79,7 +105,7 @@ export function refuseImage(look: Look | undefined): readonly Finding[] {
     return [
       {
         what: 'the nodes do not get the image from its server',
-        reason: [...noWay].map(([node, reason]) => `${node}: ${reason}`).join('\n'),
+        reason: byReason(noWay),
         next: 'check the image server, the way to it from the nodes, and the certificates in /etc/KubeOS/certs',
       },
     ];
@@ -93,6 +119,12 @@ export function refuseImage(look: Look | undefined): readonly Finding[] {
       next: 'use an image of the root file system, or a tar of it; plain, gzip, xz or zstd',
     },
   ];
+}
+
+function byReason(noWay: Look['noWay']): string {
+  const nodes = new Map<string, string[]>();
+  for (const [node, reason] of noWay) nodes.set(reason, [...(nodes.get(reason) ?? []), node]);
+  return [...nodes].map(([reason, names]) => `${names.join(', ')}: ${reason}`).join('\n');
 }
 
 /** What the reader should know of the server. */

@@ -139,16 +139,15 @@ function fetchErrors(subject: Subject): readonly Finding[] {
     next: 'put the right files into /etc/KubeOS/certs on the node (and see its clock: date)',
   }));
   const noWay = look?.seen === undefined ? undefined : look.noWay.get(node.name);
+  const notHere = request.ways?.notHere;
   const away = {
     what: 'it does not get the image from its server, though another node does',
-    reason: noWay ?? '',
+    reason: [noWay, ...(notHere === undefined ? [] : [`this machine: ${notHere}`])].join('\n'),
     next: 'see from the node what is in the way: name service, routes, firewall, certificates, clock',
   };
-  return [
-    ...certificates,
-    ...(noWay !== undefined && request.image !== undefined ? [away] : []),
-    ...spaceErrors(subject),
-  ];
+  // Certificates that are of no use say why already.
+  const isAway = noWay !== undefined && request.image !== undefined && certificates.length === 0;
+  return [...certificates, ...(isAway ? [away] : []), ...spaceErrors(subject)];
 }
 
 function spaceErrors({ seen, request, look }: Subject): readonly Finding[] {

@@ -23,10 +23,18 @@ export function viaOf(
 /** Why the image does not come to this node; nothing where it does. */
 export function refuseVia(seen: NodeObservation, ways: Ways = NODES_ALONE): readonly Finding[] {
   if (viaOf(seen, ways) !== undefined) return [];
-  const { via } = ways;
+  const { via, notHere } = ways;
   const next = 'put it on the node, or let this machine fetch the image: --via ssh, for https with --certs-dir';
   if (via !== undefined) return [{ what: `it has no ${TOOLS[via]} to fetch the image with (--via ${via})`, next }];
-  return [{ what: 'it has no curl and no GNU wget to fetch the image with', next: next.replace('it', 'one') }];
+  const what = 'it has no curl and no GNU wget to fetch the image with';
+  if (notHere === undefined) return [{ what, next: next.replace('it', 'one') }];
+  return [
+    {
+      what: `${what}, and this machine does not get it from its server`,
+      reason: notHere,
+      next: 'put one on the node, or see what is in the way from here: name service, routes, firewall, --certs-dir, clock',
+    },
+  ];
 }
 
 const TOOLS: Readonly<Record<Via, string>> = { curl: 'curl', wget: 'GNU wget', ssh: 'machine' };

@@ -4,6 +4,8 @@ import path from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { FaultKind } from '../../src/lab/faults.ts';
+import { writeInside } from '../../src/lab/inside.ts';
+import { makePki } from '../../src/lab/pki.ts';
 import { type ImageServer, file, serve } from '../scripts/image-server.ts';
 import { type CliBed, type Doc, type SpecChanges, must, nodeOf, runMain, startCliBed } from './cli-bed.ts';
 
@@ -39,7 +41,7 @@ interface FindingDoc {
 }
 
 type Planned = Omit<Doc, 'entries' | 'notStarted'> & {
-  entries: { node: string; warnings?: FindingDoc[] }[];
+  entries: { node: string; via?: string; warnings?: FindingDoc[] }[];
   notStarted: { node: string; findings: FindingDoc[] }[];
   image: { seen?: Record<string, unknown> };
 };
@@ -213,38 +215,61 @@ describe('the image on its server, seen from one node', () => {
     expect(made.refusals).toEqual([
       {
         what: 'the nodes do not get the image from its server',
-        reason:
-          'worker-1: the server refuses the connection, or cannot be reached\n' +
-          'worker-2: the server refuses the connection, or cannot be reached\n' +
-          'this machine: the server refuses the connection, or cannot be reached',
+        reason: `${ALL.join(', ')}, this machine: the server refuses the connection, or cannot be reached`,
         next: expect.stringContaining('check the image server') as string,
       },
     ]);
   });
 
-  it('that one node does not get to, but the next one does: that one is not started', async () => {
-    // A CA of its own on worker-1, in date: only the handshake tells.
-    const { caFile } = await import('../../src/lab/pki.ts').then(({ makePki }) =>
-      makePki(path.join(bed.folder, 'pki')),
-    );
-    const node = bed.lab.node('worker-1').machine;
-    const { writeInside } = await import('../../src/lab/inside.ts');
-    const put = (pem: string): Promise<void> =>
-      writeInside(node.root, 'etc/KubeOS/certs/ca.crt', pem, { owner: node.identity, mode: 0o600 });
-    await put(await readFile(caFile, 'utf8'));
-    try {
+  describe.each(['worker-1', 'worker-3'])('that %s does not get to, but others do', (name) => {
+    const others = ALL.filter((one) => one !== name);
+    const reason = 'the certificate of the server is not valid';
+    let foreign: string;
+
+    /** A CA of its own, in date: only the handshake tells. */
+    async function put(pem: string): Promise<void> {
+      const { root, identity } = bed.lab.node(name).machine;
+      await writeInside(root, 'etc/KubeOS/certs/ca.crt', pem, { owner: identity, mode: 0o600 });
+    }
+
+    beforeAll(async () => {
+      foreign = path.join(bed.folder, `pki-of-${name}`);
+      await put(await readFile((await makePki(foreign)).caFile, 'utf8'));
+    });
+
+    afterAll(() => put(bed.lab.pki.ca));
+
+    it('is not started', async () => {
       const made = await plan();
-      expect([made.exitCode, ...names(made)]).toEqual([3, 'worker-2', 'worker-3']);
-      expect(made.image.seen).toMatchObject({ from: 'worker-2' });
-      expect(findingsOn(made, 'worker-1')).toEqual([
+      expect([made.exitCode, ...names(made)]).toEqual([3, ...others]);
+      expect(made.image.seen).toMatchObject({ from: others[0] });
+      expect(findingsOn(made, name)).toEqual([
         expect.objectContaining({
           what: 'it does not get the image from its server, though another node does',
-          reason: expect.stringContaining('the certificate of the server is not valid') as string,
+          reason: containing(reason),
         }),
       ]);
-    } finally {
-      await put(bed.lab.pki.ca);
-    }
+    });
+
+    it('gets the image from this machine, where that may fetch it', async () => {
+      const made = await plan(undefined, '--certs-dir', bed.lab.paths.pki);
+      expect(made.exitCode).toBe(0);
+      expect(made.entries.map(({ node, via }) => [node, via])).toEqual(
+        ALL.map((node) => [node, node === name ? 'ssh' : 'curl']),
+      );
+    });
+
+    it('is not started where this machine does not get to it either, nor is a node without curl', async () => {
+      const bare = must(others[0]);
+      await withFaults({ [bare]: 'missing-tool' });
+      const made = await plan(undefined, '--certs-dir', foreign);
+      expect([made.exitCode, ...names(made)]).toEqual([3, ...others.slice(1)]);
+      expect(findingsOn(made, name)[0]?.reason).toMatch(new RegExp(`^${reason}.*\nthis machine: ${reason}`));
+      expect(findingsOn(made, bare)[0]).toMatchObject({
+        what: containing('and this machine does not get it from its server'),
+        reason: containing(reason),
+      });
+    });
   });
 
   it('that is bigger than the slots, or than what is free, keeps each such node out; without ranges it is told', async () => {

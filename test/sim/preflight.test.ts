@@ -75,14 +75,28 @@ describe('a node without room for the image', () => {
 });
 
 describe('the look at the image', () => {
-  test('is one, from one node', async () => {
+  test('is made by each node that would fetch it, after the first one, and once', async () => {
     const looks: string[] = [];
     await give(new SimWorld(), {
       onBreath: (_client, _count, doing) => {
         if (doing.startsWith('look') && !doing.includes('answered')) looks.push(doing);
       },
     });
+    expect(looks).toEqual(['look worker-1', 'look worker-2', 'look worker-3']);
+  });
+
+  test('is one where the server refuses it', async () => {
+    const world = new SimWorld();
+    world.imageServer = { blame: 'server', reason: 'the server has no such file (HTTP 404)' };
+    const looks: string[] = [];
+    const ran = await give(world, {
+      onBreath: (_client, _count, doing) => {
+        if (doing.startsWith('look') && !doing.includes('answered')) looks.push(doing);
+      },
+    });
     expect(looks).toEqual(['look worker-1']);
+    expect(ran.result?.exitCode).toBe(4);
+    expectUntouched(world);
   });
 
   test.each([
@@ -108,12 +122,15 @@ describe('the look at the image', () => {
     expectUntouched(world);
   });
 
-  test('goes to a second node where the first has no way; that one stays out through the whole run', async () => {
+  test.each(['worker-1', 'worker-3'])('finds %s without a way, which stays out through the whole run', async (name) => {
     const world = new SimWorld();
-    world.fault('worker-1').noWayToImages = true;
+    world.fault(name).noWayToImages = true;
     const ran = await give(world);
-    expect(outcomes(ran)).toEqual({ 'worker-1': 'not started', 'worker-2': 'upgraded', 'worker-3': 'upgraded' });
-    expect(world.machine('worker-1').journal).toBeUndefined();
+    const others = ['worker-1', 'worker-2', 'worker-3'].filter((one) => one !== name);
+    expect(outcomes(ran)).toEqual(
+      Object.fromEntries([[name, 'not started'], ...others.map((one) => [one, 'upgraded'])]),
+    );
+    expect(world.machine(name).journal).toBeUndefined();
   });
 
   test('is not made for a rollback, nor where every node has the image', async () => {

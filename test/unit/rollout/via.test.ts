@@ -31,3 +31,9 @@ test('a tool that was asked for and is missing is named, with the flag', () => {
   const [finding] = refuseVia(observation({ hasWget: false }), { via: 'wget', here: false });
   expect(finding?.what).toBe('it has no GNU wget to fetch the image with (--via wget)');
 });
+
+test('this machine is not offered where it does not get the image', () => {
+  const [finding] = refuseVia(observation({ hasCurl: false }), { here: false, notHere: 'no route' });
+  expect(finding?.what).toContain('and this machine does not get it from its server');
+  expect([finding?.reason, finding?.next]).toEqual(['no route', expect.not.stringContaining('--via ssh')]);
+});
