@@ -223,7 +223,7 @@ describe('the image on its server, seen from one node', () => {
 
   describe.each(['worker-1', 'worker-3'])('that %s does not get to, but others do', (name) => {
     const others = ALL.filter((one) => one !== name);
-    const reason = 'the certificate of the server is not valid';
+    const reason = 'the certificate of the server is not signed by cacert';
     let foreign: string;
 
     /** A CA of its own, in date: only the handshake tells. */

@@ -20,7 +20,11 @@ export interface BadServer {
   stalls?: boolean;
 }
 
-const REFUSED = 'the certificate of the server is not valid';
+/** wget's exit status tells no more than that the certificate was refused. */
+const refused = (words: string): Readonly<Record<Fetcher, string>> => {
+  const own = `the certificate of the server ${words}`;
+  return { curl: own, wget: 'the certificate of the server is not valid: ', kubeos: own };
+};
 
 /** One table for every way: what may go wrong between a server and who fetches from it. */
 export const BAD_SERVERS: readonly BadServer[] = [
@@ -86,26 +90,32 @@ export const BAD_SERVERS: readonly BadServer[] = [
     ended: 'download-failed',
   },
   { name: 'a good certificate', answer: ranged, certificate: 'good' },
-  { name: 'an expired certificate', answer: ranged, certificate: 'expired', words: REFUSED, ended: 'download-failed' },
+  {
+    name: 'an expired certificate',
+    answer: ranged,
+    certificate: 'expired',
+    words: refused('has expired by this '),
+    ended: 'download-failed',
+  },
   {
     name: 'a certificate that is not valid yet, as a clock far behind sees it',
     answer: ranged,
     certificate: 'early',
-    words: "'s clock, which says 20",
+    words: refused('is not valid yet by this '),
     ended: 'download-failed',
   },
   {
     name: 'a certificate of another authority',
     answer: ranged,
     certificate: 'strange',
-    words: REFUSED,
+    words: refused('is not signed by cacert'),
     ended: 'download-failed',
   },
   {
     name: 'a certificate for another name',
     answer: ranged,
     certificate: 'named otherwise',
-    words: REFUSED,
+    words: refused('is for another name'),
     ended: 'download-failed',
   },
   {

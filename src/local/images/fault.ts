@@ -38,19 +38,23 @@ function wordsOf(status: number): string {
 
 const NAME = new Set(['ENOTFOUND', 'EAI_AGAIN', 'EAI_NODATA']);
 const UNREACHABLE = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'EADDRNOTAVAIL']);
-/** X509 verdicts as Node.js names them (tls, "X509 certificate error codes"). */
-const CERTIFICATE = new Set([
-  ...['UNABLE_TO_GET_ISSUER_CERT', 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY', 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'],
-  ...['DEPTH_ZERO_SELF_SIGNED_CERT', 'SELF_SIGNED_CERT_IN_CHAIN', 'CERT_SIGNATURE_FAILURE', 'CERT_UNTRUSTED'],
+/** X509 verdicts as Node.js names them (tls, "X509 certificate error codes"), and what each means here. */
+const CERTIFICATE: ReadonlyMap<string, () => string> = new Map([
   ...[
-    'CERT_HAS_EXPIRED',
-    'CERT_NOT_YET_VALID',
+    ...['UNABLE_TO_GET_ISSUER_CERT', 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY', 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'],
+    ...['DEPTH_ZERO_SELF_SIGNED_CERT', 'SELF_SIGNED_CERT_IN_CHAIN', 'CERT_SIGNATURE_FAILURE', 'CERT_UNTRUSTED'],
+  ].map((code) => [code, () => 'is not signed by cacert'] as const),
+  ...['HOSTNAME_MISMATCH', 'ERR_TLS_CERT_ALTNAME_INVALID'].map((code) => [code, () => 'is for another name'] as const),
+  ...[
     'CERT_CHAIN_TOO_LONG',
     'CERT_REJECTED',
+    'CERT_REVOKED',
     'INVALID_CA',
     'INVALID_PURPOSE',
-  ],
-  ...['HOSTNAME_MISMATCH', 'ERR_TLS_CERT_ALTNAME_INVALID', 'CERT_REVOKED', 'PATH_LENGTH_EXCEEDED'],
+    'PATH_LENGTH_EXCEEDED',
+  ].map((code) => [code, () => `is of no use for a server (${code})`] as const),
+  ['CERT_HAS_EXPIRED', () => `has expired by ${thisClock()}`],
+  ['CERT_NOT_YET_VALID', () => `is not valid yet by ${thisClock()}`],
 ]);
 
 /** What broke a request: told by its code alone. @param answered its answer had begun */
@@ -58,7 +62,8 @@ export function faultOf(error: unknown, answered: boolean): FetchFault {
   if (error instanceof FetchFault) return error;
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
   const fault = (words: string, hopeless = false): FetchFault => new FetchFault(words, { hopeless, cause: error });
-  if (CERTIFICATE.has(code)) return fault(badCertificate(), true);
+  const unfit = CERTIFICATE.get(code);
+  if (unfit !== undefined) return fault(`the certificate of the server ${unfit()}`, true);
   if (NAME.has(code)) return fault('the name of the server cannot be resolved');
   if (UNREACHABLE.has(code)) return fault('the server refuses the connection, or cannot be reached');
   if (/^ERR_SSL_.*CERTIFICATE/.test(code)) return fault('the server refuses the client certificate', true);
@@ -69,8 +74,8 @@ export function faultOf(error: unknown, answered: boolean): FetchFault {
   return fault('the server answered nothing, or refuses the client certificate');
 }
 
-const badCertificate = (): string =>
-  `the certificate of the server is not valid: not signed by cacert, another name, or expired by this machine's clock, which says ${new Date().toISOString().slice(0, 16).replace('T', ' ')} UTC`;
+const thisClock = (): string =>
+  `this machine's clock, which says ${new Date().toISOString().slice(0, 16).replace('T', ' ')} UTC`;
 
 /** The failure of a download as its user reads it. */
 export function notFetched(shownUrl: string, reason: string, cause?: unknown): KubeosError {

@@ -107,6 +107,26 @@ ask_curl() { # ARGUMENT...
 	curl_config | gentle curl --disable --config - --dump-header "$SCRATCH/head" "$@" 2>"$SCRATCH/curl.err" || ended=$?
 	STATUS=$(last_status)
 	FAULT=$(curl_fault "$ended")
+	if [ "$FAULT" = server-certificate ]; then FAULT=$(judge_server_certificate); fi
+}
+
+# Asked once more, for the verdict alone: OpenSSL's, as verify(1) lists them, or the flags of GnuTLS's
+# gnutls_certificate_status_t. Another name curl finds by itself, over OpenSSL before there is any verdict (1, unspecified).
+judge_server_certificate() {
+	case $(curl --version) in *OpenSSL* | *GnuTLS*) ;; *)
+		echo server-certificate
+		return 0
+		;;
+	esac
+	verdict=$(curl_config | gentle curl --disable --config - --head --output /dev/null \
+		--write-out '%{ssl_verify_result}' 2>/dev/null) || :
+	case $verdict in
+	0 | 1 | 62 | 64) echo misnamed-server-certificate ;;
+	9 | 514) echo early-server-certificate ;;
+	10 | 1026) echo expired-server-certificate ;;
+	18 | 19 | 20 | 21 | 66) echo strange-server-certificate ;;
+	*) echo server-certificate ;;
+	esac
 }
 
 curl_config() {
@@ -279,13 +299,21 @@ explain_fault() { # why a request failed, without the URL's secrets
 	no-answer:*) echo 'the server answered nothing' ;;
 	broken:*) echo 'the connection broke, or the server refuses the client certificate' ;;
 	client-certificate:*) echo 'the client certificate or its key cannot be used' ;;
+	misnamed-server-certificate:*) echo 'the certificate of the server is for another name' ;;
+	strange-server-certificate:*) echo 'the certificate of the server is not signed by cacert' ;;
+	early-server-certificate:*) echo "the certificate of the server is not valid yet by $(node_clock)" ;;
+	expired-server-certificate:*) echo "the certificate of the server has expired by $(node_clock)" ;;
 	server-certificate:*)
-		echo "the certificate of the server is not valid: not signed by cacert, another name, or expired by this node's clock, which says $(date -u '+%Y-%m-%d %H:%M') UTC"
+		echo "the certificate of the server is not valid: not signed by cacert, another name, or expired by $(node_clock)"
 		;;
 	too-long:*) echo 'the server sends more than it announced' ;;
 	cacert:*) echo 'cacert cannot be used' ;;
 	*) echo "$VIA ended with ${FAULT##*-}" ;;
 	esac
+}
+
+node_clock() {
+	echo "this node's clock, which says $(date -u '+%Y-%m-%d %H:%M') UTC"
 }
 
 # Faults that another try cannot mend.
