@@ -46,6 +46,7 @@ export interface NodeDoc {
   nextBoot?: 'A' | 'B';
   cordoned: boolean;
   ready: boolean;
+  fallback?: { verdict: string; because: string };
   otherSlot?: { slot: string; content: string; version?: string; failedTrial: boolean };
   run?: { step: string; cordon: string; live: boolean };
   journal?: { phase: string; run: string };

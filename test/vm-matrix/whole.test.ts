@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
 import { expect, it } from 'vitest';
 import { withPart } from '../proof/parts.ts';
 import { CACHE } from '../vm/artifacts.ts';
@@ -65,16 +66,24 @@ async function knownResult(results: string, one: VmCase): Promise<CaseResult | u
 
 /** Of everything that a case runs: what was seen of other code says nothing. */
 async function keyOfCode(): Promise<string> {
-  const hash = createHash('sha256');
-  for (const folder of ['dist', 'bin', 'src/lab', 'src/remote/scripts', 'test/vm', 'test/lab', 'test/contract']) {
-    const names = await readdir(path.join(ROOT, folder), { recursive: true, withFileTypes: true });
-    const files = names.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name));
-    for (const file of files.filter((name) => !name.endsWith('.map')).sort()) {
-      hash.update(path.relative(ROOT, file)).update(await readFile(file));
+  const files = new Set(await importedBy('test/vm/cases.ts'));
+  // What is run, read or sent to a machine, and not imported.
+  for (const folder of ['dist', 'bin', 'src/lab', 'src/remote/scripts', 'test/vm']) {
+    for (const entry of await readdir(path.join(ROOT, folder), { recursive: true, withFileTypes: true })) {
+      const file = path.relative(ROOT, path.join(entry.parentPath, entry.name));
+      if (entry.isFile() && !file.endsWith('.map')) files.add(file);
     }
   }
-  for (const file of ['test/scripts/registry.ts', 'test/scripts/tar-writer.ts']) {
-    hash.update(file).update(await readFile(path.join(ROOT, file)));
-  }
+  const hash = createHash('sha256');
+  for (const file of [...files].sort()) hash.update(file).update(await readFile(path.join(ROOT, file)));
   return hash.digest('hex').slice(0, 16);
+}
+
+/** The project's own files that a module is made of, itself among them, from the top folder. */
+async function importedBy(module: string): Promise<readonly string[]> {
+  const { metafile } = await build({
+    ...{ absWorkingDir: ROOT, entryPoints: [module], bundle: true, packages: 'external', platform: 'node' },
+    ...{ format: 'esm', write: false, metafile: true, loader: { '.sh': 'text' }, logLevel: 'error' },
+  });
+  return Object.keys(metafile.inputs);
 }

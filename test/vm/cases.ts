@@ -1,4 +1,5 @@
 import { newestRealApi } from '../contract/envtest.ts';
+import { imageOf, tarOf } from './artifacts.ts';
 import { engineThereAndBack, tarThereAndBack } from './kinds.ts';
 import {
   everyFsync,
@@ -140,7 +141,12 @@ export const CASES: readonly VmCase[] = [
   {
     name: 'of 240 power cuts between two flushes of write, arm and commit, each leaves a node that boots what was verified',
     firmware: 'bios',
-    play: () => powerCuts(240),
+    play: () => powerCuts(240, () => imageOf(NEW)),
+  },
+  {
+    name: 'of 80 power cuts while a tar is unpacked into the slot, armed and committed, each leaves such a node, too',
+    firmware: 'bios',
+    play: () => powerCuts(80, async () => (await tarOf(NEW)).gzip),
   },
   {
     name: 'what a script has reported is on the disk; without any one of its fsyncs it is not',

@@ -45,6 +45,13 @@ export async function expectSettled(bed: Bed, node: BedNode, slot: 'A' | 'B', ve
   });
 }
 
+/** What `status` says of whether a trial that fails ends by itself. */
+export async function expectFallback(bed: Bed, verdict: 'proven' | 'likely', nodes: readonly BedNode[]): Promise<void> {
+  const { doc, said } = await json(bed, 'status');
+  const told = Object.fromEntries(doc.nodes.map(({ node, fallback }) => [node, fallback?.verdict]));
+  expect(told, said).toEqual(Object.fromEntries(nodes.map(({ name }) => [name, verdict])));
+}
+
 /** Lines of the node's own /var/log/messages, in which a power cut leaves zeroes. */
 export async function expectLogged(node: BedNode, ...texts: string[]): Promise<void> {
   const lines = await node.ssh('grep -a "kubeos: " /var/log/messages');

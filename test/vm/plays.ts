@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
 import { DISK_VERSION, imageOf, type Variant } from './artifacts.ts';
 import { startVmBed, type VmBed, type VmNode } from './bed.ts';
-import { type Ended, endOf, expectEnd, expectLogged, expectSettled, json } from './checks.ts';
+import { type Ended, endOf, expectEnd, expectFallback, expectLogged, expectSettled, json } from './checks.ts';
 import { probeFsyncs } from './fsyncs.ts';
 import { untilStep } from './node.ts';
 import { judgeCuts, record } from './power-cuts.ts';
@@ -39,6 +39,7 @@ async function expectFellBack(bed: VmBed, node: VmNode, end: Ended): Promise<voi
 
 export async function threeNodesThereAndBack(): Promise<void> {
   await withBed({ nodes: 3, api: 'real-if-there', scheme: 'https' }, async (bed) => {
+    await expectFallback(bed, 'likely', bed.nodes);
     const there = await upgradeTo(bed, 'good');
     expect(there.code, there.said).toBe(0);
     expect(there.doc.counts).toMatchObject({ upgraded: 3 });
@@ -50,6 +51,8 @@ export async function threeNodesThereAndBack(): Promise<void> {
     expect(back.code, back.said).toBe(0);
     expect(back.doc.counts).toMatchObject({ 'rolled back': 3 });
     for (const node of bed.nodes) await expectSettled(bed, node, 'A', OLD);
+    // Two trials of each have shown that its GRUB clears what it is told.
+    await expectFallback(bed, 'proven', bed.nodes);
   });
 }
 
@@ -203,12 +206,17 @@ export async function uefiUpgradeAndFallBack(): Promise<void> {
     await node.machine.cut();
     await node.untilUp();
     await expectSettled(bed, node, 'B', NEW);
+    expect(await node.grubenv(), 'the canary of the commit, which GRUB clears on FAT').toMatchObject({
+      boot_success: '0',
+    });
+    await expectFallback(bed, 'proven', [node]);
   });
 }
 
-export async function powerCuts(count: number): Promise<void> {
+/** @param of the image that is written while the power is cut */
+export async function powerCuts(count: number, of: () => ReturnType<typeof imageOf>): Promise<void> {
   await withBed({ writeLog: true }, async (bed, node) => {
-    const run = bed.start(['upgrade', '-f', await bed.spec(await imageOf(NEW)), '-y', '-o', 'json']);
+    const run = bed.start(['upgrade', '-f', await bed.spec(await of()), '-y', '-o', 'json']);
     const recordings = await record({ bed, node, run }, 'write');
     expectEnd(await endOf(run.done), 0, 'upgraded');
     await node.machine.powerOff();
