@@ -5,12 +5,32 @@ import type { Client } from 'ssh2';
 import { ConnectError } from '../errors.ts';
 import { cleanText } from './clean-text.ts';
 import { roleOf } from './dial-errors.ts';
-import { execute, FloodError, lost, NoSessionError, type ExecOptions, type ExecResult, type Input } from './exec.ts';
+import {
+  execute,
+  FloodError,
+  lost,
+  NoSessionError,
+  type Carrier,
+  type ExecOptions,
+  type ExecResult,
+  type Input,
+} from './exec.ts';
+import { Keepalive, type KeepaliveLimits } from './keepalive.ts';
 import type { Target } from './target.ts';
 
 // An sshd frees the session of a command only after it has read what else has come in, so that with MaxSessions 1 the
 // next command may be refused for a moment (OpenSSH 9.2: channels are collected after a batch of packets).
 const SESSION_WAIT_MS = [20, 50, 100, 200, 400, 800];
+
+/** What a connection is carried over. */
+interface Line {
+  stream: Duplex;
+  /** The jump host's connection, where the stream leads through one. */
+  jump?: Connection | undefined;
+  keepalive: KeepaliveLimits;
+}
+
+const NOTHING = Buffer.alloc(0);
 
 /** A connection that has signed in. One command runs at a time: some servers allow a single session. */
 export class Connection {
@@ -18,14 +38,18 @@ export class Connection {
   readonly shown: string;
   readonly user: string;
   readonly #client: Client;
+  readonly #line: Line;
+  readonly #keepalive: Keepalive;
   readonly #oneByOne = pLimit(1);
   readonly #losers = new Set<(reason: string) => void>();
   #lostBecause: string | undefined;
   #leftBehind = false;
   #lastError = 'the other side closed it';
 
-  constructor(client: Client, shown: string, user: string) {
+  constructor(client: Client, line: Line, shown: string, user: string) {
     this.#client = client;
+    this.#line = line;
+    this.#keepalive = new Keepalive(line.stream, line.keepalive, (reason) => this.#giveUp(reason));
     this.shown = shown;
     this.user = user;
     client.on('error', (error) => (this.#lastError = error.message));
@@ -40,20 +64,41 @@ export class Connection {
 
   /** Runs a command, `input` on its standard input. Rejects with ConnectError where the connection does not carry it. */
   run(command: string, input: Input, options: ExecOptions): Promise<ExecResult> {
+    const carrier: Carrier = {
+      client: this.#client,
+      onLost: (callback) => this.onLost(callback),
+      drained: () => {
+        this.#keepalive.bulk = true;
+        return this.drained();
+      },
+    };
     return this.#oneByOne(async () => {
       for (let attempt = 0; ; attempt++) {
         if (this.#lostBecause !== undefined) throw lost(this.#lostBecause);
         try {
-          return await execute(this.#client, command, input, options, (callback) => this.onLost(callback));
+          return await execute(carrier, command, input, options);
         } catch (error) {
           const wait = SESSION_WAIT_MS[attempt];
           if (!(error instanceof NoSessionError) || wait === undefined) throw this.#judge(error);
           await pause(wait, undefined, options.signal === undefined ? {} : { signal: options.signal }).catch(() =>
             options.signal?.throwIfAborted(),
           );
+        } finally {
+          this.#keepalive.bulk = false;
         }
       }
     });
+  }
+
+  /**
+   * Resolves once nothing of what was written so far waits in this process, be it for a jump host; undefined where nothing
+   * does. ssh2 writes without waiting for that: up to a window of each channel would stand before whatever else is to be
+   * said.
+   */
+  drained(): Promise<void> | undefined {
+    const { stream, jump } = this.#line;
+    if (stream.writableLength === 0 || !stream.writable) return jump?.drained();
+    return new Promise<void>((resolve) => stream.write(NOTHING, () => resolve())).then(() => jump?.drained());
   }
 
   /**
@@ -130,6 +175,7 @@ export class Connection {
   #lose(): void {
     if (this.#lostBecause !== undefined) return;
     this.#lostBecause = this.#lastError;
+    this.#keepalive.stop();
     for (const callback of [...this.#losers]) callback(this.#lastError);
     this.#losers.clear();
   }

@@ -15,6 +15,7 @@ import {
   type DialState,
 } from './dial-errors.ts';
 import type { HostKeys, KnownKeys } from './host-keys.ts';
+import type { KeepaliveLimits } from './keepalive.ts';
 import { reusePackets } from './packet-reuse.ts';
 import { watchForOffer } from './peer-offer.ts';
 import { expiredPassword, type SignIn } from './sign-in.ts';
@@ -24,12 +25,14 @@ export interface DialOptions {
   target: Target;
   signIn: SignIn;
   hostKeys: HostKeys;
-  /** A stream through a jump host; missing: a TCP connection of its own. */
+  /** A stream through a jump host, or of a ProxyCommand; missing: a TCP connection of its own. */
   through?: Duplex;
+  /** The connection of that jump host. */
+  jump?: Connection | undefined;
   readyTimeoutMs: number;
   /** Aborted when no connection is wanted any more, with the ConnectError that says so. */
   ending: AbortSignal;
-  keepalive: { intervalMs: number; countMax: number };
+  keepalive: KeepaliveLimits;
 }
 
 /**
@@ -37,7 +40,7 @@ export interface DialOptions {
  * `host-key-changed`, `login-refused`, `unreachable`, `timeout` or `protocol`.
  */
 export async function dial(options: DialOptions): Promise<Connection> {
-  const { target, signIn, hostKeys, ending } = options;
+  const { target, signIn, hostKeys, ending, jump, keepalive } = options;
   const known = await hostKeys.lookUp(target.hostKey);
   if (ending.aborted) options.through?.destroy();
   ending.throwIfAborted();
@@ -67,16 +70,17 @@ export async function dial(options: DialOptions): Promise<Connection> {
     watch({ client, stream }, state, options, fail);
     client.on('ready', () => {
       signIn.end('accepted');
-      settle(() => resolve(new Connection(client, target.shown, target.credentials.user)));
+      const line = { stream, jump, keepalive };
+      settle(() => resolve(new Connection(client, line, target.shown, target.credentials.user)));
     });
     const config: ConnectConfig = {
       sock: stream,
       username: target.credentials.user,
       // Our own timer runs instead: theirs reports its end twice.
       readyTimeout: 0,
-      keepaliveInterval: options.keepalive.intervalMs,
-      // With 0 ssh2 would end a healthy connection at its first keepalive.
-      keepaliveCountMax: Math.max(options.keepalive.countMax, 1),
+      // ssh2 asks, and never judges: to it only an answer is a sign of life.
+      keepaliveInterval: keepalive.intervalMs,
+      keepaliveCountMax: Infinity,
       algorithms: offeredAlgorithms(known.types),
       authHandler: signIn.handler({
         pause: () => deadline.pause(),

@@ -18,17 +18,43 @@ export interface ExecResult {
   stderr: string;
 }
 
+/** A command that runs, as whoever feeds it sees it. */
+export interface Running {
+  channel: ClientChannel;
+  /** Aborted once its call has ended, however that ended. */
+  ended: AbortSignal;
+  /**
+   * Resolves once what was written behind the channel has left this process: undefined where it has. It may never, where
+   * the call ends before.
+   */
+  drained: () => Promise<void> | undefined;
+  /** Sets the time limit anew: so many milliseconds from now. The call fails with `late` then. */
+  within: (ms: number, late: () => ConnectError) => void;
+}
+
 /** What a command reads: a text, or something that gives it piece by piece as it is asked for. */
-export type Input = string | ((channel: ClientChannel) => void);
+export type Input = string | ((running: Running) => void);
 
 /** Lets a command read its input. */
-export function give(channel: ClientChannel, input: Input): void {
-  if (typeof input === 'string') channel.end(input);
-  else input(channel);
+export function give(running: Running, input: Input): void {
+  if (typeof input === 'string') running.channel.end(input);
+  else input(running);
+}
+
+/** What commands are run over. */
+export interface Carrier {
+  client: Client;
+  /** Calls back where the connection is lost; returns the way to take that back. */
+  onLost: (callback: (reason: string) => void) => () => void;
+  /** As `Running.drained`. */
+  drained: () => Promise<void> | undefined;
 }
 
 /** The server refused to open a session; nothing was run. */
 export class NoSessionError extends ConnectError {}
+
+/** A command neither ended nor went on in its time; the connection to its node may be well. */
+export class OverdueError extends ConnectError {}
 
 /** The node answers more than is kept; its connection is of no more use. */
 export class FloodError extends ConnectError {}
@@ -44,15 +70,13 @@ const GRACE_MS = 2000;
 /**
  * Runs one command over a connection that is up. Both outputs are always read to their end, since an unread one would
  * stop the channel for good.
- * @param onLost registers a callback for the loss of the connection; returns the way to take it back
  * @throws ConnectError `lost` where the connection broke, `timeout`, or `protocol` where no channel could be opened
  */
 export function execute(
-  client: Client,
+  { client, onLost, drained }: Carrier,
   command: string,
   input: Input,
   options: ExecOptions,
-  onLost: (callback: (reason: string) => void) => () => void,
 ): Promise<ExecResult> {
   return new Promise((resolve, reject) => {
     let channel: ClientChannel | undefined;
@@ -67,8 +91,17 @@ export function execute(
     };
     const fail = (error: Error) => settle(() => reject(error));
     undo.push(onLost((reason) => fail(lost(reason))));
-    const timer = setTimeout(() => fail(tooSlow(options.timeoutMs)), options.timeoutMs);
-    undo.push(() => clearTimeout(timer));
+    let timer: NodeJS.Timeout | undefined;
+    const within = (ms: number, late: () => ConnectError) => {
+      clearTimeout(timer);
+      if (!settled) timer = setTimeout(() => fail(late()), ms);
+    };
+    within(options.timeoutMs, () => tooSlow(options.timeoutMs));
+    const over = new AbortController();
+    undo.push(
+      () => clearTimeout(timer),
+      () => over.abort(new Error('the call has ended')),
+    );
     const { signal } = options;
     if (signal !== undefined) {
       const abort = () => fail(signal.reason as Error);
@@ -93,7 +126,7 @@ export function execute(
         // Writing to a command that reads no more is no failure: its exit status tells.
         opened.on('error', () => undefined);
         collect(opened, fail, (result) => settle(() => resolve(result)));
-        give(opened, input);
+        give({ channel: opened, ended: over.signal, drained, within }, input);
       });
     } catch (error) {
       // ssh2 throws where the connection has gone since.
@@ -171,7 +204,7 @@ export function lost(reason: string): ConnectError {
 }
 
 function tooSlow(timeoutMs: number): ConnectError {
-  return new ConnectError(`the node did not answer within ${String(Math.round(timeoutMs / 1000))}s`, 'timeout', {
+  return new OverdueError(`the node did not answer within ${String(Math.round(timeoutMs / 1000))}s`, 'timeout', {
     next: 'look at the load of the node, and whether its disks answer; then give the same command again',
   });
 }

@@ -1,8 +1,7 @@
-import type { ClientChannel } from 'ssh2';
-import type { Input } from './exec.ts';
+import type { Input, Running } from './exec.ts';
 
 /** Begins to send what a script reads on from its channel. `said` holds its answers so far. */
-export type Feed = (channel: ClientChannel, said: string) => void;
+export type Feed = (running: Running, said: string) => void;
 
 /** The line by which a script says that it reads on. */
 const READY = /^ready=yes$/m;
@@ -12,13 +11,14 @@ const READY = /^ready=yes$/m;
  * read ahead of the command that it is at.
  */
 export function fed(piece: string, feed: Feed): Input {
-  return (channel) => {
+  return (running) => {
+    const { channel } = running;
     let said = '';
     const listen = (chunk: Buffer): void => {
       said += chunk.toString('latin1');
       if (!READY.test(said)) return;
       channel.off('data', listen);
-      feed(channel, said);
+      feed(running, said);
     };
     channel.on('data', listen);
     channel.write(piece);

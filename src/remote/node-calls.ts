@@ -3,7 +3,7 @@ import type { ClusterNode } from '../rollout/facts.ts';
 import type { Clock } from '../rollout/ports.ts';
 import { afterMark, parseAnswers, type Answers } from './answers.ts';
 import { composeCall, composeFedCall, type ScriptArguments } from './compose.ts';
-import type { Input } from './exec.ts';
+import { OverdueError, type Input } from './exec.ts';
 import { fed, type Feed } from './feed.ts';
 import type { ConnectionPool } from './pool.ts';
 import { RootShell } from './root-shell.ts';
@@ -98,9 +98,12 @@ export class NodeCalls {
     const here = located(error, node, step);
     const isOver = this.#closing.signal.aborted || patienceMs === 0;
     if (isOver || !isPassing(error) || !this.#reached.has(node)) throw here;
-    if (awaySince === undefined) this.#notice(`SSH is away and tried again: ${error.reason ?? error.message}`, node);
+    if (error instanceof OverdueError) this.#notice(`${error.message}: tried again over a new connection`, node);
+    else if (awaySince === undefined) {
+      this.#notice(`SSH is away and tried again: ${error.reason ?? error.message}`, node);
+    }
     const since = awaySince ?? this.#clock.now();
-    if (this.#clock.now() - since >= patienceMs) throw givenUp(here, patienceMs);
+    if (this.#clock.now() - since >= patienceMs) throw error instanceof OverdueError ? here : givenUp(here, patienceMs);
     return since;
   }
 
@@ -152,6 +155,7 @@ function contextOf(error: ConnectError): FailureContext {
   };
 }
 
-function span(ms: number): string {
+/** A time in words: `15s`, `2m`. */
+export function span(ms: number): string {
   return ms >= 60_000 ? `${String(Math.round(ms / 60_000))}m` : `${String(Math.round(ms / 1000))}s`;
 }

@@ -21,7 +21,7 @@ import { openWay, wayFailed } from './way.ts';
 
 const CONNECT_LIMIT = 32;
 const READY_TIMEOUT_MS = 30_000;
-// Dead in 20 s; less would end healthy connections over slow links.
+// Dead in 20 s, in 60 s where much is being sent.
 const KEEPALIVE = { intervalMs: 5000, countMax: 3 };
 // Each `ssh -G` is a process of about 10 ms.
 const CONFIG_LIMIT = 8;
@@ -229,6 +229,7 @@ export class ConnectionPool {
       signIn,
       hostKeys: this.#hostKeys,
       ...(through !== undefined && { through }),
+      jump,
       readyTimeoutMs,
       ending: this.#ending.signal,
       keepalive: this.#settings.keepalive ?? KEEPALIVE,

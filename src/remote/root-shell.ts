@@ -1,11 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import type { ClientChannel } from 'ssh2';
 import { ConnectError } from '../errors.ts';
 import { afterMark } from './answers.ts';
 import { lastLines } from './clean-text.ts';
 import { ANSWER_MARK } from './compose.ts';
 import type { Connection } from './connection.ts';
-import { give, lost, type ExecOptions, type ExecResult, type Input } from './exec.ts';
+import { give, lost, type ExecOptions, type ExecResult, type Input, type Running } from './exec.ts';
 import { asking } from './passwords.ts';
 import { quote } from './quote.ts';
 import type { Ask, SudoSettings } from './settings.ts';
@@ -101,13 +100,14 @@ async function sudoWithPassword(
   const prompt = `kubeos-sudo-${word}:`;
   const ready = `kubeos-root-${word}`;
   let prompts = 0;
-  const feed = (channel: ClientChannel): void => {
+  const feed = (running: Running): void => {
+    const { channel } = running;
     const onError = watchFor(prompt, () => {
       prompts += 1;
       if (prompts === 1) channel.write(`${password}\n`);
       else channel.end();
     });
-    const onOutput = watchFor(`${ready}\n`, () => give(channel, piece));
+    const onOutput = watchFor(`${ready}\n`, () => give(running, piece));
     channel.stderr.on('data', onError);
     channel.on('data', onOutput);
   };

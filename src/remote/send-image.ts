@@ -1,6 +1,5 @@
 import pLimit from 'p-limit';
 import * as z from 'zod';
-import type { ClientChannel } from 'ssh2';
 import { ConnectError, KubeosError } from '../errors.ts';
 import { EXIT } from '../exit-codes.ts';
 import type { ClusterNode, Slot } from '../rollout/facts.ts';
@@ -9,9 +8,11 @@ import { Rate } from '../rollout/rate.ts';
 import type { Step } from '../rollout/steps.ts';
 import { readAnswers, wholeNumber, type Answers } from './answers.ts';
 import type { ScriptArguments } from './compose.ts';
+import { OverdueError, type Running } from './exec.ts';
 import { piecesOf } from './file-pieces.ts';
 import { runJob, type JobTools } from './jobs.ts';
-import { isPassing } from './node-calls.ts';
+import { isPassing, span } from './node-calls.ts';
+import { Portion } from './portion.ts';
 import type { RemoteSettings } from './settings.ts';
 import { untilAborted } from './until-aborted.ts';
 
@@ -19,16 +20,20 @@ import { untilAborted } from './until-aborted.ts';
 const FED_AT_ONCE = 4;
 /** Sent again where the node lost, or found damaged, what had arrived. */
 const MAX_SENDINGS = 3;
-/** Small pieces cost the processor time of both sides. */
+/** Read at once: small pieces cost processor time. */
 const PIECE_BYTES = 1024 * 1024;
-/** With a rate they go one by one, so that what goes at once is little. */
-const METERED_BYTES = 256 * 1024;
-/** A node that takes nothing for so long is tried over a new channel. */
+/** A node that takes nothing for so long is tried over a new connection. */
 const STALL_MS = 60_000;
-/** A node whose slot is written meanwhile may be busy with what a little of a compressed image becomes. */
-const STREAM_STALL_MS = 15 * 60_000;
+/**
+ * Multiples of it: until a portion is taken, and until the script has ended after the last. A window, 2 MiB, may still be
+ * on its way over a slow link then. A node whose slot is written meanwhile may be busy with what a little of a compressed
+ * image becomes, and brings it all to the disk at the end.
+ */
+const STALLS = { receive: { portion: 1, end: 5 }, stream: { portion: 15, end: 30 } };
+/** What a window of a compressed image may become, where the node writes at a limited rate. */
+const UNPACKED_BYTES = 4 * 1024 ** 3;
 const TOLD_EVERY_MS = 500;
-/** Its end is told by what moves, not by a time for all of it. */
+/** While nobody waits for the node. */
 const NO_TIMEOUT_MS = 24 * 3_600_000;
 
 const stagedSchema = z.union([z.object({ bytes: wholeNumber }), z.object({ arrived: z.literal('no') })]);
@@ -50,12 +55,17 @@ interface Sending {
   args: ScriptArguments;
 }
 
+/** Milliseconds. */
+interface TimeLimits {
+  portion: number;
+  end: number;
+}
+
 interface Feeding {
   image: LocalImage;
-  signal: AbortSignal;
   /** Aborted where this machine cannot go on. */
   broken: AbortController;
-  stallMs: number;
+  limits: TimeLimits;
 }
 
 /** Brings the image, which this machine fetches once, to nodes over the connections that they have. */
@@ -64,10 +74,15 @@ export class ImageSender {
   readonly #images: ImageSource | undefined;
   readonly #places = pLimit(FED_AT_ONCE);
   readonly #rate: Rate | undefined;
+  readonly #stallMs: number;
 
-  constructor({ images, sendRate }: Pick<RemoteSettings, 'images' | 'sendRate'>, tools: JobTools) {
+  constructor(
+    { images, sendRate, sendStallMs }: Pick<RemoteSettings, 'images' | 'sendRate' | 'sendStallMs'>,
+    tools: JobTools,
+  ) {
     this.#tools = tools;
     this.#images = images;
+    this.#stallMs = sendStallMs ?? STALL_MS;
     this.#rate = sendRate === undefined ? undefined : new Rate(tools.clock, sendRate);
   }
 
@@ -153,10 +168,9 @@ export class ImageSender {
   ): Promise<Answers> {
     const broken = new AbortController();
     let reached = 0;
-    const stallMs = script === 'stream' ? STREAM_STALL_MS : STALL_MS;
-    const feeding = { image, signal: AbortSignal.any([signal, broken.signal]), broken, stallMs };
-    const feed = (channel: ClientChannel, said: string): void => {
-      void this.#feed(channel, offsetIn(said), feeding, (doneBytes) => {
+    const feeding = { image, broken, limits: this.#limitsOf(script, args['rate']) };
+    const feed = (running: Running, said: string): void => {
+      void this.#feed(running, offsetIn(said), feeding, (doneBytes) => {
         reached = Math.max(reached, doneBytes);
         onProgress({ doneBytes, totalBytes: image.bytes });
       });
@@ -166,7 +180,7 @@ export class ImageSender {
       const before = reached;
       try {
         const options = {
-          ...{ step, signal: feeding.signal, timeoutMs: NO_TIMEOUT_MS, feed },
+          ...{ step, signal: AbortSignal.any([signal, broken.signal]), feed },
           patienceMs: this.#tools.patience.jobMs,
         };
         return await this.#tools.calls.call(node, script, { run, token, ...args, bytes: image.bytes }, options);
@@ -177,44 +191,59 @@ export class ImageSender {
     }
   }
 
-  /** Sends from `offset` on. A loss of the channel is told by the call that it belongs to. */
+  #limitsOf(script: Sending['script'], rate: ScriptArguments[string]): TimeLimits {
+    const { portion, end } = STALLS[script];
+    const unpackedMs = typeof rate === 'number' ? (UNPACKED_BYTES / rate) * 1000 : 0;
+    const limit = (stalls: number): number => Math.min(stalls * this.#stallMs + unpackedMs, NO_TIMEOUT_MS);
+    return { portion: limit(portion), end: limit(end) };
+  }
+
+  /** Sends from `offset` on. A loss of the channel, and a stall, are told by the call that it belongs to. */
   async #feed(
-    channel: ClientChannel,
+    running: Running,
     offset: number,
-    { image, signal, broken, stallMs }: Feeding,
+    { image, broken, limits }: Feeding,
     onBytes: (doneBytes: number) => void,
   ): Promise<void> {
     const { clock } = this.#tools;
-    const rate = this.#rate;
+    const portion = new Portion();
     let [done, toldAt] = [offset, 0];
-    const gone = new AbortController();
-    const leave = (): void => {
-      gone.abort(new Error('the channel takes no more'));
-      channel.close();
-    };
-    channel.once('close', leave);
-    const ended = AbortSignal.any([signal, gone.signal]);
-    const stalled = setTimeout(leave, stallMs);
     try {
-      for await (const piece of piecesOf(image.file, offset, rate === undefined ? PIECE_BYTES : METERED_BYTES)) {
-        await rate?.take(piece.length, ended);
-        // ssh2 may drop the callback of a write where the channel closes (its issue 1508).
-        await untilAborted(written(channel, piece), ended);
-        stalled.refresh();
-        done += piece.length;
-        if (clock.now() - toldAt < TOLD_EVERY_MS) continue;
-        toldAt = clock.now();
-        onBytes(done);
+      untimed(running);
+      for await (const piece of piecesOf(image.file, offset, PIECE_BYTES)) {
+        for (let at = 0; at < piece.length;) {
+          const part = piece.subarray(at, at + portion.bytes);
+          await this.#write(running, part, portion, limits);
+          at += part.length;
+          done += part.length;
+          if (clock.now() - toldAt < TOLD_EVERY_MS) continue;
+          toldAt = clock.now();
+          onBytes(done);
+        }
       }
-      channel.end();
+      running.channel.end();
+      running.within(limits.end, () => overdue('the node was sent all of the image, and did not end', limits.end));
       onBytes(done);
     } catch (error) {
       if (isOfSystem(error)) broken.abort(unreadable(image.file, error));
-      leave();
-    } finally {
-      clearTimeout(stalled);
-      channel.off('close', leave);
     }
+  }
+
+  /** Resolves once it has left this process. */
+  async #write(running: Running, part: Buffer, portion: Portion, limits: TimeLimits): Promise<void> {
+    const { clock } = this.#tools;
+    const { ended } = running;
+    await this.#rate?.take(part.length, ended);
+    ended.throwIfAborted();
+    const leaving = write(running, part);
+    if (leaving === undefined) return;
+    const began = clock.now();
+    running.within(limits.portion, () => overdue('the node took nothing of the image', limits.portion));
+    // ssh2 may drop the callback of a write where the channel closes (its issue 1508).
+    await untilAborted(leaving, ended);
+    untimed(running);
+    // With a rate they stay small, so that what goes at once is little.
+    if (this.#rate === undefined) portion.took(clock.now() - began);
   }
 }
 
@@ -222,16 +251,29 @@ export class ImageSender {
 const dataOf = ({ sha256 }: DiskArtifact, image: LocalImage): string | undefined =>
   image.sha256 === sha256 ? undefined : image.sha256;
 
-const written = (channel: ClientChannel, piece: Buffer): Promise<void> =>
-  new Promise((resolve, reject) => {
-    channel.write(piece, (error) => (error ? reject(new Error(error.message)) : resolve()));
+const untimed = (running: Running): void =>
+  running.within(NO_TIMEOUT_MS, () => overdue('this machine sent nothing of the image', NO_TIMEOUT_MS));
+
+/** Resolves once it has left this process; undefined where it has at once. */
+function write({ channel, drained }: Running, part: Buffer): Promise<void> | undefined {
+  const taken = new Promise<void>((resolve, reject) => {
+    channel.write(part, (error) => (error ? reject(new Error(error.message)) : resolve()));
   });
+  // Where nobody waits for it, nobody is told of its failure: the call is.
+  taken.catch(() => undefined);
+  return channel.writableLength === 0 ? drained() : taken.then(drained);
+}
 
 /** Of the file: what a channel fails with names no system call. */
 const isOfSystem = (error: unknown): error is NodeJS.ErrnoException =>
   error instanceof Error && (error as NodeJS.ErrnoException).syscall !== undefined;
 
 const offsetIn = (said: string): number => Number(/^offset=(\d+)$/m.exec(said)?.[1] ?? 0);
+
+const overdue = (what: string, ms: number): OverdueError =>
+  new OverdueError(`${what} for ${span(ms)}`, 'timeout', {
+    next: 'look at the disks of the node (dmesg, processes in state D) and at the way to it; then give the same command again',
+  });
 
 const unreadable = (file: string, error: Error): KubeosError =>
   new KubeosError('the image that this machine has fetched cannot be read', EXIT.incomplete, {

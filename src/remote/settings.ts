@@ -1,5 +1,6 @@
 import type { Clock, ImageSource } from '../rollout/ports.ts';
 import type { JumpHost } from './jump-hosts.ts';
+import type { KeepaliveLimits } from './keepalive.ts';
 
 /** One entry of `--hosts FILE`: what is said of one node; what is missing comes from ssh_config or the defaults. */
 export interface HostEntry {
@@ -39,8 +40,8 @@ export interface RemoteSettings {
   connectLimit?: number;
   /** Milliseconds until a connection must have signed in; 30 000 if missing. */
   readyTimeoutMs?: number;
-  /** Seconds of silence and their count until a connection counts as dead; 5 s and 3 if missing. */
-  keepalive?: { intervalMs: number; countMax: number };
+  /** When a silent connection counts as dead; asked after each 5 s, and 3 times, if missing. */
+  keepalive?: KeepaliveLimits;
   /** How long a node that stopped answering is tried again; see `DEFAULT_PATIENCE`. */
   patience?: Partial<Patience>;
   /** Asks the user; missing where there is no terminal. Never called twice at once. */
@@ -51,6 +52,8 @@ export interface RemoteSettings {
   sudo?: SudoSettings;
   /** Where the image is from that is sent to nodes (`via` ssh); missing: nobody fetches it here. */
   images?: ImageSource;
+  /** Milliseconds in which a node must take some of the image that is sent to it; 60 000 if missing. */
+  sendStallMs?: number;
   /** Bytes a second that all nodes together are sent; missing: as fast as they take it. */
   sendRate?: number;
   /** HOME, SSH_AUTH_SOCK, KUBEOS_SSH_PASSPHRASE, and PATH to find `ssh`. */

@@ -34,13 +34,23 @@ export type StartServer = (name: string, machine: Machine, bin: string, publicKe
 export const labBed = (user: 'root' | 'ops') => () => sshBed(user, startLabServer);
 
 /** The same for a user whose sudo wants a password each time. */
-export const labBedWithSudoPassword = () => sshBed('ops', startLabServer, 'open sesame');
+export const labBedWithSudoPassword = () => sshBed('ops', startLabServer, { sudoPassword: 'open sesame' });
 
 /** Nodes behind OpenSSH's server, one for each; what it runs is a command of the node and of its uid. */
-export const opensshBed = () => sshBed(LOGIN_USER, startSshd);
+export const opensshBed = (more: BedOptions = {}) => sshBed(LOGIN_USER, startSshd, more);
+
+interface BedOptions {
+  sudoPassword?: string;
+  settings?: Partial<RemoteSettings>;
+  notice?: (message: string) => void;
+}
 
 /** Nodes behind servers that `startServer` starts, signed in to as `user`. */
-export async function sshBed(user: string, startServer: StartServer, sudoPassword?: string): Promise<ServerBed> {
+export async function sshBed(
+  user: string,
+  startServer: StartServer,
+  { sudoPassword, settings: more, notice }: BedOptions = {},
+): Promise<ServerBed> {
   const yard = await makeYard();
   const [bin, images] = await Promise.all([
     makeBin(join(yard.dir, 'bin'), 'dash'),
@@ -67,8 +77,10 @@ export async function sshBed(user: string, startServer: StartServer, sudoPasswor
       look: () => Promise.reject(new Error('nobody asked this machine to look')),
       fetch: () => Promise.resolve({ file: images[1].path, bytes: images[1].bytes, sha256: images[1].sha256 }),
     },
+    ...more,
   };
-  const [remote, another] = [createRemote(settings, { clock }), createRemote(settings, { clock })];
+  const hooks = { clock, ...(notice !== undefined && { notice }) };
+  const [remote, another] = [createRemote(settings, hooks), createRemote(settings, hooks)];
   const servers: NodeServer[] = [];
   const machines: Machine[] = [];
   return {
@@ -107,6 +119,7 @@ function bedNode(
 ): ServerNode {
   return {
     node,
+    root: machine.root,
     version: old.version,
     image: { artifact: artifacts.artifact, version: image.version, bytes: image.bytes },
     slow: artifacts.slow,

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
 import type { Connection } from '../../src/remote/connection.ts';
+import type { Running } from '../../src/remote/exec.ts';
 import { ConnectionPool } from '../../src/remote/pool.ts';
 import { clusterNode } from './remote-kit.ts';
 import { LOGIN_USER, makeFolder, makeKey, Sshd } from './remote-sshd.ts';
@@ -18,6 +19,7 @@ const data = randomBytes(8 * 1024 * 1024);
 const digest = createHash('sha256').update(data).digest('hex');
 /** ssh2's packets of 32 KiB that the data fills. */
 const PACKETS = data.length / (32 * 1024);
+const PART_BYTES = 512 * 1024;
 let count = 0;
 
 afterEach(async () => {
@@ -46,9 +48,18 @@ async function connectTo(serverConfig: readonly string[], clientConfig = ''): Pr
   return pool.get(clusterNode('worker-1'));
 }
 
+/** As an image is sent: not more at once than what leaves. */
+async function feed({ channel, drained }: Running): Promise<void> {
+  for (let at = 0; at < data.length; at += PART_BYTES) {
+    await new Promise((resolve) => channel.write(data.subarray(at, at + PART_BYTES), resolve));
+    await drained();
+  }
+  channel.end();
+}
+
 /** The digest of what arrives. */
 async function send(connection: Connection): Promise<string | undefined> {
-  const result = await connection.run('sha256sum', (channel) => channel.end(data), { timeoutMs: 60_000 });
+  const result = await connection.run('sha256sum', (running) => void feed(running), { timeoutMs: 60_000 });
   return result.stdout.split(' ')[0];
 }
 

@@ -203,7 +203,7 @@ describe('a node’s connection', () => {
     await run(pool, 'true\n');
     const running = failure(run(pool, 'sleep 30\n'));
     proxy.freeze();
-    expect(await running).toMatchObject({ failure: 'lost', reason: 'Keepalive timeout' });
+    expect(await running).toMatchObject({ failure: 'lost', reason: 'no sign of life for 0.2s' });
   });
 
   it('to a node that hears nothing any more holds nothing open once it is ended', async () => {

@@ -4,7 +4,11 @@ import type { Assignment, Authority, Remote, StepProgress } from '../../src/roll
 import type { BedNode, RemoteBed } from './remote-suite.ts';
 
 /** A node whose SSH server can be started anew, its connections cut. */
-export type ServerNode = BedNode & { restart(): Promise<void> };
+export type ServerNode = BedNode & {
+  restart(): Promise<void>;
+  /** The folder that its scripts take for the root of its file system. */
+  root: string;
+};
 
 export interface ServerBed extends RemoteBed {
   makeNode(): Promise<ServerNode>;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { ConnectionPool } from '../../src/remote/pool.ts';
 import { composeCall } from '../../src/remote/compose.ts';
+import type { Running } from '../../src/remote/exec.ts';
 import { SCRIPTS } from '../../src/remote/scripts/index.ts';
 import type { RemoteSettings } from '../../src/remote/settings.ts';
 import { clusterNode } from './remote-kit.ts';
@@ -98,10 +99,24 @@ describe.concurrent('a connection', () => {
     });
   });
 
-  it('at 200 KB/s is not taken for dead while 3 MB go through it', async () => {
-    const connection = await connectBy(slowly(20_000), atOnce);
-    const { stdout } = await connection.run('wc -c', 'x'.repeat(3_000_000), { timeoutMs: 60_000 });
-    expect(stdout.trim()).toBe('3000000');
+  // What is sent stands before each question, so that no answer comes within 2 s.
+  const IMPATIENT = { intervalMs: 500, countMax: 3 };
+
+  it('at 200 KB/s is not taken for dead while 1.6 MB go through it', async () => {
+    const connection = await connectBy(slowly(20_000), atOnce, IMPATIENT);
+    const { stdout } = await connection.run('wc -c', 'x'.repeat(1_600_000), { timeoutMs: 60_000 });
+    expect(stdout.trim()).toBe('1600000');
+  });
+
+  it('at 100 KB/s is not taken for dead while a command that is fed much takes nothing of it', async () => {
+    const connection = await connectBy(slowly(10_000), atOnce, IMPATIENT);
+    const feed = async ({ channel, drained }: Running): Promise<void> => {
+      channel.write('x'.repeat(350_000));
+      await drained();
+      channel.end();
+    };
+    const { stdout } = await connection.run('sleep 4; wc -c', (running) => void feed(running), { timeoutMs: 60_000 });
+    expect(stdout.trim()).toBe('350000');
   });
 
   it('brings all that a command has said before it ended, however long that takes', async () => {

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConnectError } from '../../src/errors.ts';
 import type { Connection } from '../../src/remote/connection.ts';
+import type { Running } from '../../src/remote/exec.ts';
 import { ConnectionPool } from '../../src/remote/pool.ts';
 import type { RemoteSettings } from '../../src/remote/settings.ts';
 import type { ClusterNode } from '../../src/rollout/facts.ts';
@@ -79,12 +80,22 @@ async function start(name: string): Promise<{ sshd: Sshd; known: string }> {
   return { sshd, known };
 }
 
+/** Sends for as long as it is taken. */
+async function feed({ channel, ended, drained }: Running, begun: () => void): Promise<void> {
+  while (!ended.aborted) {
+    await new Promise((resolve) => channel.write(Buffer.alloc(128 * 1024), resolve));
+    await drained();
+    begun();
+  }
+}
+
 execFileSync('ip', ['link', 'set', 'lo', 'up']);
 const [one, other] = await Promise.all([start('one'), start('other')]);
 const connectTo = ({ sshd, known }: typeof one, keepalive?: RemoteSettings['keepalive']) =>
   poolFor(sshd.port, known, keepalive).get(node);
-const [byDefault, idle, busy, patient] = await Promise.all([
+const [byDefault, idle, busy, sending, patient] = await Promise.all([
   connectTo(one),
+  connectTo(one, FAST),
   connectTo(one, FAST),
   connectTo(one, FAST),
   connectTo(other, { intervalMs: 200, countMax: 1_000_000 }),
@@ -92,6 +103,11 @@ const [byDefault, idle, busy, patient] = await Promise.all([
 let droppedAt = 0;
 const since = (): number => droppedAt;
 const running = outcomeOf(busy.run('echo begun; exec sleep 100', '', { timeoutMs: 100_000 }), since);
+let sent: ReturnType<typeof outcomeOf> | undefined;
+await new Promise<void>((begun) => {
+  const cat = sending.run('cat >/dev/null', (command) => void feed(command, begun), { timeoutMs: 100_000 });
+  sent = outcomeOf(cat, since);
+});
 const silent = await tcpServer((socket) => {
   socket.write('SSH-2.0-OpenSSH_9.2\r\n');
   socket.once('data', () => drop(silent.port));
@@ -103,6 +119,7 @@ const outcomes = {
   byDefault: outcomeOf(loss(byDefault), since),
   idle: outcomeOf(loss(idle), since),
   command: running,
+  sending: sent,
   handshake: outcomeOf(poolFor(silent.port, one.known, FAST).get(node), since),
   connect: outcomeOf(poolFor(one.sshd.port, one.known, FAST).get(node), since),
 };

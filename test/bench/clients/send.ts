@@ -42,9 +42,9 @@ class Watched extends NodeCalls {
     let [from, before] = [called, process.cpuUsage()];
     const answers = await super.call(node, script, args, {
       ...options,
-      feed: (channel, said) => {
+      feed: (running, said) => {
         [from, before] = [performance.now(), process.cpuUsage()];
-        options.feed?.(channel, said);
+        options.feed?.(running, said);
       },
     });
     const { user, system } = process.cpuUsage(before);
