@@ -28,16 +28,17 @@ afterEach(async () => {
 });
 afterAll(() => folder.remove());
 
-async function connectTo(serverConfig: readonly string[], clientConfig = ''): Promise<Connection> {
+async function connectTo(serverConfig: readonly string[], clientConfig = '', jumpHost?: Sshd): Promise<Connection> {
   const dir = join(folder.dir, String(++count));
   const sshd = await Sshd.start({ dir, authorizedKeys: [publicLine], config: serverConfig });
   const known = join(dir, 'known_hosts');
-  writeFileSync(known, sshd.knownHost());
+  writeFileSync(known, `${sshd.knownHost()}${jumpHost?.knownHost() ?? ''}`);
   const sshConfig = join(dir, 'ssh_config');
   writeFileSync(sshConfig, `Host *\n  IdentityFile ${key}\n${clientConfig}`);
   const settings = {
     ...{ sshUser: LOGIN_USER, sshPort: sshd.port, identities: [key], sshConfig, knownHosts: [known] },
     acceptNewHostKeys: false,
+    ...(jumpHost !== undefined && { jump: [{ name: '127.0.0.1', port: jumpHost.port, user: LOGIN_USER }] }),
     environment: { HOME: folder.dir, PATH: process.env['PATH'] },
   };
   const pool = new ConnectionPool(settings, clock, () => undefined);
@@ -76,6 +77,13 @@ describe('much data', () => {
 
   it('arrives as it was sent through a pipe that holds less than a window', async () => {
     const connection = await connectTo([], '  ProxyCommand nc %h %p\n');
+    expect([await send(connection), await send(connection)]).toEqual([digest, digest]);
+  });
+
+  it('arrives as it was sent through a jump host', async () => {
+    const jumpHost = await Sshd.start({ dir: join(folder.dir, 'jump'), authorizedKeys: [publicLine] });
+    cleanUps.push(() => jumpHost.close());
+    const connection = await connectTo([], '', jumpHost);
     expect([await send(connection), await send(connection)]).toEqual([digest, digest]);
   });
 
