@@ -297,7 +297,8 @@ gentle() { # COMMAND ARGUMENT...
 
 become_gentle() { # COMMAND ARGUMENT...: it takes the place of this shell, so that its pid is known
 	if has nice; then set -- nice -n 10 "$@"; fi
-	if has ionice && ionice -c 2 -n 7 true 2>/dev/null; then set -- ionice -c 2 -n 7 "$@"; fi
+	# As a probe it runs itself: what else is on PATH is not asked.
+	if has ionice && ionice -c 2 -n 7 ionice >/dev/null 2>&1; then set -- ionice -c 2 -n 7 "$@"; fi
 	exec "$@"
 }
 
