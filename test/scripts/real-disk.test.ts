@@ -158,7 +158,7 @@ const MOUNTED = { ext4: 'ro,noload', xfs: 'ro,norecovery' };
 /** What mkfs.ext4 takes into a small image: all that a boot needs. */
 function plainTree(): string {
   const folder = path.join(yard, 'plain');
-  sh('cp -a "$1" "$2"\nrm -r "$2/opt" "$2/dev"', tree, folder);
+  sh('rm -rf "$2"\ncp -a "$1" "$2"\nrm -r "$2/opt" "$2/dev"', tree, folder);
   return folder;
 }
 
@@ -187,6 +187,9 @@ async function streaming(image: string, sha256: string): Promise<Act> {
   const call = composeScript(SCRIPTS.stream, args);
   return { node: call.replace(/(?= <\/dev\/null; \}\n$)/, ' 3</persist/KubeOS-Update/update.img') };
 }
+
+/** Where a folder has that name, in the file behind slot B. */
+const EACH_NAME = 'grep -abo initramfs.img "$FOLDER/b.img" | cut -d : -f 1';
 
 const NOTHING: Act = { host: ':' };
 
@@ -272,6 +275,38 @@ cd "$2"; tar --numeric-owner -cf "$2.tar" .; rm -r "$2"`,
     expect(verified?.stdout).toBe(`version=${VERSION}\nbasis=bytes\n`);
     expect(labelled?.stdout).toContain("Label `ROOT-B'");
     expect(ends.at(-1)?.stdout).toBe(`version=${VERSION}\nbasis=recorded-digest\n`);
+  });
+
+  it.each([
+    ['a plain image', 'basis=bytes', 'echo 20000000'],
+    ['a tar', 'basis=files', EACH_NAME],
+    ['a tar that was streamed', 'basis=files', EACH_NAME],
+  ] as const)('of %s counts what the disk holds, not what the kernel remembers of it', async (what, basis, places) => {
+    const image = path.join(yard, 'remembered.img');
+    sh('rm -f "$1"', image);
+    if (what !== 'a plain image') sh('tar -C "$1" --numeric-owner -cf "$2" .', tree, image);
+    else sh('truncate -s 20481K "$1"\nmkfs.ext4 -q -L ROOT-A -O ^metadata_csum_seed -d "$2" "$1"', image, plainTree());
+    // What nobody has open is forgotten.
+    const hold: Act = { host: 'sleep infinity <"$SLOT" >/dev/null 2>&1 &\necho "$!" >"$FOLDER/holder"' };
+    // Behind the kernel's back.
+    const change: Act = {
+      host: `cat "$SLOT" >/dev/null\nfor place in $(${places}); do
+  printf '#' | dd of="$FOLDER/b.img" bs=1 seek="$place" conv=notrunc status=none\ndone`,
+    };
+    const letGo: Act = { host: 'kill "$(cat "$FOLDER/holder")"' };
+    const { sha256, steps } = await wayOf(image);
+    const [begin, staged, written, verify] = steps as [Act, Act, Act, Act];
+    const streamed = what === 'a tar that was streamed' ? await streaming(image, sha256) : undefined;
+    const bring: Act = { host: 'cp "$FOLDER/update.img" "$FOLDER/root/persist/KubeOS-Update/"' };
+    const [stage, write] = streamed === undefined ? [staged, written] : [bring, streamed];
+    const ends = await inNode('ext4', image, [
+      ...[hold, begin, stage, write, change, verify],
+      ...[stage, write, verify, ...back.slice(0, 2), change, back[2]!, letGo],
+    ]);
+    const refusals = [ends[5], ends.at(-2)];
+    expect(allEnded(ends.filter((end) => !refusals.includes(end))).filter((end) => end !== 'ok')).toEqual([]);
+    expect(ends[8]?.stdout).toBe(`version=${VERSION}\n${basis}\n`);
+    expect(refusals.map((end) => end?.ended)).toEqual(['read-back-mismatch', 'read-back-mismatch']);
   });
 
   it('what came out of a container image is written as what it is, under the image’s name', async () => {

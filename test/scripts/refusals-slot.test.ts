@@ -159,6 +159,15 @@ describe('the image', () => {
     },
   );
 
+  it('whose head the disk does not keep, whatever is cached of it, is never verified', async () => {
+    await nodeAt('written');
+    // The first time before the read-back, the second with the head in its place.
+    const flips = 'if [ -e "$KUBEOS_ROOT/tmp/flushed" ]; then printf x | dd of="$2" bs=1 seek=1200 conv=notrunc; fi';
+    await use({ blockdev: `#!/bin/sh\n{ ${flips}; } 2>/dev/null\n: >"$KUBEOS_ROOT/tmp/flushed"\n` });
+    expectRefused(await node.run('verify', verify()), 'read-back-mismatch', 'slot B does not keep its first bytes');
+    expect(await node.observe()).toMatchObject({ 'B.content': 'dirty' });
+  });
+
   it('that was changed after it was verified is found by its digest; writing again mends it', async () => {
     await nodeAt('verified');
     const slot = await readFile(node.machine.device('B'));

@@ -200,13 +200,13 @@ need_recorded_sum() {
 
 # A slot that was unpacked has a digest of its files: its other bytes are nobody's.
 read_slot_sum() { # sets SLOT_SUM, as it is recorded of the slot's kind
+	drop_buffers "$(slot_path "$TARGET")"
 	if [ "$R_KIND" = tar ]; then
 		need find sort xargs
 		mount_slot "$TARGET" || die bad-content "slot $TARGET: $MOUNT_PROBLEM"
 		SLOT_SUM=$(tree_sum "$SLOT_ROOT") || die read-back-mismatch "slot $TARGET cannot be read"
 		unmount_slot
 	else
-		drop_buffers "$(slot_path "$TARGET")"
 		read_back || die read-back-mismatch "slot $TARGET cannot be read back"
 		SLOT_SUM="$(slot_head "$TARGET" | sha256_of_input) $DATA_SUM"
 		need_all_read "$TARGET"
