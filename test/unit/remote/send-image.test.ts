@@ -1,11 +1,18 @@
+import { EventEmitter } from 'node:events';
+import { rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { NodeCalls } from '../../../src/remote/node-calls.ts';
 import { ImageSender } from '../../../src/remote/send-image.ts';
 import { DEFAULT_PATIENCE } from '../../../src/remote/settings.ts';
 import type { ClusterNode } from '../../../src/rollout/facts.ts';
 import type { DiskArtifact, StepProgress } from '../../../src/rollout/ports.ts';
+import { VirtualClock } from '../../sim/virtual-clock.ts';
 
 const IMAGE = { file: '/none', bytes: 5 };
+/** What goes at once where there is a rate. */
+const PIECE = 256 * 1024;
 const BY = { run: 'r', token: 1 };
 const never = new AbortController().signal;
 const clock = { now: () => 0, sleep: () => Promise.resolve() };
@@ -53,5 +60,50 @@ describe('an image that this machine sends', () => {
     for (const end of under.values()) end();
     expect(await all).toEqual(Array.from({ length: 6 }, () => ({ bytes: 5 })));
     expect(began).toHaveLength(6);
+  });
+
+  it('goes to all nodes together no faster than --limit-rate, and from where a node has it', async () => {
+    const file = path.join(tmpdir(), `kubeos-sent-${String(process.pid)}`);
+    await writeFile(file, Buffer.alloc(8 * PIECE));
+    const virtual = new VirtualClock();
+    const began = virtual.now();
+    const sent: { node: string; ms: number; bytes: number }[] = [];
+    const call = async (
+      { name }: ClusterNode,
+      script: string,
+      _args: unknown,
+      { feed }: { feed: (channel: unknown, said: string) => void },
+    ): Promise<unknown> => {
+      if (script !== 'receive') {
+        return answers(script === 'poll' ? { state: 'done', rc: '0', 'out.bytes': '5' } : { state: 'started' });
+      }
+      await new Promise<void>((resolve) => {
+        const write = ({ length: bytes }: Buffer, done: () => void): void => {
+          sent.push({ node: name, ms: virtual.now() - began, bytes });
+          done();
+        };
+        const channel = Object.assign(new EventEmitter(), { write, end: resolve, close: resolve });
+        feed(channel, name === 'n-2' ? `offset=${String(6 * PIECE)}\n` : 'offset=0\n');
+      });
+      return answers({});
+    };
+    const sender = new ImageSender(
+      { images: { fetch: () => Promise.resolve({ file, bytes: 8 * PIECE }) } as never, sendRate: 4 * PIECE },
+      {
+        ...{ calls: { call } as unknown as NodeCalls, clock: virtual, patience: DEFAULT_PATIENCE },
+        notice: () => undefined,
+      },
+    );
+    const stop = virtual.runAlways();
+    const artifact = { sha256: 'a'.repeat(64) } as DiskArtifact;
+    const stage = (name: string) => sender.stage({ name } as ClusterNode, BY, artifact, () => undefined, never);
+    await Promise.all(['n-1', 'n-2'].map(stage));
+    stop();
+    await rm(file);
+    const bytesOf = (wanted: string): number[] => sent.filter(({ node }) => node === wanted).map(({ bytes }) => bytes);
+    expect(bytesOf('n-1')).toEqual(Array.from({ length: 8 }, () => PIECE));
+    expect(bytesOf('n-2')).toEqual([PIECE, PIECE]);
+    // One goes at once; no earlier than a quarter of a second after each, the next.
+    for (const [place, { ms }] of sent.entries()) expect(ms).toBeGreaterThanOrEqual(250 * place);
   });
 });
