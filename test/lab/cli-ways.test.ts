@@ -2,7 +2,7 @@ import { readFile, readdir, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildSystemTar, compressImage } from '../../src/lab/system-tar.ts';
-import { type CliBed, startCliBed } from './cli-bed.ts';
+import { type CliBed, must, readLogs, startCliBed } from './cli-bed.ts';
 import { until } from './lab-bed.ts';
 
 let bed: CliBed;
@@ -57,12 +57,17 @@ describe('the image’s way', () => {
     await slow.done;
     const { size } = await stat(part);
     await bed.lab.setFault('worker-2', 'ssh-cut');
-    const done = await bed.json(['upgrade', '-f', spec, ...WHOLE, ...certs]);
+    // With a rate it is sent, and told of, in pieces that are smaller than what is there.
+    const done = await bed.json(['upgrade', '-f', spec, ...WHOLE, ...certs, '--limit-rate', '100M']);
     expect(done.nodes.map(({ node, outcome }) => `${node} ${outcome}`)).toEqual([
       'worker-1 upgraded',
       'worker-2 upgraded',
     ]);
-    expect(size).toBeLessThan((await bed.image(NEW)).bytes);
+    const { bytes } = await bed.image(NEW);
+    expect(size).toBeLessThan(bytes);
+    const log = (await readLogs(must(done.logDir)))['worker-1.log'];
+    // One that began anew would tell of its first piece, a quarter of a MiB.
+    expect(Number(/ stage: (\d+) of /.exec(must(log))?.[1])).toBeGreaterThan(size);
     expect(await readdir(folder())).toEqual([(await bed.image(NEW)).sha256]);
   });
 
