@@ -44,6 +44,7 @@ export interface NodeDoc {
   active?: 'A' | 'B';
   state: string;
   nextBoot?: 'A' | 'B';
+  deadManMs?: number;
   cordoned: boolean;
   ready: boolean;
   fallback?: { verdict: string; because: string };

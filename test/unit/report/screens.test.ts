@@ -449,6 +449,23 @@ describe('the status', () => {
     expect(render(true).at(-1)).toBe('worker-1, worker-2: slot B: it has no kernel');
   });
 
+  it.each([
+    [754_000, '; without a sign of life from kubeos, in 12m'],
+    [9_500, '; without a sign of life from kubeos, in 9s'],
+    [undefined, ''],
+  ])('tells when a trial goes back by itself, %s ms ahead', (deadManMs, byItself) => {
+    const seen = observation('B', v1, v2, {
+      bootEnv: { path: '/boot/grub2/grubenv', saved: 'A' },
+      journal: journal({ phase: 'armed', armedBootId: 'another boot' }),
+      ...(deadManMs === undefined ? {} : { deadManMs }),
+    });
+    const report = statusReport(nodes.slice(1, 2), new Map([['worker-1', seen]]), undefined, 0);
+    expect(report.nodes[0]?.deadManMs).toBe(deadManMs);
+    expect(renderStatus(report, { ...DISPLAY, columns: 120 }, { wide: false, ssh: true }).at(-1)).toBe(
+      `worker-1: slot B is on trial: a reset returns to slot A${byItself}`,
+    );
+  });
+
   it('says once what is the same of several nodes', () => {
     const error = new KubeosError('the login was refused', 10, { reason: 'no key fits', next: 'give a key' });
     const observed = new Map(['worker-1', 'worker-2'].map((node) => [node, error]));
