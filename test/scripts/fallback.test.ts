@@ -1,7 +1,7 @@
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { makeGrubenv } from '../../src/lab/grubenv.ts';
-import { node, nodeAt, prepareStages, rooted, toB } from './stages.ts';
+import { exec, node, nodeAt, prepareStages, put, rooted, toB, use } from './stages.ts';
 
 prepareStages();
 
@@ -72,20 +72,84 @@ describe('that a trial which fails ends by itself', () => {
     expect((await fallback())[0]).toBe('proven');
   });
 
-  it.each([
-    ['no plain partition', '254:1 /', '253:0 /', /lies on \/dev\/vda1, which is no plain partition/],
-    [
-      'a file system that GRUB cannot write',
-      '- vfat /dev/vda1',
-      '- btrfs /dev/vda1',
-      /on a file system that GRUB cannot/,
-    ],
-  ])('is not so where the environment lies on %s', async (_what, from, to, because) => {
+  it.each(['grub2-set-bootflag', 'grub-set-bootflag'])(
+    'is not denied for that where the node has %s, which sets it as well',
+    async (tool) => {
+      await nodeAt('committed');
+      const before = await readFile(rooted(ENV));
+      await node.machine.boot();
+      await writeFile(rooted(ENV), before);
+      await use({ [tool]: '#!/bin/sh\n' });
+      expect((await fallback())[0]).toBe('likely');
+    },
+  );
+
+  it('is not so where the environment lies on no partition', async () => {
     await nodeAt('proven');
-    await change(MOUNTS, from, to);
-    const [verdict, why] = await fallback();
-    expect(verdict).toBe('none');
-    expect(why).toMatch(because);
+    await change(MOUNTS, '254:1 /', '253:0 /');
+    expect(await fallback()).toEqual([
+      'none',
+      `/${ENV} lies on /dev/vda1, which is no plain partition: GRUB cannot write there`,
+    ]);
+  });
+
+  /** The environment lies on the first partition of a disk that is there as sysfs shows it. */
+  async function onDisk(disk: string, mark: string): Promise<void> {
+    const folder = `sys/devices/virtual/block/${disk}`;
+    await put(`${folder}/${mark}`, '');
+    await put(`${folder}/${disk}p1/partition`, '1\n');
+    await mkdir(rooted(`${folder}/slaves`), { recursive: true });
+    await symlink(`../../devices/virtual/block/${disk}/${disk}p1`, rooted('sys/dev/block/259:1'));
+    await change(MOUNTS, '254:1 /', '259:1 /');
+    await change(MOUNTS, '/dev/vda1 ', `/dev/${disk}p1 `);
+  }
+
+  it.each([
+    ['RAID', 'md0', 'md/level'],
+    ['the device mapper', 'dm-3', 'dm/uuid'],
+    ['a file', 'loop0', 'loop/backing_file'],
+    ['another disk, behind a cache', 'bcache0', 'slaves/sda'],
+  ])('is not so where its partition is one of %s', async (_what, disk, mark) => {
+    await nodeAt('proven');
+    await onDisk(disk, mark);
+    expect(await fallback()).toEqual([
+      'none',
+      `/${ENV} lies on /dev/${disk}p1, and ${disk} is no disk by itself: GRUB cannot write there`,
+    ]);
+  });
+
+  it('is so on a partition of a disk that sysfs counts among the virtual ones', async () => {
+    await nodeAt('proven');
+    await onDisk('nvme0n1', 'queue/rotational');
+    expect((await fallback())[0]).toBe('proven');
+  });
+
+  it.each(['btrfs', 'zfs', 'f2fs', 'overlay', 'iso9660'])(
+    'is not so where the environment lies on %s, which GRUB is not known to write',
+    async (type) => {
+      await nodeAt('proven');
+      await change(MOUNTS, '- vfat /dev/vda1', `- ${type} /dev/vda1`);
+      expect(await fallback()).toEqual([
+        'none',
+        `/${ENV} lies on ${type}: kubeos trusts GRUB to write on ext2, ext3, ext4, FAT and XFS only`,
+      ]);
+    },
+  );
+
+  it.each(['ext2', 'ext3', 'ext4', 'xfs', 'msdos'])('can be so on %s', async (type) => {
+    await nodeAt('fresh');
+    await change(MOUNTS, '- vfat /dev/vda1', `- ${type} /dev/vda1`);
+    expect((await fallback())[0]).toBe('likely');
+  });
+
+  it('is not so where the environment has no block of the disk for itself', async () => {
+    await nodeAt('proven');
+    const stat = await exec('stat');
+    await use({ stat: `#!/bin/sh\nif [ "$1 $2" = '-c %b' ]; then echo 0; else exec ${stat} "$@"; fi\n` });
+    expect(await fallback()).toEqual([
+      'none',
+      `/${ENV} has no block of its own on the disk, so GRUB cannot write it: copy it there anew`,
+    ]);
   });
 
   it('is believed where the grub.cfg cannot be read', async () => {

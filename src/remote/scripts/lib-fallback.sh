@@ -39,14 +39,41 @@ env_place_problem() { # why GRUB cannot write the file where it lies; nothing wh
 		return 0
 	fi
 	mounted=$(findmnt -n -r -o MAJ:MIN,SOURCE --target "$ENV_PATH" | tail -n 1) || mounted=''
-	if [ ! -e "$KUBEOS_ROOT/sys/dev/block/${mounted%% *}/partition" ]; then
+	sysfs=$(real_folder "$KUBEOS_ROOT/sys/dev/block/${mounted%% *}") || sysfs=''
+	if [ ! -e "$sysfs/partition" ]; then
 		echo "$ENV_PATH lies on ${mounted#* }, which is no plain partition: GRUB cannot write there"
-		return 0
+	elif is_layer "${sysfs%/*}"; then
+		disk=${sysfs%/*}
+		echo "$ENV_PATH lies on ${mounted#* }, and ${disk##*/} is no disk by itself: GRUB cannot write there"
+	else
+		env_file_problem
 	fi
-	case $(findmnt -n -r -o FSTYPE --target "$ENV_PATH" | tail -n 1) in
-	btrfs | zfs | f2fs) echo "$ENV_PATH lies on a file system that GRUB cannot write" ;;
-	*) if [ "$(stat -c %b -- "$KUBEOS_ROOT$ENV_PATH")" = 0 ]; then echo "$ENV_PATH is a sparse file, which GRUB cannot write"; fi ;;
+}
+
+is_layer() { # SYSFS-FOLDER-OF-A-DISK: the kernel makes it of other disks, or of a file
+	for mark in md dm loop; do
+		if [ -d "$1/$mark" ]; then return 0; fi
+	done
+	for below in "$1"/slaves/*; do
+		if [ -e "$below" ] || [ -L "$below" ]; then return 0; fi
+	done
+	return 1
+}
+
+# GRUB writes into the blocks that the file has: what keeps sums or copies of them, or moves them, is not for it. XFS is
+# left to the canary.
+env_file_problem() {
+	type=$(findmnt -n -r -o FSTYPE --target "$ENV_PATH" | tail -n 1) || type='an unknown file system'
+	case $type in
+	ext2 | ext3 | ext4 | vfat | msdos | xfs) ;;
+	*)
+		echo "$ENV_PATH lies on $type: kubeos trusts GRUB to write on ext2, ext3, ext4, FAT and XFS only"
+		return 0
+		;;
 	esac
+	if [ "$(stat -c %b -- "$KUBEOS_ROOT$ENV_PATH")" = 0 ]; then
+		echo "$ENV_PATH has no block of its own on the disk, so GRUB cannot write it: copy it there anew"
+	fi
 }
 
 # Told by the last trial, or by the canary: a commit sets boot_success to 1, and the stock grub.cfg saves a 0 at each
