@@ -1,4 +1,4 @@
-import type { ClusterNode, NodeJournal, NodeObservation, Slot } from './facts.ts';
+import type { ClusterNode, NodeJournal, NodeObservation, Slot, UnsupportedLayout } from './facts.ts';
 import type { NodeGoal } from './goal.ts';
 import type { Finding } from './plan-types.ts';
 import { HIGHEST_TOKEN } from './tokens.ts';
@@ -17,15 +17,26 @@ export interface Layout {
   open?: NodeJournal;
 }
 
+const REPLACE = 'put a node that has the wanted system in its place, and leave this one out: --exclude';
+
+/**
+ * What to do instead on a node that kubeos does not work on. KubeOS's agent changes a dm-verity node by `kubeos-dmv`, out of
+ * container images alone ("DM-Verity doesn't support disk image").
+ */
+const OTHER_WAY: Readonly<Record<UnsupportedLayout['code'], string>> = {
+  verity: `leave it to KubeOS's own operator, with a container image (imagetype docker or containerd), or ${REPLACE}`,
+  partitions: REPLACE,
+  'unknown-root': REPLACE,
+  'no-boot-environment': 'make it on the node (grub2-editenv FILE create), or leave it out: --exclude',
+  'no-trial': `leave it to KubeOS's own operator, which tries no slot before it is permanent, or ${REPLACE}`,
+  'missing-tool': 'install it on the node, or leave the node out: --exclude',
+};
+
 /** What keeps kubeos from working on the node at all. */
 export function findTrouble(seen: NodeObservation, node: ClusterNode): readonly Finding[] {
   const findings: Finding[] = [];
   if (seen.unsupported !== undefined) {
-    const next =
-      seen.unsupported.code === 'missing-tool'
-        ? 'install it on the node, or leave the node out: --exclude'
-        : 'upgrade this node another way, and leave it out: --exclude';
-    findings.push({ what: seen.unsupported.message, next });
+    findings.push({ what: seen.unsupported.message, next: OTHER_WAY[seen.unsupported.code] });
   } else if (seen.active === undefined || seen.slots === undefined) {
     findings.push({ what: 'its two root partitions could not be told apart', next: 'leave it out: --exclude' });
   } else if (seen.bootEnv === undefined || seen.bootEnv.problem !== undefined) {

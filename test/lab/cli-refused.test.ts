@@ -262,6 +262,32 @@ describe('a container image, for nodes without an engine, as the lab’s are', (
   });
 });
 
+describe('a node whose mounts show that', () => {
+  /** Others are mounted there, for as long as the test looks. */
+  async function remounted(from: string, to: string, look: () => Promise<void>): Promise<void> {
+    const file = path.join(bed.lab.node('worker-1').machine.root, 'proc/self/mountinfo');
+    const text = await readFile(file, 'utf8');
+    expect(text).toContain(from);
+    await writeFile(file, text.replaceAll(from, to));
+    await look().finally(() => writeFile(file, text));
+  }
+  const only = (...flags: readonly string[]): string[] => ['-f', bed.lab.paths.spec, '--nodes', 'worker-1', ...flags];
+
+  it('its root is on dm-verity is refused, with the reason, and told of another way (exit 4)', () =>
+    remounted('/dev/vda2', '/dev/mapper/kubeos-root', async () => {
+      for (const command of [['plan'], ['upgrade', '-y']]) {
+        const refused = await run([...command, ...only()]);
+        expect(refused.code).toBe(4);
+        expect(words(refused)).toContain(
+          'the root is on dm-verity (/dev/mapper/kubeos-root): boot, root and hash change together there, ' +
+            "which kubeos does not do next leave it to KubeOS's own operator, with a container image " +
+            '(imagetype docker or containerd), or put a node that has the wanted system in its place, ' +
+            'and leave this one out: --exclude',
+        );
+      }
+    }));
+});
+
 describe('nothing to go back to', () => {
   it('is told with the reason: never upgraded, no other system (exit 4)', async () => {
     for (const way of ['--to-previous', '--to-other-slot']) {

@@ -9,10 +9,11 @@ import { expectRefused, node, nodeAt, prepareStages, put, rooted, toB, use } fro
 prepareStages();
 
 describe('a node that kubeos does not work on', () => {
-  const dm = async (name: string): Promise<void> => {
+  const dm = async (name: string, uuid = ''): Promise<void> => {
     const folder = rooted('sys/devices/virtual/block/dm-0/dm');
     await mkdir(folder, { recursive: true });
     await writeFile(path.join(folder, 'name'), `${name}\n`);
+    await writeFile(path.join(folder, 'uuid'), `${uuid}\n`);
     await rm(rooted('sys/dev/block/254:2'));
     await symlink('../../devices/virtual/block/dm-0', rooted('sys/dev/block/254:2'));
   };
@@ -20,21 +21,32 @@ describe('a node that kubeos does not work on', () => {
     put('proc/self/mountinfo', (await readFile(rooted('proc/self/mountinfo'), 'utf8')).replace(old, other));
   const source = (name: string): Promise<void> => mounted('/dev/vda2', name);
 
+  const verity = (device: string): string =>
+    `the root is on dm-verity (${device}): boot, root and hash change together there, which kubeos does not do`;
+
   it.each<[string, () => Promise<unknown>, string]>([
-    ['verity', () => source('/dev/mapper/kubeos-root'), 'the root is on dm-verity (/dev/mapper/kubeos-root)'],
+    ['verity', () => source('/dev/mapper/kubeos-root'), verity('/dev/mapper/kubeos-root')],
     [
       'verity',
       async () => {
         await source('/dev/dm-0');
         await dm('kubeos-root');
       },
-      'the root is on dm-verity (/dev/dm-0)',
+      verity('/dev/dm-0'),
+    ],
+    [
+      'verity',
+      async () => {
+        await source('/dev/mapper/vroot');
+        await dm('vroot', 'CRYPT-VERITY-6b7562656f7340008000000000000002-vroot');
+      },
+      verity('/dev/mapper/vroot'),
     ],
     [
       'unknown-root',
       async () => {
         await source('/dev/mapper/vg-root');
-        await dm('vg-root');
+        await dm('vg-root', 'LVM-b9abf5efb9abf5efb9abf5efb9abf5ef');
       },
       'is not on a plain partition',
     ],

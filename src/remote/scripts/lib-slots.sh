@@ -21,7 +21,7 @@ read_layout() { # sets ACTIVE, INACTIVE, NAME_A, NAME_B, SYSFS_A, SYSFS_B, DISK,
 	source=${mounted#* }
 	sysfs=$(real_folder "$KUBEOS_ROOT/sys/dev/block/$ROOT_NUMBER") || sysfs=''
 	if is_verity "$source" "$sysfs"; then
-		unsupported verity "the root is on dm-verity ($source), which kubeos does not write yet"
+		unsupported verity "the root is on dm-verity ($source): boot, root and hash change together there, which kubeos does not do"
 	elif [ -z "$ROOT_NUMBER" ] || [ ! -r "$sysfs/partition" ]; then
 		unsupported unknown-root "the root (${source:-not found}) is not on a plain partition"
 	else

@@ -440,3 +440,21 @@ test('the table is long enough to trust', () => {
   const count = Object.values(CASES).reduce((sum, cases) => sum + Object.keys(cases).length, 0);
   expect(count).toBeGreaterThanOrEqual(60);
 });
+
+describe('a node that kubeos does not work on', () => {
+  const replace = 'put a node that has the wanted system in its place, and leave this one out: --exclude';
+  test.each([
+    [
+      'verity',
+      `leave it to KubeOS's own operator, with a container image (imagetype docker or containerd), or ${replace}`,
+    ],
+    ['partitions', replace],
+    ['unknown-root', replace],
+    ['no-trial', `leave it to KubeOS's own operator, which tries no slot before it is permanent, or ${replace}`],
+    ['no-boot-environment', 'make it on the node (grub2-editenv FILE create), or leave it out: --exclude'],
+    ['missing-tool', 'install it on the node, or leave the node out: --exclude'],
+  ] as const)('for %s is told of another way', (code, next) => {
+    const standing = deriveStanding(clusterNode(), seen({ unsupported: { code, message: 'why' } }), UPGRADE);
+    expect(standing).toEqual({ kind: 'blocked', findings: [{ what: 'why', next }], unclear: true });
+  });
+});
