@@ -286,6 +286,29 @@ describe('a node whose mounts show that', () => {
         );
       }
     }));
+
+  it('GRUB cannot clear what it boots once is refused, but for --allow-no-fallback', () =>
+    remounted('- vfat ', '- btrfs ', async () => {
+      const refused = await asData(['plan', ...only()]);
+      expect(refused).toMatchObject({
+        exitCode: 4,
+        notStarted: [
+          {
+            node: 'worker-1',
+            findings: [
+              {
+                what: 'a trial that fails would not end by itself: each reset would lead to it again',
+                reason: expect.stringMatching(/grubenv lies on btrfs: kubeos trusts GRUB to write on/) as string,
+                next: 'mend that, or insist, with somebody at the console: --allow-no-fallback',
+              },
+            ],
+          },
+        ],
+      });
+      expect((await run(upgrade('--nodes', 'worker-1'))).code).toBe(4);
+      const insisted = await asData(['plan', ...only('--allow-no-fallback')]);
+      expect(insisted).toMatchObject({ exitCode: 0, entries: [{ node: 'worker-1', fallback: 'none' }] });
+    }));
 });
 
 describe('nothing to go back to', () => {
