@@ -106,6 +106,12 @@ describe.skipIf(why !== undefined)('an image that the node’s own engine pulls'
       expect(engines.holds()).toEqual([]);
       expect(await readFile(at('log'), 'utf8')).toContain(`image sha256:${image.digest}`);
       expect(existsSync(at('persist/kubeos/tags'))).toBe(false);
+      if (engine !== 'docker') {
+        const mounts = (await readFile(at('mounts'), 'utf8')).trimEnd().split('\n');
+        expect(mounts.map((line) => line.split(' ').slice(4, 6))).toEqual([
+          [at('run/kubeos/image'), expect.stringMatching(/^ro\b/)],
+        ]);
+      }
       // A second time nothing is asked: the engine may be gone.
       const again = await stage({ digest: image.digest }, { PATH: path.join(yard, 'nowhere') });
       expect(again.ended).not.toBe('ok');
@@ -265,6 +271,8 @@ async function tools(engine: string, shell: Shell): Promise<Record<string, strin
   // Of the engine itself nothing can be killed: the script and its children are a process group.
   const killed =
     'if [ "${KILLED_AT-}" = copy ] && [ -e "$KUBEOS_ROOT/persist/KubeOS-Update/update.img.part" ]; then kill -9 0; fi\n';
+  // Where an image is mounted, and how, as the kernel has it.
+  const mounting = `case " $* " in *' images mount '*) ${await toolPath('ctr')} "$@" || exit; exec grep -F "$KUBEOS_ROOT/run/kubeos/image" /proc/self/mountinfo >>"$KUBEOS_ROOT/mounts" ;; esac\n`;
   const sh = (text: string): string => `#!/bin/sh\n${text}`;
   return {
     df: sh(`if [ "\${SMALL-}" = yes ]; then printf 'x\\nx 9 9 2048 9 x\\n'; exit 0; fi\n${await real('df')}`),
@@ -275,7 +283,7 @@ async function tools(engine: string, shell: Shell): Promise<Record<string, strin
     sync: sh('exit 0\n'),
     tar: sh(`case $1 in -xOf) ${killed} ;; esac\n${await real('tar')}`),
     cat: sh(`${killed}${await real('cat')}`),
-    ...(engine === 'docker' ? { docker: sh(await real('docker')) } : { ctr: sh(await real('ctr')) }),
+    ...(engine === 'docker' ? { docker: sh(await real('docker')) } : { ctr: sh(`${mounting}${await real('ctr')}`) }),
     ...(engine === 'crictl' ? { crictl: await readFile(path.join(HERE, 'crictl.sh'), 'utf8') } : {}),
   };
 }
