@@ -96,14 +96,14 @@ export class NamespaceNode implements NodeMachine {
     process.kill(Number(await this.#power()), 'SIGKILL');
   }
 
-  /** How many bytes of an image the step that runs has written to the slot; undefined while there is none. */
-  async written(): Promise<number | undefined> {
+  /** How many bytes of an image the step that runs has written to the slot, and which process; undefined while there is none. */
+  async written(): Promise<{ bytes: number; pid: string } | undefined> {
     // Seen as the node sees it: dd.pid names a process of its own.
     const root = `/proc/${await this.#power()}/root${this.#folder}/root`;
     const [pid = '', fd = ''] = (await readFile(`${root}/run/kubeos/job/dd.pid`, 'utf8').catch(() => '')).split(/\s+/);
     const info = await readFile(`${root}/proc/${pid}/fdinfo/${fd}`, 'utf8').catch(() => '');
     const position = /^pos:\s*(\d+)$/m.exec(info)?.[1];
-    return position === undefined ? undefined : Number(position);
+    return position === undefined ? undefined : { bytes: Number(position), pid };
   }
 
   async stop(): Promise<void> {
