@@ -81,6 +81,8 @@ export class Node {
   by: { run: string; token: number } = { run: 'run-1', token: 1 };
   /** What a test changes in each script before it is sent, a time that is too long for it say. */
   edit: (script: string) => string = (script) => script;
+  /** What starts the shell, as root, where that is done in namespaces of the test's own; ends with the uid's arguments. */
+  inside: readonly string[] = [];
 
   constructor(machine: Machine, bin: string) {
     this.machine = machine;
@@ -113,11 +115,12 @@ export class Node {
   /** Runs any text as a script. */
   async #run(text: string, answersInPairs: boolean): Promise<Answer> {
     const { machine } = this;
-    const child = spawn(path.join(this.bin, 'sh'), ['-s'], {
+    const [program, ...args] = [...this.inside, path.join(this.bin, 'sh'), '-s'];
+    const child = spawn(program, args, {
       env: machine.env(this.bin),
       cwd: machine.root,
       detached: true,
-      ...(machine.identity ?? {}),
+      ...(this.inside.length > 0 ? {} : machine.identity),
     });
     let stdout = '';
     let stderr = '';

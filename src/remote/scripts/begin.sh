@@ -8,7 +8,7 @@ main() {
 	read_journal
 	if [ -n "$J_PROBLEM" ]; then log "the journal is begun anew: $J_PROBLEM"; fi
 	if same_assignment; then
-		write_journal "$J_PHASE"
+		take_over
 	else
 		begin_anew
 	fi
@@ -20,6 +20,13 @@ same_assignment() {
 	[ -n "$J_PHASE" ] && ! is_final "$J_PHASE" &&
 		[ "$J_OPERATION $J_SHA256 $J_FROM $J_TARGET" = "$OPERATION $SHA256 $FROM $TARGET" ] &&
 		[ "$J_VERSION" = "$VERSION" ]
+}
+
+# A trial goes on to its end though /persist takes no note of who goes on with it.
+take_over() {
+	if can_note write_journal "$J_PHASE"; then return 0; fi
+	if ! booted_since_armed; then die state "$NOT_NOTED"; fi
+	log "the journal does not name run $RUN_ID: $NOT_NOTED"
 }
 
 # shellcheck disable=SC2034,SC2153 # as above

@@ -9,9 +9,10 @@ main() {
 	need_layout
 	if [ "$OUTCOME" = fell-back ]; then
 		if [ "$ACTIVE" = "$J_TARGET" ]; then die out-of-order "slot $ACTIVE still runs: the node has not fallen back"; fi
-		remember_failure
 	fi
+	# First what leads: /persist may take no note.
 	disarm
+	if [ "$OUTCOME" = fell-back ]; then remember_failure; fi
 	forget_dead_man
 	forget_tagged
 	if [ "$J_PHASE" != "$OUTCOME" ]; then

@@ -38,13 +38,17 @@ end_trial() {
 	let_go_of_lock
 }
 
-# What a run that carries on is told. It tries this image again: nobody has seen it fail.
 lead_back() {
 	J_REASON="no sign of life from kubeos for ${DEAD_MAN_SPAN}s on trial: the node went back by itself"
 	need_env
-	note_grub
-	if [ -n "$ENV_NEXT" ] || [ "$(permanent_slot)" != "$J_FROM" ]; then write_env "$J_FROM" ''; fi
+	lead_to_old_slot
+	log "$J_REASON"
+	if ! can_note note_end; then log "what the journal is not told: $NOT_NOTED"; fi
+}
+
+# What a run that carries on is told. It tries this image again: nobody has seen it fail.
+note_end() {
 	RUN_ID=$J_RUN TOKEN=$J_TOKEN
 	write_journal aborted
-	log "$J_REASON"
+	note_grub "$CLEARED"
 }

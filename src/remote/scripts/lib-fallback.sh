@@ -95,8 +95,22 @@ grub_clears() { # yes, no, or nothing where nobody knows
 	esac
 }
 
-# For who has read the environment on the first boot after arming.
-note_grub() {
-	if [ -n "$ENV_NEXT" ]; then told=no; else told=yes; fi
-	if [ "$(first_line "$STATE/grub")" != "$told" ]; then put_file "$STATE/grub" "$told"; fi
+# The first answer holds for the boot: what leads back clears next_entry too.
+grub_cleared() { # yes or no; for who has read the environment on the first boot after arming
+	if [ ! -s "$RUN/cleared" ]; then
+		if [ -n "$ENV_NEXT" ]; then echo no; else echo yes; fi >"$RUN/cleared"
+	fi
+	first_line "$RUN/cleared"
+}
+
+note_grub() { # yes or no
+	if [ "$(first_line "$STATE/grub")" != "$1" ]; then put_file "$STATE/grub" "$1"; fi
+}
+
+# A trial that is left must end in the old slot, even where GRUB could not clear the trial, or a commit was cut short.
+# Nothing is noted before.
+# shellcheck disable=SC2034 # who calls it notes it
+lead_to_old_slot() { # for who has read the environment; sets CLEARED, what is still to be noted
+	CLEARED=$(grub_cleared)
+	if [ -n "$ENV_NEXT" ] || [ "$(permanent_slot)" != "$J_FROM" ]; then write_env "$J_FROM" ''; fi
 }

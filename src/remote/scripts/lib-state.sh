@@ -12,13 +12,21 @@ authority() {
 	done
 	take_lock
 	check_token
-	if [ "$TOKEN" -gt "$SEEN_TOKEN" ] && [ "$PURPOSE:$(state_is_writable)" != send-back:no ]; then
-		put_file "$STATE/token" "$TOKEN"
-	fi
+	keep_token
 }
 
-state_is_writable() { # yes or no: an ext4 with errors turns read-only
-	if true 2>/dev/null >>"$STATE/lock"; then echo yes; else echo no; fi
+# Where /persist takes no note, a trial must still be led back: then the token counts for the boot that ends with it.
+keep_token() {
+	if [ "$TOKEN" -le "$(token_in "$STATE/token")" ] || can_note put_file "$STATE/token" "$TOKEN"; then return 0; fi
+	read_journal
+	if ! booted_since_armed; then die state "$NOT_NOTED"; fi
+	log "the token $TOKEN counts for this boot alone: $NOT_NOTED"
+	put_file "$RUN/token" "$TOKEN"
+}
+
+# For what nothing may hang on: /persist may be full, or have turned read-only.
+can_note() { # COMMAND ARGUMENT...: fails where it cannot, and NOT_NOTED says why
+	NOT_NOTED=$(CHANGING=no && "$@" 2>&1)
 }
 
 # Opened for reading, so that a node whose /persist has turned read-only can still be sent back.
@@ -41,8 +49,14 @@ check_token() {
 	fi
 }
 
-seen_token() {
-	if [ -e "$STATE/token" ]; then first_line "$STATE/token"; else echo 0; fi
+seen_token() { # the higher one of what /persist keeps and of what counts for this boot alone
+	kept=$(token_in "$STATE/token")
+	now=$(token_in "$RUN/token")
+	if is_number "$kept" && is_number "$now" && [ "$now" -gt "$kept" ]; then echo "$now"; else echo "$kept"; fi
+}
+
+token_in() { # FILE
+	if [ -e "$1" ]; then first_line "$1"; else echo 0; fi
 }
 
 # A long step lets others read and decide meanwhile. Its own lock is inherited by what it starts, so that not even a
@@ -114,6 +128,11 @@ write_journal() { # PHASE
 	J_UPDATED=$(date +%s)
 	put_file "$STATE/journal" "$(journal_text)
 "
+}
+
+# This boot is the trial, or what came after it.
+booted_since_armed() { # for who has read the journal; aborted: its own timer sends it back at this moment
+	one_of "$J_PHASE" verified armed proven aborted && [ -n "$J_ARMED" ] && [ "$J_ARMED" != "$(boot_id)" ]
 }
 
 forget_trial() {

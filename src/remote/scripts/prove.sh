@@ -21,7 +21,7 @@ main() {
 	# Once it is proven, a commit may have cleared next_entry.
 	if [ "$ADOPT" != true ] && [ "$J_PHASE" != proven ]; then
 		read_env
-		if [ -z "$ENV_PROBLEM" ]; then note_grub; fi
+		if [ -z "$ENV_PROBLEM" ]; then note_grub "$(grub_cleared)"; fi
 	fi
 	# shellcheck disable=SC2034 # goes into the journal
 	J_PROVEN=$now

@@ -10,6 +10,7 @@ main() {
 	if [ "$PURPOSE" = trial ]; then sync; fi
 	order_reboot
 	out accepted yes
+	if [ "$PURPOSE" = send-back ] && ! can_note note_grub "$CLEARED"; then log "what GRUB did is not noted: $NOT_NOTED"; fi
 }
 
 check_trial() {
@@ -22,15 +23,12 @@ check_trial() {
 	log "reboot to the trial of slot $J_TARGET ($J_VERSION)"
 }
 
-# A trial that is left must end in the old slot, even where GRUB could not clear the trial, a commit was cut short, or
-# nothing can be written in /persist any more.
+# Boot environment and order hang on nothing that /persist would have to take.
 check_send_back() {
-	# Aborted: its own timer sends it back at this moment.
-	if ! one_of "$J_PHASE" verified armed proven aborted || [ -z "$J_ARMED" ] || [ "$J_ARMED" = "$(boot_id)" ]; then
+	if ! booted_since_armed; then
 		die out-of-order "this boot is not a trial (phase $J_PHASE): there is nothing to send back"
 	fi
 	if [ "$ACTIVE" != "$J_TARGET" ]; then die out-of-order "slot $ACTIVE runs already"; fi
-	if [ "$(state_is_writable)" = yes ]; then note_grub; else log 'what is in /persist cannot be changed: going back without'; fi
-	if [ -n "$ENV_NEXT" ] || [ "$(permanent_slot)" != "$J_FROM" ]; then write_env "$J_FROM" ''; fi
+	lead_to_old_slot
 	log "sent back: reboot to slot $J_FROM"
 }
