@@ -1,11 +1,11 @@
-import { access, mkdir, readFile, rm } from 'node:fs/promises';
+import { access, chmod, mkdir, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { handOver } from '../../src/lab/node-tree.ts';
 import { composeScript } from '../../src/remote/compose.ts';
 import { DEAD_MAN_WATCH } from '../../src/remote/scripts/index.ts';
 import { type Answer, SHELLS, type Shell, makeBin } from './node-bed.ts';
-import { expectRefused, node, nodeAt, prepareStages, rooted, type Stage, toB, yard } from './stages.ts';
+import { exec, expectRefused, node, nodeAt, prepareStages, put, rooted, type Stage, toB, use, yard } from './stages.ts';
 
 prepareStages();
 
@@ -18,7 +18,8 @@ afterEach(async () => {
   await node.machine.killAll();
 });
 
-const WATCH = composeScript(DEAD_MAN_WATCH, {});
+/** It looks more often, so that the tests need not wait. */
+const WATCH = composeScript(DEAD_MAN_WATCH.replace('left=5', 'left=1'), {});
 const plant = (span: number): Promise<Answer> => node.must('dead-man', { span, payload: WATCH });
 const running = (): Promise<number[]> => node.machine.processes();
 const rebootOrdered = (): Promise<boolean> =>
@@ -89,6 +90,49 @@ describe("the dead man's timer", () => {
     await node.machine.killAll();
     await plant(1);
     await until('a reboot is ordered', rebootOrdered);
+  });
+
+  it('brings the node back though its journal cannot be read: the boot environment tells that slot B is on trial', async () => {
+    await trialOf('dash', 'setsid');
+    await plant(1);
+    const journal = rooted('persist/kubeos/journal');
+    await chmod(journal, 0);
+    await until('a reboot is ordered', rebootOrdered);
+    await chmod(journal, 0o600);
+    expect(await readFile(journal, 'utf8')).toContain('phase=armed\n');
+    expect(await readFile(rooted('var/log/messages'), 'utf8')).toContain('no sign of life from kubeos for 1s');
+    await node.machine.killAll();
+    expect(await node.machine.boot()).toMatchObject({ slot: 'A', trial: false });
+  });
+
+  it.each([
+    ['the journal', 'persist/kubeos/journal', 'committed'],
+    ['the layout', 'sys/dev/block', 'proven'],
+  ] as const)('goes on where it cannot tell by %s whether a trial runs, and asks again', async (_what, name, phase) => {
+    const flock = await exec('flock');
+    await trialOf('dash', 'setsid', 'proven');
+    await use({ flock: `#!/bin/sh\necho "$*" >>"$KUBEOS_LAB_NODE/state/asked"\nexec ${flock} "$@"\n` });
+    await plant(600);
+    // A commit that was cut short before it ended the timer.
+    if (phase === 'committed') await node.machine.setGrubVariables({ saved_entry: 'B' });
+    const journal = await readFile(rooted('persist/kubeos/journal'), 'utf8');
+    await put('persist/kubeos/journal', journal.replace('phase=proven', `phase=${phase}`));
+    await chmod(rooted(name), 0);
+    const timer = await readFile(rooted('run/kubeos/dead-man'), 'utf8');
+    await put('run/kubeos/dead-man', timer.replace(/^\d+/, '1'));
+    await until('it has asked twice', async () => {
+      const asked = await readFile(path.join(node.machine.stateDir, 'asked'), 'utf8');
+      return asked.split('-w 20 9\n').length > 3;
+    });
+    expect(await rebootOrdered()).toBe(false);
+    await chmod(rooted(name), 0o755);
+    if (phase === 'proven') {
+      await until('a reboot is ordered', rebootOrdered);
+    } else {
+      await gone();
+      await expect(access(rooted('run/kubeos/dead-man'))).rejects.toThrow('ENOENT');
+      expect(await rebootOrdered()).toBe(false);
+    }
   });
 
   it('that ended a trial is all that the log tells of it, whatever a run still asks for while the node goes down', async () => {

@@ -17,17 +17,19 @@ main() {
 }
 
 # Under the node's lock, so that no script of a run is in the middle of something. It is kept until the node goes down:
-# nothing that is proven meanwhile would stand.
+# nothing that is proven meanwhile would stand. Where there is none to open, no script of a run has it either.
 end_trial() {
 	# Opened for reading: /persist may have turned read-only, and a redirection that fails would end this shell.
-	if [ ! -r "$STATE/lock" ]; then return 0; fi
-	exec 9<"$STATE/lock"
-	if ! flock -w 20 9; then return 0; fi
+	if [ -r "$STATE/lock" ]; then
+		exec 9<"$STATE/lock"
+		if ! flock -w 20 9; then return 0; fi
+	fi
 	read_journal
 	read_layout
-	if ! read_dead_man || ! on_trial; then
-		forget_dead_man
-	elif [ "$(dead_man_left)" -eq 0 ]; then
+	if ! trial_runs; then
+		# Otherwise it is asked again: what cannot be read now says nothing of the trial.
+		if has_journal && [ -z "$UNSUPPORTED" ]; then forget_dead_man; fi
+	elif read_dead_man && [ "$(dead_man_left)" -eq 0 ]; then
 		(lead_back) || say "the boot environment may not lead back to slot $J_FROM"
 		# Without a sync, which waits for file systems whose server is out of reach: what counts has been fsynced.
 		while :; do
@@ -36,6 +38,22 @@ end_trial() {
 		done
 	fi
 	let_go_of_lock
+}
+
+# The timer was set on a trial. Where no journal tells what became of it, the boot environment does: nothing but a commit
+# makes the slot of a trial permanent.
+trial_runs() {
+	if has_journal; then
+		on_trial
+		return
+	fi
+	read_env
+	J_FROM=$(permanent_slot)
+	[ -z "$UNSUPPORTED$ENV_PROBLEM" ] && [ "$J_FROM" != "$ACTIVE" ]
+}
+
+has_journal() { # that can be read
+	[ -z "$J_PROBLEM" ] && [ -n "$J_PHASE" ]
 }
 
 lead_back() {
@@ -48,6 +66,7 @@ lead_back() {
 
 # What a run that carries on is told. It tries this image again: nobody has seen it fail.
 note_end() {
+	if ! has_journal; then die state "${J_PROBLEM:-there is no journal}"; fi
 	RUN_ID=$J_RUN TOKEN=$J_TOKEN
 	write_journal aborted
 	note_grub "$CLEARED"
