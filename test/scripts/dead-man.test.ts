@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { access, chmod, mkdir, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -31,6 +32,28 @@ const rebootOrdered = (): Promise<boolean> =>
 async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
   const deadline = Date.now() + 60_000;
   while (!(await isSo())) if (Date.now() > deadline) throw new Error(`never: ${what}`);
+}
+
+/** Those that watch, without what starts them again. */
+async function watchers(): Promise<number[]> {
+  const found: number[] = [];
+  for (const pid of await running()) {
+    const [, script, ...more] = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
+    if (script === rooted('run/kubeos/dead-man.sh') && more.join('') === '') found.push(pid);
+  }
+  return found;
+}
+
+/** How many processes those of the node may be. */
+async function mayStart(count: string): Promise<void> {
+  for (const pid of await running()) {
+    spawnSync('prlimit', [`--nproc=${count}:`, '--pid', String(pid)], { ...node.machine.identity });
+  }
+}
+
+async function runOut(): Promise<void> {
+  const timer = await readFile(rooted('run/kubeos/dead-man'), 'utf8');
+  await put('run/kubeos/dead-man', timer.replace(/^\d+/, '1'));
 }
 
 const gone = (): Promise<void> => until('the watcher is gone', async () => (await running()).length === 0);
@@ -83,6 +106,34 @@ describe.each(WAYS)("the dead man's timer of a trial, sh is %s, by %s", (shell, 
   });
 });
 
+describe.each(WAYS)("the watcher of a dead man's timer, sh is %s, by %s", (shell, way) => {
+  it('that was killed comes back by itself', async () => {
+    await trialOf(shell, way);
+    await plant(600);
+    const [killed = 0] = await watchers();
+    await runOut();
+    process.kill(killed, 'SIGKILL');
+    await until('a reboot is ordered', rebootOrdered);
+  });
+});
+
+// Bash tries again for a quarter of a minute, and then ends all the same: systemd starts it again.
+describe.each(WAYS.filter(([shell]) => shell !== 'bash'))(
+  'a watcher that could start no process, sh is %s, by %s',
+  (shell, way) => {
+    it('comes back by itself', async () => {
+      await trialOf(shell, way);
+      await plant(600);
+      const [ended] = await watchers();
+      await mayStart('1');
+      await until('it has ended', async () => !(await watchers()).includes(ended ?? 0));
+      await runOut();
+      await mayStart('1000');
+      await until('a reboot is ordered', rebootOrdered);
+    });
+  },
+);
+
 describe("the dead man's timer", () => {
   it('is planted anew where its watcher was killed', async () => {
     await trialOf('dash', 'setsid');
@@ -118,8 +169,7 @@ describe("the dead man's timer", () => {
     const journal = await readFile(rooted('persist/kubeos/journal'), 'utf8');
     await put('persist/kubeos/journal', journal.replace('phase=proven', `phase=${phase}`));
     await chmod(rooted(name), 0);
-    const timer = await readFile(rooted('run/kubeos/dead-man'), 'utf8');
-    await put('run/kubeos/dead-man', timer.replace(/^\d+/, '1'));
+    await runOut();
     await until('it has asked twice', async () => {
       const asked = await readFile(path.join(node.machine.stateDir, 'asked'), 'utf8');
       return asked.split('-w 20 9\n').length > 3;
