@@ -222,10 +222,10 @@ const PROBES = {
     // The trial's checks and the reboot itself are not what is asked for here.
     script: ({ text, count }) =>
       `logger -t kubeos -- probe-${count}\n` +
-      composeScript(withLibrary(`${text('reboot')}\ncheck_trial() { log probe-${count}; }\norder_reboot() { :; }\n`), {
-        ...OWN,
-        purpose: 'trial',
-      }),
+      composeScript(
+        `${text('library')}\n${text('reboot')}\ncheck_trial() { log probe-${count}; }\norder_reboot() { :; }\n`,
+        { ...OWN, purpose: 'trial' },
+      ),
     judge: async (disk, { count }) => {
       const persist = await PersistImage.of(disk, AREAS.persist);
       const text = await persist.text('/var/log/messages');

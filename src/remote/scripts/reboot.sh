@@ -1,13 +1,21 @@
 #!/bin/sh
 # Orders the reboot, a second from now, so that the answer gets out before the connection goes.
+
+# Half of what kubeos waits for an answer.
+LATE_SECONDS=60
+
 main() {
+	began=$(uptime_seconds)
 	read_args 'run token purpose' "$@"
 	authority
 	load_journal
 	need_layout
 	need_env
 	if [ "$PURPOSE" = trial ]; then check_trial; else check_send_back; fi
-	if [ "$PURPOSE" = trial ]; then sync; fi
+	if [ "$PURPOSE" = trial ]; then
+		flush_for_a_while
+		need_somebody_waiting
+	fi
 	order_reboot
 	out accepted yes
 	if [ "$PURPOSE" = send-back ] && ! can_note note_grub "$CLEARED"; then log "what GRUB did is not noted: $NOT_NOTED"; fi
@@ -21,6 +29,14 @@ check_trial() {
 		die out-of-order "the boot environment does not lead to slot $J_TARGET: arm comes first"
 	fi
 	log "reboot to the trial of slot $J_TARGET ($J_VERSION)"
+}
+
+# A trial that nobody waits for would begin with nobody there to judge it.
+need_somebody_waiting() {
+	late=$(($(uptime_seconds) - began))
+	if [ "$late" -gt "$LATE_SECONDS" ]; then
+		die reboot-failed "the order to reboot is ${late}s old: nobody waits for it any more"
+	fi
 }
 
 # Boot environment and order hang on nothing that /persist would have to take.
