@@ -133,6 +133,29 @@ describe('a call', () => {
   });
 });
 
+describe('what is forced to the disk', () => {
+  const failing = (path: string): string =>
+    `#!/bin/sh\ncase "$*" in *${path}) echo 'sync: error syncing: Input/output error' >&2; exit 1 ;; esac\n`;
+
+  it.each([
+    ['begin', () => begin(), 'fresh', 'persist/kubeos', 'state'],
+    ['arm', () => toB, 'verified', 'grubenv', 'boot-environment'],
+  ] as const)('and does not get there ends %s', async (step, args, stage, path, ended) => {
+    await nodeAt(stage);
+    await use({ sync: failing(path) });
+    expectRefused(await node.run(step, args()), ended, 'to the disk');
+    expect((await node.machine.grubVariables())?.get('next_entry') ?? '').toBe('');
+  });
+
+  it('is all that there is where the node’s sync takes no path', async () => {
+    await nodeAt('fresh');
+    const all = rooted('../state/all-flushed');
+    await use({ sync: `#!/bin/sh\n[ "$#" -eq 0 ] || exit 1\n: >${all}\n` });
+    await node.must('begin', begin());
+    await readFile(all);
+  });
+});
+
 describe('authority', () => {
   it('an older token is refused by every script that changes something, and changes nothing', async () => {
     await nodeAt('armed');

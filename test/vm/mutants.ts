@@ -79,7 +79,7 @@ export const MUTANTS: readonly Mutant[] = [
     probe: 'write compressed',
   },
   { in: 'library', take: 'sync_file_system "$2.new"', put: ':', probe: 'managed boot, then a commit' },
-  { in: 'library', take: 'sync_file_system "$2"\n', put: ':\n', probe: 'managed boot' },
+  { in: 'library', take: 'sync_file_system "$2" ||', put: ': ||', probe: 'managed boot' },
   { in: 'library', take: 'sync_file_system "${file%/*}"', put: ':', probe: 'managed boot removed' },
   { in: 'library', take: 'sync >/dev/null 2>&1 9>&- &', put: ': &', probe: 'reboot' },
   { in: 'library', take: '\tsync &\n', put: '\t: &\n', probe: 'forced reboot' },

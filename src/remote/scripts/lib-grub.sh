@@ -88,7 +88,7 @@ write_env() { # SAVED NEXT: both at once; an empty NEXT disarms
 		die boot-environment "$ENV_PATH is not 1024 bytes"
 	fi
 	cp -- "$file" "$file.bak" || die boot-environment "cannot write $ENV_PATH.bak"
-	sync_file_system "$file"
+	sync_file_system "$file" || die boot-environment "cannot force $ENV_PATH.bak to the disk"
 	dd if="$copy" of="$file" bs=1024 count=1 conv=notrunc,fsync 2>/dev/null ||
 		die boot-environment "cannot write $ENV_PATH"
 	cmp -s "$copy" "$file" || die boot-environment "$ENV_PATH did not keep what was written"

@@ -21,7 +21,7 @@ keep_head() { # SLOT: the head of the image that was read last
 	kept=$(kept_head "$1")
 	dd if="$HEAD" of="$kept.new" conv=fsync 2>/dev/null || die state "cannot write $kept.new"
 	mv -f -- "$kept.new" "$kept" || die state "cannot replace $kept"
-	sync_path "$STATE"
+	sync_path "$STATE" || die state "cannot force $kept to the disk"
 }
 
 clear_head() { # SLOT: from now on there is no file system

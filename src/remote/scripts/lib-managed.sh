@@ -230,9 +230,9 @@ put_managed() {
 place_file() { # SOURCE FILE
 	if [ -f "$2" ]; then cp -p -- "$2" "$2.new" || die boot-environment "cannot copy ${2#"$KUBEOS_ROOT"}"; fi
 	dd if="$1" of="$2.new" 2>/dev/null || die boot-environment "cannot write ${2#"$KUBEOS_ROOT"}.new"
-	sync_file_system "$2.new"
+	sync_file_system "$2.new" || die boot-environment "cannot force ${2#"$KUBEOS_ROOT"}.new to the disk"
 	mv -f -- "$2.new" "$2" || die boot-environment "cannot replace ${2#"$KUBEOS_ROOT"}"
-	sync_file_system "$2"
+	sync_file_system "$2" || die boot-environment "cannot force ${2#"$KUBEOS_ROOT"} to the disk"
 	cmp -s "$1" "$2" || die boot-environment "${2#"$KUBEOS_ROOT"} did not keep what was written"
 }
 
@@ -255,7 +255,7 @@ remove_managed() {
 		place_file "$others" "$file"
 	elif [ -f "$file" ]; then
 		rm -f -- "$file" || die boot-environment "cannot remove $(managed_path)"
-		sync_file_system "${file%/*}"
+		sync_file_system "${file%/*}" || die boot-environment "cannot force $(managed_path) to the disk"
 	fi
 	remove_file "$STATE/custom.cfg"
 	REMOVED=yes

@@ -243,7 +243,7 @@ flushed_sum() { # SHA-256 of the part, which is on the disk then: that writes wh
 
 name_artifact() { # of a part that is whole and flushed: what has the name is on the disk
 	mv -f -- "$IMAGE.part" "$IMAGE" || die state "cannot rename $IMAGE.part"
-	sync_path "$UPDATE"
+	sync_path "$UPDATE" || die state "cannot force $IMAGE to the disk"
 }
 
 write_artifact_record() { # SHA256 [ITS-OWN-SHA256 DIGEST-OF-THE-CONTAINER-IMAGE]

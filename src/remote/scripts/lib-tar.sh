@@ -215,10 +215,14 @@ extract_tree() { # OVER-TAR: fails where any of it was not kept
 }
 
 leave_tree() { # all of it on the disk, nothing of it mounted
-	sync_file_system "$SLOT_ROOT"
+	sync_file_system "$SLOT_ROOT" || not_on_disk
 	unmount_slot
 	need_safe_target "$TARGET"
-	sync_path "$(slot_path "$TARGET")"
+	sync_path "$(slot_path "$TARGET")" || not_on_disk
+}
+
+not_on_disk() {
+	die write-failed "what was unpacked does not get onto /dev/$(slot_name "$TARGET"): the kernel's log says more"
 }
 
 # tar says so at the first file where it was built without one of these.

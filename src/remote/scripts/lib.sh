@@ -26,6 +26,7 @@ MOUNTED=no
 REMOUNTED=''
 CANARY=''
 TRIAL_MARK=''
+SYNC_TAKES_PATHS=''
 
 exit_code() { # NAME
 	case $1 in
@@ -229,19 +230,27 @@ one_line() { # TEXT
 
 # ---------------------------------------------------------------------------------------------------------- files
 
-sync_path() { # PATH: fsync of a file or folder; all file systems where sync takes no path
-	sync "$1" 2>/dev/null || sync
+# A sync of all tells no error of a disk: it stands in only where this one takes no path, asked where there is no disk.
+sync_takes_paths() {
+	if [ -z "$SYNC_TAKES_PATHS" ]; then
+		if sync -f "$KUBEOS_ROOT/run" 2>/dev/null; then SYNC_TAKES_PATHS=yes; else SYNC_TAKES_PATHS=no; fi
+	fi
+	[ "$SYNC_TAKES_PATHS" = yes ]
+}
+
+sync_path() { # PATH: fsync of a file or folder; fails where the disk does
+	if sync_takes_paths; then sync "$1" 2>/dev/null; else sync; fi
 }
 
 sync_file_system() { # PATH: the one that it lies on
-	sync -f "$1" 2>/dev/null || sync
+	if sync_takes_paths; then sync -f "$1" 2>/dev/null; else sync; fi
 }
 
 # A reader, or a node that comes back after a power cut, sees the old file or the new one, never a part.
 put_file() { # FILE TEXT
 	words=$(printf '%s' "$2" | dd of="$1.new" conv=fsync 2>&1) || die state "cannot write $1.new: $(said_why "$words")"
 	mv -f -- "$1.new" "$1" || die state "cannot replace $1"
-	sync_path "${1%/*}"
+	sync_path "${1%/*}" || die state "cannot force $1 to the disk"
 }
 
 said_why() { # WORDS of a tool that failed: what stands last in their first line
@@ -253,7 +262,7 @@ said_why() { # WORDS of a tool that failed: what stands last in their first line
 remove_file() { # FILE
 	if [ ! -e "$1" ]; then return 0; fi
 	rm -f -- "$1" || die state "cannot remove $1"
-	sync_path "${1%/*}"
+	sync_path "${1%/*}" || die state "cannot force ${1%/*} to the disk"
 }
 
 first_line() { # FILE: nothing where it is not there

@@ -86,7 +86,7 @@ fetch() {
 }
 
 part_is_right() {
-	SUM=$(flushed_sum) || die state "cannot read $IMAGE.part"
+	SUM=$(flushed_sum) || die state "cannot read $IMAGE.part, or force it to the disk"
 	[ "$SUM" = "$(arriving)" ]
 }
 
