@@ -289,8 +289,40 @@ describe('what kubeos sends into the slot', () => {
       said += chunk.toString();
       if (said.includes('ready=yes')) child.stdin.end(bytes);
     });
-    child.stdin.write(composeFedCall(SCRIPTS.stream, call));
+    child.stdin.write(composeFedCall(node.edit(SCRIPTS.stream), call));
     return new Promise((resolve) => child.once('close', (code) => resolve({ code, said })));
+  }
+
+  it('waits for the script whose connection broke, until that has unmounted the slot, and keeps nobody else waiting', async () => {
+    const image = images.get('image')!;
+    await begun(image);
+    await mkdir(rooted('run/kubeos'), { recursive: true });
+    await handOver(node.machine.root, node.machine.identity);
+    // All other waiting ends at once.
+    node.edit = (script) => script.replace('hold_mounts 20', 'hold_mounts 0').replace('flock -w 10 8', 'flock -w 0 8');
+    const locks = [rooted('run/kubeos/work.lock'), rooted('run/kubeos/mount.lock')];
+    const flock = await toolPath('flock');
+    const older = spawn(flock, [locks[0]!, flock, locks[1]!, 'sh', '-c', 'echo held; read -r end'], {
+      env: { PATH: process.env['PATH'] },
+      stdio: ['pipe', 'pipe', 'ignore'],
+      ...(node.machine.identity ?? {}),
+    });
+    await new Promise((resolve) => older.stdout.once('data', resolve));
+    const sent = send(image, await readFile(image.path));
+    const seen = { ended: false };
+    void sent.then(() => (seen.ended = true));
+    while (!seen.ended && !(await isWaiting())) await new Promise((resolve) => setTimeout(resolve, 20));
+    expect((await node.run('claim')).ended).toBe('ok');
+    older.stdin.end();
+    expect((await sent).said).toMatch(/ready=yes\nbytes=\d+\n$/);
+  });
+
+  async function isWaiting(): Promise<boolean> {
+    for (const pid of await node.machine.processes()) {
+      const words = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
+      if (words[0]?.endsWith('flock') === true && words.includes('120')) return true;
+    }
+    return false;
   }
 
   it.each(['image', 'tar.gzip'] as const)('is a system once all of it came, and right: as %s', async (kind) => {

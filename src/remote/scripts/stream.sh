@@ -10,7 +10,10 @@ main() {
 	need cat stat df awk sed tee wc mkfifo kill
 	authority
 	end_receiver
-	if [ "$VIA" = ssh ] && [ -d "$JOB" ] && [ ! -e "$JOB/rc" ]; then end_job; fi
+	if [ "$VIA" = ssh ]; then
+		if [ -d "$JOB" ] && [ ! -e "$JOB/rc" ]; then end_job; fi
+		await_older
+	fi
 	need_stream
 	hold_target
 	if streamed_before; then
@@ -35,6 +38,16 @@ main() {
 	end_long_work
 	keep_stream
 	out bytes "$R_BYTES"
+}
+
+# The script whose connection broke may have gigabytes to bring to the disk before its slot is unmounted, or its dd ends.
+# kubeos waits; others need not.
+await_older() {
+	let_go_of_lock
+	exec 8>>"$RUN/work.lock"
+	flock -w 120 8 || die busy 'another long step has not ended on this node for 120 s'
+	exec 8>&-
+	end_long_work
 }
 
 need_stream() {
