@@ -156,6 +156,17 @@ describe("the dead man's timer", () => {
     expect(await node.machine.boot()).toMatchObject({ slot: 'A', trial: false });
   });
 
+  it('orders the reboot where its watcher was killed after it had noted the end of the trial', async () => {
+    await trialOf('dash', 'setsid');
+    await plant(600);
+    const journal = await readFile(rooted('persist/kubeos/journal'), 'utf8');
+    await put('persist/kubeos/journal', journal.replace('phase=armed', 'phase=aborted'));
+    const [killed = 0] = await watchers();
+    await runOut();
+    process.kill(killed, 'SIGKILL');
+    await until('a reboot is ordered', rebootOrdered);
+  });
+
   it.each([
     ['the journal', 'persist/kubeos/journal', 'committed'],
     ['the layout', 'sys/dev/block', 'proven'],

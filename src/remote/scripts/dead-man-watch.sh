@@ -44,7 +44,7 @@ end_trial() {
 # makes the slot of a trial permanent.
 trial_runs() {
 	if has_journal; then
-		on_trial
+		booted_since_armed && [ "$ACTIVE" = "$J_TARGET" ]
 		return
 	fi
 	read_env
