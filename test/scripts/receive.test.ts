@@ -11,7 +11,7 @@ import { sha256OfFile } from '../../src/lab/system-image.ts';
 import { type ScriptArguments, composeFedCall } from '../../src/remote/compose.ts';
 import { SCRIPTS, type StepScript } from '../../src/remote/scripts/index.ts';
 import { copyNode } from './kill.ts';
-import { MIB, type Node, SHELLS, type Shell, makeBin, makeImage, makeNode, makeYard } from './node-bed.ts';
+import { MIB, type Node, SHELLS, type Shell, makeBin, makeImage, makeNode, makeYard, toolPath } from './node-bed.ts';
 
 let yard: Awaited<ReturnType<typeof makeYard>>;
 let image: Buffer;
@@ -106,6 +106,27 @@ describe('an image that kubeos sends', () => {
     await rest.ended;
     expect((await staged()).values).toEqual({ bytes: String(image.length) });
   });
+
+  it('waits for the receiver before it, which a disk that hangs lets nobody end', async () => {
+    await fresh();
+    await mkdir(rooted('run/kubeos'), { recursive: true });
+    await handOver(node.machine.root, node.machine.identity);
+    const hold = [rooted('run/kubeos/work.lock'), 'sh', '-c', 'echo held; read -r end'];
+    const older = spawn(await toolPath('flock'), hold, { stdio: ['pipe', 'pipe', 'ignore'], ...node.machine.identity });
+    await new Promise((resolve) => older.stdout.once('data', resolve));
+    const one = receive();
+    await until(async () => (await commandLines()).some((words) => words.join(' ').endsWith('-w 120 8')));
+    older.stdin.end();
+    await isReady(one);
+    one.child.stdin.end(image);
+    expect(await one.ended).toBe(0);
+  });
+
+  async function commandLines(): Promise<string[][]> {
+    const pids = await node.machine.processes();
+    const texts = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')));
+    return texts.map((text) => text.split('\0').filter((word) => word !== ''));
+  }
 
   it('may be what kubeos has decompressed: it is verified by a digest of its own, and goes by the spec’s', async () => {
     await fresh();

@@ -73,6 +73,16 @@ end_long_work() {
 	check_token
 }
 
+# The script whose connection broke may have gigabytes to bring to the disk before its slot is unmounted, or wait for a disk
+# that hangs. kubeos waits; others need not.
+await_older() {
+	let_go_of_lock
+	exec 8>>"$RUN/work.lock"
+	flock -w 120 8 || die busy 'another long step has not ended on this node for 120 s'
+	exec 8>&-
+	end_long_work
+}
+
 # -------------------------------------------------------------------------------------------------------- journal
 
 read_journal() { # sets J_*; J_PHASE stays empty where there is no journal, J_PROBLEM says why it cannot be read

@@ -9,6 +9,7 @@ main() {
 	end_receiver
 	# One that fetches this image by itself would write into the same file.
 	if [ "$(first_line "$JOB/step")" = stage ] && [ ! -e "$JOB/rc" ]; then end_job; fi
+	await_older
 	begin_long_work
 	read_artifact
 	if is_staged; then

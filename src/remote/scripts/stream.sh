@@ -40,16 +40,6 @@ main() {
 	out bytes "$R_BYTES"
 }
 
-# The script whose connection broke may have gigabytes to bring to the disk before its slot is unmounted, or its dd ends.
-# kubeos waits; others need not.
-await_older() {
-	let_go_of_lock
-	exec 8>>"$RUN/work.lock"
-	flock -w 120 8 || die busy 'another long step has not ended on this node for 120 s'
-	exec 8>&-
-	end_long_work
-}
-
 need_stream() {
 	need_upgrade
 	if [ "$J_SHA256" != "$SHA256" ]; then die out-of-order 'the journal leads to another image: begin comes first'; fi
