@@ -268,7 +268,7 @@ describe('the reboot', () => {
 
   it('into a trial does not wait for a disk that takes nothing any more, and the lock is free after it', async () => {
     await nodeAt('armed');
-    node.edit = (script) => script.replace('FLUSH_TENTHS=100', 'FLUSH_TENTHS=2');
+    node.edit = (script) => script.replace('FLUSH_SECONDS=10', 'FLUSH_SECONDS=1');
     await use({ sync: '#!/bin/sh\n[ "$#" -eq 0 ] || exit 0\nexec sleep 600\n' });
     expect((await node.must('reboot', { purpose: 'trial' })).values).toEqual({ accepted: 'yes' });
     expect((await node.must('claim')).values).toEqual({ token: '1' });
@@ -277,7 +277,7 @@ describe('the reboot', () => {
 
   it('into a trial is not ordered by a script that comes so late that nobody waits for it', async () => {
     await nodeAt('armed');
-    node.edit = (script) => script.replace('LATE_SECONDS=60', 'LATE_SECONDS=0');
+    node.edit = (script) => script.replace('LATE_SECONDS=300', 'LATE_SECONDS=0');
     await use({ sync: '#!/bin/sh\n[ "$#" -eq 0 ] || exit 0\nexec sleep 2\n' });
     expectRefused(await node.run('reboot', { purpose: 'trial' }), 'reboot-failed', 'nobody waits for it any more');
     expect(existsSync(rooted('run/kubeos/reboot.sh'))).toBe(false);

@@ -44,17 +44,14 @@ forget_dead_man() {
 	rm -f -- "$RUN/dead-man"
 }
 
-FLUSH_TENTHS=100
+FLUSH_SECONDS=10
 
 # A file system whose server is out of reach never gets there, and what waits for it cannot be killed: it is left behind,
 # without the node's lock.
 flush_for_a_while() {
 	sync >/dev/null 2>&1 9>&- &
-	tries=$FLUSH_TENTHS
-	while kill -0 "$!" 2>/dev/null && [ "$tries" -gt 0 ]; do
-		sleep 0.1
-		tries=$((tries - 1))
-	done
+	enough=$(($(uptime_seconds) + FLUSH_SECONDS))
+	while kill -0 "$!" 2>/dev/null && [ "$(uptime_seconds)" -lt "$enough" ]; do sleep 0.1; done
 }
 
 # Each way until one is taken. A forced one unmounts nothing: what is written goes to the disk before it, as far as it gets

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Orders the reboot, a second from now, so that the answer gets out before the connection goes.
 
-# Half of what kubeos waits for an answer.
-LATE_SECONDS=60
+# kubeos waits for a boot, for some minutes, where no answer came.
+LATE_SECONDS=300
 
 main() {
 	began=$(uptime_seconds)
