@@ -113,18 +113,15 @@ ask_curl() { # ARGUMENT...
 # Asked once more, for the verdict alone: OpenSSL's, as verify(1) lists them, or the flags of GnuTLS's
 # gnutls_certificate_status_t. Another name curl finds by itself, over OpenSSL before there is any verdict (1, unspecified).
 judge_server_certificate() {
-	case $(curl --version) in *OpenSSL* | *GnuTLS*) ;; *)
-		echo server-certificate
-		return 0
-		;;
-	esac
+	case $(curl --version) in *OpenSSL*) library=openssl ;; *GnuTLS*) library=gnutls ;; *) library=another ;; esac
+	ended=0
 	verdict=$(curl_config | gentle curl --disable --config - --head --output /dev/null \
-		--write-out '%{ssl_verify_result}' 2>/dev/null) || :
-	case $verdict in
-	0 | 1 | 62 | 64) echo misnamed-server-certificate ;;
-	9 | 514) echo early-server-certificate ;;
-	10 | 1026) echo expired-server-certificate ;;
-	18 | 19 | 20 | 21 | 66) echo strange-server-certificate ;;
+		--write-out '%{ssl_verify_result}' 2>/dev/null) || ended=$?
+	case $ended:$library:$verdict in
+	60:openssl:[01] | 60:openssl:6[24] | 60:gnutls:0) echo misnamed-server-certificate ;;
+	60:openssl:9 | 60:gnutls:514) echo early-server-certificate ;;
+	60:openssl:10 | 60:gnutls:1026) echo expired-server-certificate ;;
+	60:openssl:1[89] | 60:openssl:2[01] | 60:gnutls:66) echo strange-server-certificate ;;
 	*) echo server-certificate ;;
 	esac
 }
