@@ -64,11 +64,13 @@ export class Connection {
 
   /** Runs a command, `input` on its standard input. Rejects with ConnectError where the connection does not carry it. */
   run(command: string, input: Input, options: ExecOptions): Promise<ExecResult> {
+    let isBulk = false;
     const carrier: Carrier = {
       client: this.#client,
       onLost: (callback) => this.onLost(callback),
       drained: () => {
-        this.#keepalive.bulk = true;
+        if (!isBulk) this.#countBulks(1);
+        isBulk = true;
         return this.drained();
       },
     };
@@ -84,10 +86,18 @@ export class Connection {
             options.signal?.throwIfAborted(),
           );
         } finally {
-          this.#keepalive.bulk = false;
+          if (isBulk) this.#countBulks(-1);
+          isBulk = false;
         }
       }
     });
+  }
+
+  /** What is sent through a jump host is sent to it. */
+  #countBulks(more: 1 | -1): void {
+    this.#keepalive.bulks += more;
+    const { jump } = this.#line;
+    if (jump !== undefined) jump.#countBulks(more);
   }
 
   /**
@@ -147,9 +157,7 @@ export class Connection {
     await new Promise<void>((done) => {
       this.onLost(() => done());
       this.#lastError = 'kubeos ended it';
-      // Without a farewell: a peer that has vanished would not answer it, and ssh2 destroys no socket that it has ended,
-      // so that it would keep this process alive.
-      this.#client.destroy();
+      this.#destroy();
       setTimeout(done, 1000).unref();
     });
   }
@@ -168,8 +176,16 @@ export class Connection {
 
   #giveUp(because: string): void {
     this.#lastError = because;
-    this.#client.destroy();
+    this.#destroy();
     this.#lose();
+  }
+
+  // Without a farewell: a peer that has vanished would not answer it, and ssh2 destroys no socket that it has ended, so that
+  // it would keep this process alive.
+  #destroy(): void {
+    this.#keepalive.stop();
+    this.#client.destroy();
+    this.#line.stream.destroy();
   }
 
   #lose(): void {

@@ -16,8 +16,8 @@ const BULK_PATIENCE = 3;
  * come all along. Silence is counted in intervals, so that a process that was stopped hears what has come meanwhile.
  */
 export class Keepalive {
-  /** Much is being sent: more patience is due. */
-  bulk = false;
+  /** How many calls send much right now: more patience is due then. */
+  bulks = 0;
   readonly #limits: KeepaliveLimits;
   readonly #timer: NodeJS.Timeout;
   readonly #onDead: (reason: string) => void;
@@ -42,7 +42,7 @@ export class Keepalive {
     const { intervalMs, countMax } = this.#limits;
     this.#silent += 1;
     // With 0 a healthy connection would end before it has answered.
-    const most = (Math.max(countMax, 1) + 1) * (this.bulk ? BULK_PATIENCE : 1);
+    const most = (Math.max(countMax, 1) + 1) * (this.bulks > 0 ? BULK_PATIENCE : 1);
     if (this.#silent < most) return;
     this.stop();
     this.#onDead(`no sign of life for ${String(Math.round((most * intervalMs) / 100) / 10)}s`);

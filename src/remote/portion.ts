@@ -1,5 +1,5 @@
 const LEAST_BYTES = 64 * 1024;
-const MOST_BYTES = 512 * 1024;
+const MOST_BYTES = 256 * 1024;
 const QUICK_MS = 100;
 const SLOW_MS = 1000;
 

@@ -35,7 +35,7 @@ describe('a keepalive', () => {
   });
 
   it('waits three times as long while much is being sent', () => {
-    keepalive.bulk = true;
+    keepalive.bulks = 1;
     vi.advanceTimersByTime(59_999);
     expect(deaths).toEqual([]);
     vi.advanceTimersByTime(1);
