@@ -37,6 +37,10 @@ export function refuseCompression(subject: Subject): readonly Finding[] {
   const what = `it has no ${lacked}, and the image is compressed with it`;
   const { ways, image } = subject.request;
   if (image?.type !== 'disk') return [{ what, next: 'install it on the node' }];
+  if (ways?.notHere !== undefined) {
+    const reason = `this machine, which may fetch it, does not get it: ${ways.notHere}`;
+    return [{ what, reason, next: 'install it on the node, or see what is in the way from here' }];
+  }
   if (ways === undefined || !mayFetch(ways)) {
     const by = ways?.via === undefined || ways.via === 'ssh' ? '--certs-dir' : '--via ssh';
     return [{ what, next: `install it on the node, or let this machine fetch the image and decompress it: ${by}` }];

@@ -4,6 +4,7 @@ import { EXIT } from '../exit-codes.ts';
 import { assemblePlan, nodesToDrain, nodesToFetch } from './assemble-plan.ts';
 import type { ClusterNode, NodeObservation } from './facts.ts';
 import type { RolloutRequest } from './goal.ts';
+import { decompressedHere } from './decompress.ts';
 import { lookFromHere, lookFromNodes, type Look } from './look.ts';
 import type { Plan } from './plan-types.ts';
 import type { PreflightRequest } from './preflight-types.ts';
@@ -86,17 +87,21 @@ function lookedBefore(shown: Plan | undefined): Look | undefined {
 /** From the nodes that will fetch it by themselves, and from here for those that will not, or do not get to it. */
 async function lookAtImage(
   { remote, images }: { remote: Remote; images?: ImageSource | undefined },
-  { request: { ways }, observed }: { request: RolloutRequest; observed: ReadonlyMap<string, NodeObservation | Error> },
+  { request, observed }: { request: RolloutRequest; observed: ReadonlyMap<string, NodeObservation | Error> },
   { toFetch, artifact }: { toFetch: readonly ClusterNode[]; artifact: DiskArtifact },
   signal: AbortSignal | undefined,
 ): Promise<Look | undefined> {
-  const byThemselves = toFetch.filter(({ name }) => {
-    const seen = observed.get(name);
-    return seen !== undefined && !(seen instanceof Error) && viaOf(seen, ways) !== 'ssh';
-  });
+  const { ways } = request;
+  const isFed = (node: ClusterNode, look?: Look): boolean => {
+    const seen = observed.get(node.name);
+    if (seen === undefined || seen instanceof Error) return true;
+    const isAway = look?.noWay.has(node.name);
+    return viaOf(seen, ways, isAway) === 'ssh' || decompressedHere({ seen, request, look }) !== undefined;
+  };
+  const byThemselves = toFetch.filter((node) => !isFed(node));
   const look = await lookFromNodes(remote, byThemselves, artifact, signal);
   const byTool = ways?.via !== undefined && ways.via !== 'ssh';
-  const needed = look.noWay.size > 0 || byThemselves.length < toFetch.length;
+  const needed = look.noWay.size > 0 || toFetch.some((node) => isFed(node, look));
   if (images === undefined || byTool || look.refused !== undefined || !needed) return isEmpty(look) ? undefined : look;
   const here = await lookFromHere(images, artifact, signal);
   const { notHere } = here;
@@ -110,7 +115,7 @@ const isEmpty = ({ seen, refused, noWay }: Look): boolean =>
 /** What this machine does not get it sends to no node. */
 function withoutHere(request: RolloutRequest, look: Look | undefined): RolloutRequest {
   const { ways } = request;
-  if (ways === undefined || look?.notHere === undefined) return request;
+  if (ways === undefined || look?.seen === undefined || look.notHere === undefined) return request;
   return { ...request, ways: { ...ways, here: false, notHere: look.notHere } };
 }
 

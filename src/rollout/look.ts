@@ -18,6 +18,8 @@ export interface Look {
 
 /** More never ask the server at once. */
 const ASKED_AT_ONCE = 64;
+/** Where so many have no way to the server, the others are taken to have none either: each would wait for an answer. */
+const ENOUGH = 8;
 
 /**
  * Looks at the image from one node, and has all others see whether they get to its server, too. What the server refuses to
@@ -34,8 +36,19 @@ export async function lookFromNodes(
   const [first, ...others] = nodes;
   const look: Look = first === undefined ? NOTHING_SEEN : await ask(first);
   if (look.refused !== undefined) return look;
+  const few = await all(others.slice(0, ENOUGH - 1), ask);
+  const met = few.reduce(together, look);
+  const rest = others.slice(ENOUGH - 1);
+  const isAlike = met.seen === undefined && met.refused === undefined && met.noWay.size >= ENOUGH;
+  if (isAlike) return { noWay: new Map([...met.noWay, ...rest.map(({ name }) => [name, ALIKE] as const)]) };
+  return (await all(rest, ask)).reduce(together, met);
+}
+
+const ALIKE = 'not asked, since no other node that was asked gets an answer';
+
+function all(nodes: readonly ClusterNode[], ask: (node: ClusterNode) => Promise<Look>): Promise<Look[]> {
   const limit = pLimit(ASKED_AT_ONCE);
-  return (await Promise.all(others.map((node) => limit(() => ask(node))))).reduce(together, look);
+  return Promise.all(nodes.map((node) => limit(() => ask(node))));
 }
 
 const NOTHING_SEEN: Look = { noWay: new Map() };
