@@ -148,24 +148,39 @@ describe('Ctrl-C', () => {
     expect(onTrial.deadManMs).toBeLessThanOrEqual(900_000);
     expect(left.lastRun?.unfinished).toContain('worker-1');
 
-    // A newer run cannot leave its token where /persist has turned read-only.
-    const notes = path.join(bed.lab.node('worker-1').machine.root, 'persist/kubeos');
-    await chmod(notes, 0o555);
-    const shut = nodeOf(await bed.json(command('--nodes', 'worker-1')), 'worker-1');
-    await chmod(notes, 0o755);
-    expect(shut).toMatchObject({
-      outcome: 'not started',
-      what: 'the notes of kubeos on the node cannot be read or written',
-      reason: expect.stringMatching(/^cannot write \S+\/persist\/kubeos\/token\.new: Permission denied$/) as string,
-      next: expect.stringMatching(/remount,rw.*; a reset brings it back to slot A$/) as string,
-    });
-
     // Its kubelet gets well: no reboot is needed any more.
     bed.lab.api.setNode('worker-1', { ready: true });
     await bed.lab.clearFault('worker-1');
     const again = await bed.json(command('--nodes', 'worker-1'));
     expect([again.exitCode, nodeOf(again, 'worker-1').outcome]).toEqual([0, 'upgraded']);
     expect(await bed.look('worker-1')).toMatchObject({ active: 'B', state: 'committed', cordoned: false });
+  });
+
+  it('on a trial whose /persist takes no note any more: the same command still leads it back', async () => {
+    await bed.lab.setFault('worker-1', 'unready');
+    const running = await upTo('prove', '--nodes', 'worker-1');
+    running.kill('SIGKILL');
+    await running.done;
+    const notes = path.join(bed.lab.node('worker-1').machine.root, 'persist/kubeos');
+    await chmod(notes, 0o555);
+    const led = await bed.json(command('--nodes', 'worker-1', '--health-timeout', '3s'));
+    await chmod(notes, 0o755);
+    expect([led.exitCode, nodeOf(led, 'worker-1')]).toEqual([
+      6,
+      expect.objectContaining({
+        outcome: 'needs hands',
+        what: 'the notes of kubeos on the node cannot be read or written',
+        reason: expect.stringMatching(
+          /^cannot write \S+\/persist\/kubeos\/\S+: Permission denied\nit runs its old slot again$/,
+        ) as string,
+        next: expect.stringMatching(/remount,rw.*then give the same command again/) as string,
+      }),
+    ]);
+    const there = { osVersion: OLD, active: 'A', nextBoot: 'A' };
+    expect(await bed.look('worker-1')).toMatchObject({ ...there, cordoned: true });
+    const mended = await bed.json(command('--nodes', 'worker-1'));
+    expect([mended.exitCode, nodeOf(mended, 'worker-1').outcome]).toEqual([5, 'fell back']);
+    expect(await bed.look('worker-1')).toMatchObject({ ...there, cordoned: false });
   });
 
   it('for good on a trial leaves a node that goes back by itself, and the same command upgrades it', async () => {

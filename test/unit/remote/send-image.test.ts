@@ -1,9 +1,9 @@
-import { EventEmitter } from 'node:events';
 import { rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import type { ClientChannel } from 'ssh2';
 import { describe, expect, it } from 'vitest';
-import type { NodeCalls } from '../../../src/remote/node-calls.ts';
+import type { CallOptions, NodeCalls } from '../../../src/remote/node-calls.ts';
 import { ImageSender } from '../../../src/remote/send-image.ts';
 import { DEFAULT_PATIENCE } from '../../../src/remote/settings.ts';
 import type { ClusterNode } from '../../../src/rollout/facts.ts';
@@ -12,7 +12,7 @@ import { VirtualClock } from '../../sim/virtual-clock.ts';
 
 const IMAGE = { file: '/none', bytes: 5 };
 /** What goes at once where there is a rate. */
-const PIECE = 256 * 1024;
+const PIECE = 64 * 1024;
 const BY = { run: 'r', token: 1 };
 const never = new AbortController().signal;
 const clock = { now: () => 0, sleep: () => Promise.resolve() };
@@ -72,7 +72,7 @@ describe('an image that this machine sends', () => {
       { name }: ClusterNode,
       script: string,
       _args: unknown,
-      { feed }: { feed: (channel: unknown, said: string) => void },
+      { feed }: CallOptions,
     ): Promise<unknown> => {
       if (script !== 'receive') {
         return answers(script === 'poll' ? { state: 'done', rc: '0', 'out.bytes': '5' } : { state: 'started' });
@@ -82,8 +82,9 @@ describe('an image that this machine sends', () => {
           sent.push({ node: name, ms: virtual.now() - began, bytes });
           done();
         };
-        const channel = Object.assign(new EventEmitter(), { write, end: resolve, close: resolve });
-        feed(channel, name === 'n-2' ? `offset=${String(6 * PIECE)}\n` : 'offset=0\n');
+        const channel = { write, end: resolve, writableLength: 0 } as unknown as ClientChannel;
+        const running = { channel, ended: never, drained: () => undefined, within: () => undefined };
+        feed?.(running, name === 'n-2' ? `offset=${String(6 * PIECE)}\n` : 'offset=0\n');
       });
       return answers({});
     };
