@@ -1,11 +1,11 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, readlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Place } from '../vm/assemble.ts';
-import type { Node, NodeMachine } from '../vm/node.ts';
+import { type Node, type NodeMachine, patiently } from '../vm/node.ts';
 import type { Yard } from './yard.ts';
 
 const SCRIPT = fileURLToPath(new URL('node.sh', import.meta.url));
@@ -73,10 +73,11 @@ export class NamespaceNode implements NodeMachine {
       });
     }
     await once(supervisor, 'spawn');
-    await yard.plug(supervisor.pid!, `cable-${place.index}`);
     const ended = once(supervisor, 'exit').then(async () => {
       throw new Error(`${made.name} does not boot:\n${made.#console}${await made.complaints()}`);
     });
+    await Promise.race([untilApart(supervisor.pid!), ended]);
+    await yard.plug(supervisor.pid!, `cable-${place.index}`);
     await Promise.race([node.untilUp(), ended]);
     // From now on a test that waits for it says so.
     ended.catch(() => undefined);
@@ -115,6 +116,15 @@ export class NamespaceNode implements NodeMachine {
   async #power(): Promise<string> {
     return (await readFile(path.join(this.#folder, 'power'), 'utf8')).trim();
   }
+}
+
+/** Until unshare(1) has made it a network of its own: a cable would end in this machine's. */
+async function untilApart(pid: number): Promise<void> {
+  const own = await readlink('/proc/self/ns/net');
+  await patiently(
+    async () => (await readlink(`/proc/${pid}/ns/net`)) !== own,
+    () => `process ${pid} never has a network of its own`,
+  );
 }
 
 /** A file-system image of a system, of a few seconds' writing. */
