@@ -8,9 +8,9 @@ describe('what is written at once', () => {
     const portion = new Portion();
     expect(portion.bytes).toBe(64 * KIB);
     for (let times = 0; times < 10; times++) portion.took(20);
-    expect(portion.bytes).toBe(512 * KIB);
+    expect(portion.bytes).toBe(256 * KIB);
     portion.took(500);
-    expect(portion.bytes).toBe(512 * KIB);
+    expect(portion.bytes).toBe(256 * KIB);
     for (let times = 0; times < 10; times++) portion.took(2000);
     expect(portion.bytes).toBe(64 * KIB);
   });
