@@ -2,9 +2,10 @@ import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { chmodSync, chownSync, closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { quote } from '../../src/remote/quote.ts';
+import { freePort } from './free-port.ts';
 import type { Accounts } from './remote-accounts.ts';
 import { endServer, endSessions } from './remote-processes.ts';
-import { answers, freePort, until } from './remote-sshd.ts';
+import { answers, until } from './remote-sshd.ts';
 
 export interface DropbearOptions {
   dir: string;

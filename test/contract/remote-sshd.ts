@@ -13,6 +13,7 @@ import {
 import { createServer, connect, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from './free-port.ts';
 import { endServer, endSessions } from './remote-processes.ts';
 
 /** Whom OpenSSH's server lets in here: it serves root only as root, anyone else only as themselves. */
@@ -210,12 +211,6 @@ export async function until(
     if (Date.now() > deadline) throw new Error(`the condition did not come true\n${explain()}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
-}
-
-export async function freePort(address?: string): Promise<number> {
-  const server = await tcpServer(() => undefined, address);
-  await server.close();
-  return server.port;
 }
 
 export function answers(port: number, address: string): Promise<boolean> {
