@@ -1,8 +1,18 @@
 import path from 'node:path';
-import type { LabOptions } from './lab.ts';
 import { type SystemImage, buildSystemImage } from './system-image.ts';
 import { buildSystemTar, compressImage } from './system-tar.ts';
 import { findTool } from './tools.ts';
+
+/** What a lab may be told of its images. */
+export interface LabImageOptions {
+  /**
+   * What the nodes run at first, and what the image server has as an image and as a tar; `KubeOS 1.0.0`, `1.1.0` and
+   * `1.2.0` unless told.
+   */
+  versions?: { now: string; update: string; tar?: string };
+  /** Bytes of a system image; 16 MiB unless told. A slot is a quarter bigger. */
+  imageBytes?: number;
+}
 
 /** What a lab's nodes run at first, and what its image server has. */
 export interface LabImages {
@@ -17,7 +27,7 @@ const MIB = 1024 * 1024;
 const VERSIONS = { now: 'KubeOS 1.0.0', update: 'KubeOS 1.1.0', tar: 'KubeOS 1.2.0' };
 
 /** Makes them in the folder of the image server: plain, and compressed as far as this machine can. */
-export async function buildLabImages(folder: string, options: LabOptions): Promise<LabImages> {
+export async function buildLabImages(folder: string, options: LabImageOptions): Promise<LabImages> {
   const versions = { ...VERSIONS, ...options.versions };
   const sizeBytes = options.imageBytes ?? 16 * MIB;
   const out = (version: string, ending: string): string =>

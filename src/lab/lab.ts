@@ -10,7 +10,7 @@ import { type DownloadFault, type ImageServer, startImageServer } from './image-
 import { writeInside } from './inside.ts';
 import { type LabPaths, type SshEntry, labPaths, writeEnv, writeSpec, writeSshFiles } from './lab-files.ts';
 import { makeLabFolder } from './lab-folder.ts';
-import { buildLabImages } from './lab-images.ts';
+import { type LabImageOptions, buildLabImages } from './lab-images.ts';
 import { LabNode, type LabNodeStatus, type NodeTimings } from './lab-node.ts';
 import { type MachineOptions, createMachine } from './machine.ts';
 import { type Pki, makePki } from './pki.ts';
@@ -21,18 +21,11 @@ import type { SystemImage } from './system-image.ts';
 import { assertLabCanRun, installNodeTools } from './tools.ts';
 import { PreflightError } from '../errors.ts';
 
-export interface LabOptions {
+export interface LabOptions extends LabImageOptions {
   /** The lab's folder; made where it is missing. */
   dir: string;
   /** How many workers, beside the one control plane; 5 unless told. */
   workers?: number;
-  /**
-   * What the nodes run at first, and what the image server has as an image and as a tar; `KubeOS 1.0.0`, `1.1.0` and
-   * `1.2.0` unless told.
-   */
-  versions?: { now: string; update: string; tar?: string };
-  /** Bytes of a system image; 16 MiB unless told. A slot is a quarter bigger. */
-  imageBytes?: number;
   timings?: Partial<NodeTimings>;
   /** Pods, budgets and a DaemonSet to drain; true unless told. */
   sampleWorkload?: boolean;

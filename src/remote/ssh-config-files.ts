@@ -1,6 +1,6 @@
 import { userInfo } from 'node:os';
 import { matchesAny } from './known-hosts.ts';
-import type { ConfigValues, HostKind, HostQuestion } from './ssh-config.ts';
+import type { ConfigValues, HostKind, HostQuestion } from './ssh-config-question.ts';
 import { ConfigTree, type Criterion, type Item } from './ssh-config-tree.ts';
 
 export interface SshConfigFilesOptions {

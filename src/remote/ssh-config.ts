@@ -8,6 +8,7 @@ import { cleanText } from './clean-text.ts';
 import { readSignInRules, type SignInRules } from './sign-in-rules.ts';
 import { runSsh, type SshAnswer } from './ssh-client.ts';
 import { kinOf } from './ssh-config-kin.ts';
+import type { ConfigValues, HostKind, HostQuestion } from './ssh-config-question.ts';
 import { ConfigTree, type Item } from './ssh-config-tree.ts';
 
 /** What ssh_config says of one host, as far as kubeos follows it; what it leaves to OpenSSH's defaults is missing. */
@@ -46,20 +47,6 @@ export interface SshConfigOptions {
   /** Milliseconds that one question may take; 20 000 if missing. */
   timeoutMs?: number;
 }
-
-/** What is asked about: `user` and `port` where something stronger than ssh_config has settled them already. */
-export interface HostQuestion {
-  name: string;
-  user?: string;
-  port?: number;
-  /** The way there is settled already: ProxyJump and ProxyCommand do not count. */
-  wayIsSettled?: boolean;
-}
-
-export type HostKind = 'node' | 'jump host';
-
-/** Keys in lower case, values as `ssh -G` prints them. */
-export type ConfigValues = ReadonlyMap<string, readonly string[]>;
 
 type Reader = (kind: HostKind, question: HostQuestion) => Promise<ConfigValues>;
 

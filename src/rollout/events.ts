@@ -1,6 +1,6 @@
-import type { Operation, Slot } from './facts.ts';
+import type { Operation, Slot, Verified } from './facts.ts';
+import type { LockState } from './lock-state.ts';
 import type { Plan } from './plan-types.ts';
-import type { LockState, Verified } from './ports.ts';
 import type { Outcome, Step } from './steps.ts';
 import type { ExitCode } from '../exit-codes.ts';
 

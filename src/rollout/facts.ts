@@ -200,3 +200,13 @@ export interface Assignment {
   /** 64 lower-case hex digits; empty for a rollback. */
   sha256: string;
 }
+
+/** What a node's script has seen of the slot that was written. */
+export interface Verified {
+  version: string;
+  /**
+   * What the verdict stands on: the slot's bytes equal the image's, all its files those of the tar after a remount with
+   * caches dropped, its recorded digest holds, or only its content.
+   */
+  basis: 'bytes' | 'files' | 'recorded digest' | 'content only';
+}

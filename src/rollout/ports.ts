@@ -7,15 +7,26 @@
  * KubeosError; anything else is a bug.
  */
 import type { Artifact, DiskArtifact } from './artifacts.ts';
-import type { Assignment, ClusterNode, FoundMarks, NodeJournal, NodeObservation, NodeRecord, Slot } from './facts.ts';
+import type {
+  Assignment,
+  ClusterNode,
+  FoundMarks,
+  NodeJournal,
+  NodeObservation,
+  NodeRecord,
+  Slot,
+  Verified,
+} from './facts.ts';
 import type { DrainForecast, DrainOptions, DrainProgress } from './drain-types.ts';
 import type { RolloutEvent } from './events.ts';
 import type { StepProgress } from './image-source.ts';
+import type { LockState } from './lock-state.ts';
 import type { ClockOffset, ImageNotSeen, ImageSeen, PreflightRequest } from './preflight-types.ts';
 
 export type { Artifact, ContainerArtifact, DiskArtifact } from './artifacts.ts';
 export type { ImageSource, StepProgress } from './image-source.ts';
-export type { Assignment } from './facts.ts';
+export type { Assignment, Verified } from './facts.ts';
+export type { LockState } from './lock-state.ts';
 export type { DrainForecast, DrainObstacle, DrainOptions, DrainProgress } from './drain-types.ts';
 
 // ---------------------------------------------------------------------------------------------------- the cluster
@@ -65,29 +76,6 @@ export interface HeldLock {
   raiseAbove(floor: number): Promise<void>;
   /** Gives the lock back; the Lease itself stays. Never rejects; does nothing the second time. */
   release(): Promise<void>;
-}
-
-/** What `kubeos status` and `kubeos lock status` show of the lock. */
-export interface LockState {
-  /** Somebody's name is on it, dead or alive: see `isLive`. */
-  held: boolean;
-  /** It is held by a process that has ended without giving it back: known only on the holder's own machine. */
-  dead?: boolean;
-  holder: string;
-  what: string;
-  run: string;
-  /** ISO 8601. */
-  acquiredAt?: string;
-  renewedAt?: string;
-  /** How long its holder may be silent before it counts as dead, in milliseconds: what the holder itself promised. */
-  durationMs: number;
-  /** How long ago the last sign of life was, in milliseconds by the API server's clock; missing where there is none. */
-  silentMs?: number;
-  /** Who freed it by hand; missing where nobody did. */
-  freedBy?: string;
-  token: number;
-  /** Another one after each change of the Lease; opaque. */
-  version: string;
 }
 
 /** Another writer of the nodes' operating systems: an OS resource of KubeOS's own operator. */
@@ -191,15 +179,6 @@ export interface Cluster {
 export interface Authority {
   run: string;
   token: number;
-}
-
-export interface Verified {
-  version: string;
-  /**
-   * What the verdict stands on: the slot's bytes equal the image's, all its files those of the tar after a remount with
-   * caches dropped, its recorded digest holds, or only its content.
-   */
-  basis: 'bytes' | 'files' | 'recorded digest' | 'content only';
 }
 
 /** What a node says of itself after its reboot. */

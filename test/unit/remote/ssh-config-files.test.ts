@@ -3,7 +3,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir, userInfo } from 'node:os';
 import { join, relative } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { SshConfig, type HostConfig, type HostKind, type HostQuestion } from '../../../src/remote/ssh-config.ts';
+import type { HostKind, HostQuestion } from '../../../src/remote/ssh-config-question.ts';
+import { SshConfig, type HostConfig } from '../../../src/remote/ssh-config.ts';
 import { SshConfigFiles } from '../../../src/remote/ssh-config-files.ts';
 
 // The answers that kubeos finds by itself, beside those of the real ssh -G.
