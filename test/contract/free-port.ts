@@ -6,8 +6,8 @@ const FIRST = 10_000;
 const END = 32_768;
 
 /**
- * A port that nobody listens on. It stays its server's own while that is down: no other server of the tests, and no
- * connection, is given it by chance.
+ * A port that nobody listens on. It stays free while its server is down: no connection, and no server that asks for any
+ * port, is given it. Drawn, so that two callers hardly ever get the same.
  */
 export async function freePort(address = '127.0.0.1'): Promise<number> {
   const port = randomInt(FIRST, END);
