@@ -7,6 +7,8 @@ import type { BenchOptions } from './main.ts';
 import { median, spread, table, type Section } from './page.ts';
 
 const IMAGE_MIB = 1024;
+/** The first that kubeos offers; ssh prefers another. */
+const CIPHER = 'aes128-gcm@openssh.com';
 const AIM = { rate: 0.9, rssMiB: 200 };
 
 // A network of its own, whose loopback carries what a cable of 1 Gbit/s does, in its packets.
@@ -22,7 +24,7 @@ const LINKS: Readonly<Record<string, readonly string[]>> = {
 
 /**
  * An image on its way to one node over a connection that is up: kubeos's `receive`, against OpenSSH's own client that
- * writes into a file there, by the same cipher through the same server.
+ * writes into a file there through the same server: as it comes, and by kubeos's cipher.
  */
 export async function send({ image = IMAGE_MIB, rounds, clients, say }: BenchOptions): Promise<Section> {
   const load = `${loadavg()[0]?.toFixed(1) ?? '?'} on ${availableParallelism()} processors`;
@@ -30,18 +32,18 @@ export async function send({ image = IMAGE_MIB, rounds, clients, say }: BenchOpt
   for (const [link, through] of Object.entries(LINKS)) {
     say(`over ${link}:`);
     const script = join(clients, 'clients/send-rounds.js');
-    const sent = await run([...through, process.execPath, script, `${image}`, `${rounds}`]);
-    measured.push({ link, image, sent, ratio: median(ratesOf(sent.kubeos, image)) / median(ratesOf(sent.ssh, image)) });
+    const sent = await run([...through, process.execPath, script, `${image}`, `${rounds}`, CIPHER]);
+    measured.push({ link, image, sent });
   }
-  const most = Math.max(...measured.flatMap(({ sent }) => sent.kubeos.map(({ maxRssMiB }) => maxRssMiB)));
+  const most = Math.max(...measured.flatMap(({ sent }) => memoryOf(sent)));
   const text = [
-    `\`npm run bench -- send --image ${image} --rounds ${rounds}\`: aes128-gcm@openssh.com; medians, and from the least to the most; begun at a load of ${load}.`,
+    `\`npm run bench -- send --image ${image} --rounds ${rounds}\`: medians, and from the least to the most; begun at a load of ${load}.`,
     '',
     table(HEAD, measured.flatMap(rowsOf)),
     '',
-    `Aim: at least ${AIM.rate} of ssh's rate (${measured.map(judge).join('; ')}), under ${AIM.rssMiB} MiB of memory, whatever the image's size (${most.toFixed(0)}: ${judged(most < AIM.rssMiB)}).`,
+    `Aim: at least ${AIM.rate} of what ssh moves as it comes (${measured.map(judge).join('; ')}), under ${AIM.rssMiB} MiB of memory, whatever the image's size (${most.toFixed(0)}: ${judged(most < AIM.rssMiB)}).`,
   ].join('\n');
-  return { name: 'send', text, met: measured.every(({ ratio }) => ratio >= AIM.rate) && most < AIM.rssMiB };
+  return { name: 'send', text, met: measured.every((one) => ratioTo('ssh', one) >= AIM.rate) && most < AIM.rssMiB };
 }
 
 interface Measured {
@@ -49,8 +51,6 @@ interface Measured {
   /** MiB. */
   image: number;
   sent: SendRounds;
-  /** kubeos's rate by ssh's. */
-  ratio: number;
 }
 
 async function run(command: readonly string[]): Promise<SendRounds> {
@@ -70,17 +70,34 @@ const HEAD = ['over', 'client', 'before it, s', 'MiB/s', 'kubeos / it', 'its CPU
 const ratesOf = (all: readonly Sent[], image: number): readonly number[] =>
   all.map(({ wallMs }) => (image / wallMs) * 1000);
 
-function rowsOf({ link, image, sent: { kubeos, ssh }, ratio }: Measured): readonly (readonly string[])[] {
-  const rates = (all: readonly Sent[]): string => spread(ratesOf(all, image), 0);
-  const cpu = (all: readonly Sent[]): string => spread(all.map(({ cpuMs }) => (cpuMs / image) * 1.024));
-  const before = (all: readonly Sent[]): string => spread(all.map(({ beforeMs }) => beforeMs / 1000));
-  const memory = kubeos.map(({ maxRssMiB }) => maxRssMiB);
+/** MiB; told of kubeos alone. */
+const memoryOf = ({ kubeos }: SendRounds): readonly number[] => kubeos.map(({ maxRssMiB }) => maxRssMiB);
+
+/** kubeos's rate by another's. */
+const ratioTo = (other: keyof SendRounds, { image, sent }: Measured): number =>
+  median(ratesOf(sent.kubeos, image)) / median(ratesOf(sent[other], image));
+
+function rowsOf(one: Measured): readonly (readonly string[])[] {
+  const { link, image, sent } = one;
+  const row = (name: keyof SendRounds, shown: string): readonly string[] => [
+    link,
+    shown,
+    spread(sent[name].map(({ beforeMs }) => beforeMs / 1000)),
+    spread(ratesOf(sent[name], image), 0),
+    name === 'kubeos' ? '1' : ratioTo(name, one).toFixed(3),
+    spread(sent[name].map(({ cpuMs }) => (cpuMs / image) * 1.024)),
+    name === 'kubeos' ? spread(memoryOf(sent), 0) : '',
+  ];
   return [
-    [link, 'kubeos', before(kubeos), rates(kubeos), '1', cpu(kubeos), spread(memory, 0)],
-    [link, "ssh node 'cat >file'", before(ssh), rates(ssh), ratio.toFixed(3), cpu(ssh), ''],
+    row('kubeos', 'kubeos'),
+    row('ssh', "ssh node 'cat >file'"),
+    row('sameCipher', `ssh -c ${CIPHER} node 'cat >file'`),
   ];
 }
 
-const judge = ({ link, ratio }: Measured): string => `${link} ${ratio.toFixed(3)}: ${judged(ratio >= AIM.rate)}`;
+function judge(one: Measured): string {
+  const ratio = ratioTo('ssh', one);
+  return `${one.link} ${ratio.toFixed(3)}: ${judged(ratio >= AIM.rate)}`;
+}
 
 const judged = (met: boolean): string => (met ? 'reached' : 'missed');

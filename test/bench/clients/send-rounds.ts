@@ -1,5 +1,5 @@
 // Sends an image to one node in turn by kubeos and by ssh, in the network that it is started in:
-// `send-rounds.js MIB ROUNDS`. Prints what each sending cost, as JSON.
+// `send-rounds.js MIB ROUNDS CIPHER`. Prints what each sending cost, as JSON.
 import { spawn } from 'node:child_process';
 import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -11,13 +11,13 @@ import { measure } from '../measure.ts';
 import { MIB, writeNoise } from '../system.ts';
 import type { SendJob, Sent } from './send.ts';
 
-/** What each client's sendings cost, one a round. */
-export type SendRounds = Record<'kubeos' | 'ssh', Sent[]>;
+const CLIENTS = ['kubeos', 'ssh', 'sameCipher'] as const;
+type Client = (typeof CLIENTS)[number];
 
-/** The first that kubeos offers. */
-const CIPHER = 'aes128-gcm@openssh.com';
+/** What each client's sendings cost, one a round; `ssh` is ssh as it comes, `sameCipher` ssh by kubeos's cipher. */
+export type SendRounds = Record<Client, Sent[]>;
 
-async function takeTurns(image: number, rounds: number): Promise<SendRounds> {
+async function takeTurns(image: number, rounds: number, cipher: string): Promise<SendRounds> {
   const { dir, remove } = makeFolder();
   const root = join(dir, 'root');
   const key = join(dir, 'key');
@@ -28,15 +28,20 @@ async function takeTurns(image: number, rounds: number): Promise<SendRounds> {
     await writeNoise(file, image * MIB);
     await writeFile(config, configText(dir, sshd, key));
     const job = await jobFor(dir, config, file);
-    const ways = {
-      kubeos: () => sendByKubeos(job),
-      ssh: () => sendBySsh(config, file, join(root, 'persist/by-ssh')),
+    const staged = join(root, 'persist/KubeOS-Update/update.img.part');
+    const bySsh = join(root, 'persist/by-ssh');
+    const ssh = ['ssh', '-F', config];
+    const ways: Record<Client, { into: string; send: () => Promise<Sent> }> = {
+      kubeos: { into: staged, send: () => sendByKubeos(job) },
+      ssh: { into: bySsh, send: () => sendBySsh(ssh, file, bySsh) },
+      sameCipher: { into: bySsh, send: () => sendBySsh([...ssh, '-c', cipher], file, bySsh) },
     };
-    const sent: SendRounds = { kubeos: [], ssh: [] };
+    const sent: SendRounds = { kubeos: [], ssh: [], sameCipher: [] };
     for (let round = 0; round <= rounds; round++) {
-      for (const name of round % 2 === 0 ? (['kubeos', 'ssh'] as const) : (['ssh', 'kubeos'] as const)) {
-        const one = await ways[name]();
-        await needAll(join(root, name === 'ssh' ? 'persist/by-ssh' : 'persist/KubeOS-Update/update.img.part'), image);
+      for (const name of round % 2 === 0 ? CLIENTS : CLIENTS.toReversed()) {
+        const { into, send } = ways[name];
+        const one = await send();
+        await needAll(into, image);
         await rm(join(root, 'persist'), { recursive: true });
         await mkdir(join(root, 'persist'));
         if (round > 0) sent[name].push(one);
@@ -71,7 +76,6 @@ const configText = (dir: string, sshd: Sshd, key: string): string =>
     `  IdentityFile ${key}`,
     `  UserKnownHostsFile ${join(dir, 'known_hosts')}`,
     '  StrictHostKeyChecking accept-new',
-    `  Ciphers ${CIPHER}`,
     '',
   ].join('\n');
 
@@ -102,11 +106,11 @@ async function sendByKubeos(job: string): Promise<Sent> {
 }
 
 /** Its connecting, signing in and starting of a shell is what comes before. */
-async function sendBySsh(config: string, file: string, into: string): Promise<Sent> {
-  const ssh = ['ssh', '-F', config, 'node'];
-  const empty = await measure([...ssh, 'true']);
+async function sendBySsh(ssh: readonly string[], file: string, into: string): Promise<Sent> {
+  const empty = await measure([...ssh, 'node', 'true']);
   // The same priority that kubeos's receiver has.
-  const command = ['sh', '-c', 'file=$1; shift; exec "$@" <"$file"', 'sh', file, ...ssh, `nice -n 10 cat >${into}`];
+  const remote = `nice -n 10 cat >${into}`;
+  const command = ['sh', '-c', 'file=$1; shift; exec "$@" <"$file"', 'sh', file, ...ssh, 'node', remote];
   const all = await measure(command);
   const [wallMs, cpuMs] = [all.wallMs - empty.wallMs, all.cpuMs - empty.cpuMs];
   return { beforeMs: empty.wallMs, wallMs, cpuMs, maxRssMiB: Number.NaN };
@@ -117,6 +121,6 @@ async function needAll(file: string, image: number): Promise<void> {
   if (size !== image * MIB) throw new Error(`${file} has ${size} bytes`);
 }
 
-const [image, rounds] = process.argv.slice(2).map(Number);
-const sent = await takeTurns(image ?? Number.NaN, rounds ?? Number.NaN);
+const [image, rounds, cipher = ''] = process.argv.slice(2);
+const sent = await takeTurns(Number(image), Number(rounds), cipher);
 process.stdout.write(JSON.stringify(sent));
