@@ -38,21 +38,20 @@ const ALSO_CALLED: ReadonlyMap<string, string> = new Map([
 ]);
 
 /** The one of `names` that was likely meant: the same but for case and separators, a typo away, or the only one in it. */
-export function likelyMeant(word: string, names: readonly string[]): string | undefined {
+export function likelyMeant<T extends string>(word: string, names: readonly T[]): T | undefined {
   const plain = plainForm(word);
   if (plain.length < 2 || plain.length > LONGEST_WORD) return undefined;
   const same = names.find((name) => plainForm(name) === plain);
   if (same !== undefined) return same;
   const other = ALSO_CALLED.get(plain);
-  if (other !== undefined && names.includes(other)) return other;
-  return nearest(plain, names) ?? onlyContaining(plain, names);
+  return names.find((name) => name === other) ?? nearest(plain, names) ?? onlyContaining(plain, names);
 }
 
 const LONGEST_WORD = 40;
 
 const plainForm = (word: string): string => word.toLowerCase().replace(/[-_. ]/g, '');
 
-function nearest(plain: string, names: readonly string[]): string | undefined {
+function nearest<T extends string>(plain: string, names: readonly T[]): T | undefined {
   const allowed = plain.length <= 4 ? 1 : 2;
   const near = names
     .map((name) => ({ name, distance: editDistance(plain, plainForm(name)) }))
@@ -61,7 +60,7 @@ function nearest(plain: string, names: readonly string[]): string | undefined {
   return near[0]?.distance === near[1]?.distance && near.length > 1 ? undefined : near[0]?.name;
 }
 
-function onlyContaining(plain: string, names: readonly string[]): string | undefined {
+function onlyContaining<T extends string>(plain: string, names: readonly T[]): T | undefined {
   if (plain.length < 4) return undefined;
   const containing = names.filter((name) => plainForm(name).includes(plain) || plain.includes(plainForm(name)));
   return containing.length === 1 ? containing[0] : undefined;

@@ -61,10 +61,10 @@ const MANDATORY: readonly SpecField[] = [
   'mtls',
 ];
 
-/** Judges each field by itself: its name, its presence, its type. */
-export function readShape(located: LocatedSpec, findings: Findings): SpecView {
-  const meant = reportUnknown(located, findings);
-  reportMissing(located, meant, findings);
+/** Judges each field by itself: its name, its presence, its type. What a misspelt one holds is judged as what was meant. */
+export function readShape({ entries, at }: LocatedSpec, findings: Findings): SpecView {
+  const located = { entries: new Map([...reportUnknown(entries, findings), ...entries]), at };
+  reportMissing(located, findings);
   const given = Object.fromEntries(SPEC_FIELDS.map((field) => [field, located.entries.get(field)?.value]));
   const rollback = given['opstype'] === 'rollback';
   const values: Record<string, unknown> = { ...given };
@@ -121,12 +121,13 @@ const startsTemplate = (entry: Entry, findings: Findings): boolean =>
   typeof entry.value === 'object' && findings.source.excerpt(entry.at).startsWith('{{');
 
 /** Returns the fields that the unknown ones were likely meant to be. */
-function reportUnknown({ entries }: LocatedSpec, findings: Findings): ReadonlySet<string> {
-  const meantFields = new Set<string>();
-  for (const { name, key } of entries.values()) {
+function reportUnknown(entries: LocatedSpec['entries'], findings: Findings): ReadonlyMap<SpecField, Entry> {
+  const meantFields = new Map<SpecField, Entry>();
+  for (const entry of entries.values()) {
+    const { name, key } = entry;
     if (isSpecField(name)) continue;
     const meant = likelyMeant(name, SPEC_FIELDS);
-    if (meant !== undefined) meantFields.add(meant);
+    if (meant !== undefined && !meantFields.has(meant)) meantFields.set(meant, entry);
     const shown = name === '' ? 'a key that is not plain text' : `unknown field ${nameToShow(name)}`;
     const mend = meant === undefined ? 'remove it; KubeOS has no such field' : `did you mean ${meant}?`;
     findings.error('unknown-field', key, shown, mend);
@@ -134,15 +135,15 @@ function reportUnknown({ entries }: LocatedSpec, findings: Findings): ReadonlySe
   return meantFields;
 }
 
-function reportMissing({ entries, at }: LocatedSpec, meant: ReadonlySet<string>, findings: Findings): void {
+function reportMissing({ entries, at }: LocatedSpec, findings: Findings): void {
   const imagetype = entries.get('opstype')?.value === 'rollback' ? '' : entries.get('imagetype')?.value;
   const report = (field: SpecField): void => {
     const line = `${field}: ${lineValue(field, imagetype)}`;
     findings.error('missing-key', at, `${field} is missing`, `add the line: ${line}`);
   };
-  for (const field of MANDATORY) if (!entries.has(field) && !meant.has(field)) report(field);
+  for (const field of MANDATORY) if (!entries.has(field)) report(field);
   const names = [entries.get('dockerimage'), entries.get('containerimage')].filter((entry) => entry !== undefined);
-  if (names.length === 0 && !meant.has('dockerimage') && !meant.has('containerimage')) report('dockerimage');
+  if (names.length === 0) report('dockerimage');
   const later = names.toSorted((one, other) => one.key[0] - other.key[0])[1];
   if (later !== undefined) {
     const message = 'dockerimage and containerimage are two names of the same field';

@@ -181,7 +181,7 @@ const CASES: readonly [string, string | Uint8Array, string[]][] = [
   ],
   [
     'evictPodForce is unknown',
-    diskSpec({ evictPodForce: 'x' }),
+    diskSpec({ evictPodForce: 'true' }),
     ['error unknown-field 16:3 unknown field evictPodForce = did you mean evictpodforce?'],
   ],
   [
@@ -203,6 +203,27 @@ const CASES: readonly [string, string | Uint8Array, string[]][] = [
     'a misspelt mandatory field is told once',
     diskSpec({ maxunavailable: undefined, maxUnavailable: '2' }),
     ['error unknown-field 15:3 unknown field maxUnavailable = did you mean maxunavailable?'],
+  ],
+  [
+    'what a misspelt field holds is judged at the same look',
+    diskSpec({ maxunavailable: undefined, maxUnavailable: 'two' }),
+    [
+      'error unknown-field 15:3 unknown field maxUnavailable = did you mean maxunavailable?',
+      'error type 15:19 maxunavailable must be a whole number of at least 1 = write a number, for example: maxunavailable: 2',
+    ],
+  ],
+  [
+    'a misspelt imagetype hides nothing of the image',
+    diskSpec({ imagetype: undefined, checksum: 'zz', imageType: 'disk' }),
+    [
+      'error checksum 11:13 checksum must be 64 hex digits, but holds "z" (character 1) = copy all 64 hex digits, and nothing else, from the output of sha256sum',
+      'error unknown-field 15:3 unknown field imageType = did you mean imagetype?',
+    ],
+  ],
+  [
+    'a field beside its misspelt twin counts alone',
+    diskSpec({ maxUnavailable: 'two' }),
+    ['error unknown-field 16:3 unknown field maxUnavailable = did you mean maxunavailable?'],
   ],
   [
     'a key that is a list',
