@@ -3,6 +3,7 @@ import type { Artifact, DiskArtifact, DrainProgress, StepProgress, Verified } fr
 import { KubeosError } from '../errors.ts';
 import { EXIT } from '../exit-codes.ts';
 import { certainFailures } from './certain-failures.ts';
+import { doStep } from './do-step.ts';
 import { watchCordon } from './foreign-hands.ts';
 import { untilApiAnswers } from './patience.ts';
 import { STEPS, type Step } from './steps.ts';
@@ -54,7 +55,7 @@ async function forecast(trip: Trip): Promise<void> {
 /** Takes a place in the budget, cordons the node and evicts its pods. */
 export async function drain(trip: Trip, signal: AbortSignal): Promise<void> {
   const { ports, budget, plan, lock } = trip.context;
-  await trip.do('drain', signal, async () => {
+  await doStep(trip, 'drain', signal, async () => {
     await budget.hold(trip.name, signal, () => {
       trip.waiting(waitForPlace(budget.eatenBy()));
     });
@@ -91,7 +92,7 @@ async function stage(trip: Trip): Promise<void> {
   const { ports, options, early } = trip.context;
   const { artifact } = options;
   if (artifact === undefined) throw new Error('an upgrade was started without its artifact');
-  await trip.do('stage', early, async () => {
+  await doStep(trip, 'stage', early, async () => {
     const startedAt = trip.now;
     const onProgress = progressOf(trip, 'stage');
     const brought = 'reference' in artifact ? artifact : onItsWay(trip, artifact);
@@ -118,7 +119,7 @@ async function stream(trip: Trip): Promise<void> {
   const { artifact } = options;
   const { target } = trip.assignment;
   if (artifact === undefined || 'reference' in artifact) throw new Error('only a disk image is streamed');
-  await trip.do('write', early, async () => {
+  await doStep(trip, 'write', early, async () => {
     const brought = onItsWay(trip, artifact);
     const onProgress = progressOf(trip, 'write');
     const { node, authority } = trip;
@@ -144,7 +145,7 @@ async function sameForAll<T extends { digest?: string }>(
 async function write(trip: Trip): Promise<void> {
   const { ports, plan, early } = trip.context;
   const { target } = trip.assignment;
-  await trip.do('write', early, async () => {
+  await doStep(trip, 'write', early, async () => {
     const onProgress = progressOf(trip, 'write');
     const { bytes } = await ports.remote.write(trip.node, trip.authority, target, onProgress, early, plan.writeRate);
     return `slot ${target}, ${formatBytes(bytes)}`;
@@ -154,7 +155,7 @@ async function write(trip: Trip): Promise<void> {
 async function verify(trip: Trip): Promise<void> {
   const { ports, early } = trip.context;
   const { assignment } = trip;
-  await trip.do('verify', early, async () => {
+  await doStep(trip, 'verify', early, async () => {
     const onProgress = progressOf(trip, 'verify');
     const verified = await ports.remote.verify(trip.node, trip.authority, assignment, onProgress, early);
     if (verified.version !== assignment.version) {

@@ -1,6 +1,7 @@
 import { KubeosError } from '../errors.ts';
 import { EXIT } from '../exit-codes.ts';
 import type { RolloutContext } from './context.ts';
+import { doStep } from './do-step.ts';
 import type { NodeResult } from './events.ts';
 import type { NodeObservation, NodeRecord } from './facts.ts';
 import { requireInCluster } from './foreign-hands.ts';
@@ -8,8 +9,9 @@ import { endFailed } from './node-failure.ts';
 import type { Health } from './health.ts';
 import { endFellBack, endReturned, LEFT_CORDONED, leftCordoned, release, success, trouble } from './node-ends.ts';
 import { prepare } from './node-prepare.ts';
+import { bootOf } from './node-reboot.ts';
 import { findBootDoubts, OTHER_MACHINE } from './other-machine.ts';
-import { bootOf, bootTrial, finishTrial, judgeHealth, type TrialEnd } from './node-trial.ts';
+import { bootTrial, finishTrial, judgeHealth, type TrialEnd } from './node-trial.ts';
 import type { PlanEntry } from './plan-types.ts';
 import { despiteCuts, unlessAborted } from './patience.ts';
 import { deriveStanding, rebootAhead, type Blocked, type Standing, type Way } from './standing.ts';
@@ -97,7 +99,7 @@ async function walk(trip: Trip, way: Way, seen: NodeObservation): Promise<NodeRe
     if (end !== 'committed') return end;
   }
   trip.phase = 'committed';
-  await trip.do('uncordon', late, async () => {
+  await doStep(trip, 'uncordon', late, async () => {
     await release(trip, late);
     return trip.record.cordon === 'found' ? 'left cordoned, as it was found' : 'in service';
   });
@@ -128,7 +130,7 @@ async function adopt(trip: Trip, seen: NodeObservation): Promise<void> {
   const report = bootOf(seen);
   const { target, version } = trip.assignment;
   if (report === undefined) throw new Error('a node without an active slot cannot be adopted');
-  await trip.do('prove', early, async () => {
+  await doStep(trip, 'prove', early, async () => {
     const health = await judgeHealth(trip, report, version);
     if (health.verdict !== 'healthy') {
       throw new KubeosError(`slot ${target}, which was booted by hand, is not healthy`, EXIT.incomplete, {
@@ -142,7 +144,7 @@ async function adopt(trip: Trip, seen: NodeObservation): Promise<void> {
     await ports.remote.prove(trip.node, trip.authority, { slot: target, version, adopt: true });
     return `slot ${target}, ${version}, kubelet Ready, 2 heartbeats`;
   });
-  await trip.do('commit', late, async () => {
+  await doStep(trip, 'commit', late, async () => {
     await ports.remote.commit(trip.node, trip.authority, target);
     return `slot ${target} is permanent`;
   });
@@ -196,7 +198,7 @@ async function tidyUp(trip: Trip, seen: NodeObservation): Promise<NodeResult> {
   const kept = finished ? undefined : await keepUnlessHealthy(trip, seen);
   if (kept !== undefined) return kept;
   trip.phase = 'committed';
-  await trip.do('uncordon', late, async () => {
+  await doStep(trip, 'uncordon', late, async () => {
     await release(trip, late);
     return 'what an earlier run left is tidied up';
   });
@@ -209,7 +211,7 @@ async function keepUnlessHealthy(trip: Trip, seen: NodeObservation): Promise<Nod
   // Whatever ends the wait early leaves the cordon, as on a node that could not be asked.
   trip.stood = false;
   let health: Health = { verdict: 'rebooted' };
-  await trip.do('prove', trip.context.early, async () => {
+  await doStep(trip, 'prove', trip.context.early, async () => {
     health = await judgeHealth(trip, seen, seen.osVersion, trip.context.early);
     return health.verdict === 'healthy' ? 'kubelet Ready, 2 heartbeats' : 'not healthy: it stays cordoned';
   });

@@ -5,8 +5,10 @@ import type { NodeObservation, Slot } from './facts.ts';
 import { annotate } from './foreign-hands.ts';
 import { waitHealthy, type Health } from './health.ts';
 import { DeadMan } from './dead-man.ts';
+import { doStep } from './do-step.ts';
 import { endFellBack, leftCordoned, trouble } from './node-ends.ts';
 import { drain } from './node-prepare.ts';
+import { awaitBoot, bootOf, reboot } from './node-reboot.ts';
 import { despiteCuts } from './patience.ts';
 import type { BootReport } from './ports.ts';
 import type { Step } from './steps.ts';
@@ -28,7 +30,7 @@ export async function bootTrial(
     trip.phase = 'armed';
     trip.skip('arm');
   } else {
-    await trip.do('arm', early, async () => {
+    await doStep(trip, 'arm', early, async () => {
       trip.phase = 'arming';
       await arm(trip);
       trip.phase = 'armed';
@@ -45,7 +47,7 @@ export async function bootTrial(
   if (trip.bootId !== seen.bootId) trip.foreign('something else rebooted it since its way began');
   const armedBootId = provenArmed(trip, seen);
   let report: BootReport | undefined;
-  await trip.do('reboot', late, async () => {
+  await doStep(trip, 'reboot', late, async () => {
     await trip.mayStart();
     report = await reboot(trip, 'trial', armedBootId);
     return cameUp(trip, report);
@@ -172,7 +174,7 @@ async function tryCommit(trip: Trip, report: BootReport): Promise<Verdict> {
   try {
     const verdict = await prove(trip, report);
     if (verdict !== 'proven') return verdict;
-    await trip.do('commit', late, async () => {
+    await doStep(trip, 'commit', late, async () => {
       await ports.remote.commit(trip.node, trip.authority, target);
       return `slot ${target} is permanent`;
     });
@@ -208,7 +210,7 @@ async function prove(trip: Trip, report: BootReport): Promise<'proven' | Exclude
   const { ports, late, options } = trip.context;
   const { target, version } = trip.assignment;
   let verdict: 'proven' | Exclude<Verdict, 'committed'> = { again: true };
-  await trip.do('prove', late, async () => {
+  await doStep(trip, 'prove', late, async () => {
     if (report.osVersion !== version) {
       verdict = { unhealthy: `slot ${target} booted, but it holds ${report.osVersion}, not ${version}` };
       return NOT_PROVEN;
@@ -250,7 +252,7 @@ async function sendBack(trip: Trip, trial: BootReport, reason: string): Promise<
   await annotate(trip, 'prove');
   if (!trip.drained) await drain(trip, late);
   let report: BootReport | undefined;
-  await trip.do('reboot', late, async () => {
+  await doStep(trip, 'reboot', late, async () => {
     report = await reboot(trip, 'send-back', trial.bootId);
     return cameUp(trip, report);
   });
@@ -294,57 +296,4 @@ async function noAnswer(trip: Trip, when: string): Promise<NodeResult> {
     next: `see its console; ${reset}`,
     unreachable: true,
   });
-}
-
-const REORDER_AFTER_MS = 60_000;
-const MOST_ORDERS = 3;
-
-/** Orders a reboot and waits for another boot; ordered again where the connection broke before the node could agree. */
-async function reboot(trip: Trip, purpose: 'trial' | 'send-back', bootId: string): Promise<BootReport | undefined> {
-  const { options } = trip.context;
-  for (let order = 1; ; order++) {
-    const accepted = await orderReboot(trip, purpose, bootId);
-    if (typeof accepted === 'object') return accepted;
-    const last = accepted || order === MOST_ORDERS;
-    const patience = last ? options.rebootTimeoutMs : REORDER_AFTER_MS;
-    const report = await awaitBoot(trip, bootId, patience);
-    if (report !== undefined || last) return report;
-  }
-}
-
-/** Resolves to true where the node agreed, false where nobody knows, and to its boot where it has rebooted already. */
-async function orderReboot(trip: Trip, purpose: 'trial' | 'send-back', bootId: string): Promise<boolean | BootReport> {
-  const { ports, late } = trip.context;
-  const before = trip.phase;
-  trip.phase = 'rebooting';
-  try {
-    await ports.remote.reboot(trip.node, trip.authority, purpose);
-    return true;
-  } catch (error) {
-    if (error instanceof ConnectError) return false;
-    if (!(error instanceof KubeosError) || error instanceof LockLostError) throw error;
-    const seen = await ports.remote.observe(trip.node, late);
-    const report = bootOf(seen);
-    if (report !== undefined && seen.bootId !== bootId) return report;
-    trip.phase = before;
-    throw error;
-  }
-}
-
-/** Waits for any other boot than this one; undefined where none was seen, be it because the node does not let us in. */
-async function awaitBoot(trip: Trip, bootId: string, timeoutMs?: number): Promise<BootReport | undefined> {
-  const { ports, late, options } = trip.context;
-  delete trip.shutOut;
-  try {
-    return await ports.remote.awaitBoot(trip.node, bootId, timeoutMs ?? options.rebootTimeoutMs, late);
-  } catch (error) {
-    if (!(error instanceof ConnectError)) throw error;
-    trip.shutOut = error;
-    return undefined;
-  }
-}
-
-/** What an observation says of the present boot. */
-export function bootOf({ bootId, active, osVersion }: NodeObservation): BootReport | undefined {
-  return active === undefined ? undefined : { bootId, active, osVersion };
 }

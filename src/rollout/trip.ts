@@ -2,7 +2,6 @@ import type { ConnectError } from '../errors.ts';
 import type { RolloutContext } from './context.ts';
 import type { RolloutEvent } from './events.ts';
 import type { ClusterNode, NodeRecord } from './facts.ts';
-import { annotate } from './foreign-hands.ts';
 import type { PlanEntry } from './plan-types.ts';
 import type { Assignment, Authority, Verified } from './ports.ts';
 import type { Step } from './steps.ts';
@@ -105,21 +104,6 @@ export class Trip {
 
   waiting(because: string): void {
     if (this.step !== undefined) this.emit({ type: 'step-waiting', node: this.name, step: this.step, for: because });
-  }
-
-  /**
-   * Does one step and tells of it. `work` resolves to what the report shows, in a few words.
-   * @param signal checked before the step: a run that must stop stops between two steps
-   */
-  async do(step: Step, signal: AbortSignal, work: () => Promise<string>): Promise<void> {
-    signal.throwIfAborted();
-    this.step = step;
-    const startedAt = this.now;
-    this.emit({ type: 'step-started', node: this.name, step, slot: this.assignment.target });
-    await annotate(this, step);
-    signal.throwIfAborted();
-    const detail = await work();
-    this.emit({ type: 'step-done', node: this.name, step, detail, tookMs: this.now - startedAt, skipped: false });
   }
 
   /**
