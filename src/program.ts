@@ -3,6 +3,7 @@ import type { Deps } from './commands/deps.ts';
 import {
   addClusterFlags,
   addImageFlags,
+  addRollbackGoals,
   addRolloutFlags,
   addRunFlags,
   addSelectionFlags,
@@ -25,6 +26,7 @@ import {
   SHOWING,
 } from './commands/help-text.ts';
 import { addNode } from './commands/node-program.ts';
+import { addPlan } from './commands/plan-program.ts';
 import { wholeNumber } from './commands/option-parsers.ts';
 import type {
   LabFaultFlags,
@@ -33,7 +35,6 @@ import type {
   LockReleaseFlags,
   LockStatusFlags,
   LogsFlags,
-  PlanFlags,
   RollbackFlags,
   StatusFlags,
   UpgradeFlags,
@@ -110,31 +111,6 @@ function addValidate(program: Command, deps: Deps, finished: Finished): void {
   );
 }
 
-function addPlan(program: Command, deps: Deps, finished: Finished): void {
-  const command = program
-    .command('plan')
-    .summary('show what an upgrade would do; change nothing')
-    .description(
-      'Shows which nodes an upgrade would change, in which order, and what stands in the way. Changes nothing.',
-    )
-    .usage('-f FILE [flags]')
-    .addOption(specFile());
-  addImageFlags(command);
-  addRolloutFlags(command);
-  command.option('--detailed-exitcode', `exit with ${EXIT.changesFound} where there are changes to make`, false);
-  command.action(async (flags: SpecFlags<PlanFlags>) => {
-    finished(await (await import('./commands/plan.ts')).plan(deps, withSpec(flags, command)));
-  });
-  addExamples(
-    command,
-    [
-      ['kubeos plan -f upgrade.yaml', 'the plan, for reading'],
-      ['kubeos plan -f upgrade.yaml --detailed-exitcode', 'in a pipeline: 0 nothing to do, 7 changes to make'],
-    ],
-    ALL_EXIT_CODES.filter((code) => code <= EXIT.refused || code === EXIT.changesFound || code === EXIT.unreachable),
-  );
-}
-
 function addUpgrade(program: Command, deps: Deps, finished: Finished): void {
   const command = program
     .command('upgrade')
@@ -171,13 +147,9 @@ function addRollback(program: Command, deps: Deps, finished: Finished): void {
       'Brings the nodes back to what their other slot holds: no image, same proof. Give one of --to-previous, ' +
         '--to-other-slot and -f.',
     )
-    .usage('(--to-previous | --to-other-slot | -f FILE) [flags]')
-    .option('--to-previous', 'the version that the latest rollout replaced', false)
-    .option(
-      '--to-other-slot',
-      'whatever the other slot holds, newer and unknown versions included; given again once done, it flips back',
-      false,
-    )
+    .usage('(--to-previous | --to-other-slot | -f FILE) [flags]');
+  addRollbackGoals(command);
+  command
     .addOption(flag('-f, --file <file>', 'a spec with opstype: rollback; - reads standard input'))
     .option('--allow-major', 'cross a major version', false);
   addRunFlags(command);
@@ -188,6 +160,7 @@ function addRollback(program: Command, deps: Deps, finished: Finished): void {
   addExamples(
     command,
     [
+      ['kubeos plan --to-previous', 'what it would do; changes nothing'],
       ['kubeos rollback --to-previous', 'undo the latest upgrade'],
       ['kubeos rollback --to-previous --nodes worker-3', 'on one node'],
     ],

@@ -22,6 +22,18 @@ export function outputFormat(formats: readonly string[]): Option {
   return flag('-o, --output <format>', 'how the result is printed').choices(formats).default('text');
 }
 
+/** What a rollback leads to, where no spec says so. */
+export function addRollbackGoals(command: Command): void {
+  command
+    .option('--to-previous', 'a rollback to the version that the latest rollout replaced', false)
+    .option(
+      '--to-other-slot',
+      'a rollback to whatever the other slot holds, newer and unknown versions included; given again once done, it ' +
+        'flips back',
+      false,
+    );
+}
+
 /** What changes how an image is brought to a node. */
 export function addImageFlags(command: Command): void {
   command

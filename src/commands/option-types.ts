@@ -82,9 +82,15 @@ export interface RunFlags extends RolloutFlags, LockFlags {
   logDir?: string;
 }
 
+/** What a run leads to; one of them is given. */
+export interface GoalFlags {
+  file?: string;
+  toPrevious: boolean;
+  toOtherSlot: boolean;
+}
+
 /** What changes how an image is brought to a node; shared by `plan` and `upgrade`. */
 export interface ImageFlags {
-  file: string;
   write: 'before-drain' | 'after-drain';
   /** Bytes a second. */
   writeRate?: number;
@@ -101,16 +107,15 @@ export interface ImageFlags {
   stream?: Streaming;
 }
 
-export interface PlanFlags extends RolloutFlags, ImageFlags {
+export interface PlanFlags extends RolloutFlags, ImageFlags, GoalFlags {
   detailedExitcode: boolean;
 }
 
-export interface UpgradeFlags extends RunFlags, ImageFlags {}
+export interface UpgradeFlags extends RunFlags, ImageFlags {
+  file: string;
+}
 
-export interface RollbackFlags extends RunFlags {
-  file?: string;
-  toPrevious: boolean;
-  toOtherSlot: boolean;
+export interface RollbackFlags extends RunFlags, GoalFlags {
   allowMajor: boolean;
 }
 

@@ -1,8 +1,26 @@
 import type { KubectlCluster } from '../cluster/index.ts';
+import { UsageError } from '../errors.ts';
 import { ownPod } from '../local/index.ts';
 import { parseMaxUnavailable, type RequestOptions, type RolloutRequest } from '../rollout/index.ts';
 import type { Deps } from './deps.ts';
-import type { ImageFlags, RolloutFlags } from './option-types.ts';
+import type { GoalFlags, ImageFlags, RolloutFlags } from './option-types.ts';
+
+/**
+ * A command that can lead to several goals is given one of them.
+ * @param words.none what is asked where none is given
+ * @throws UsageError for none, and for several
+ */
+export function needOneGoal(flags: GoalFlags, words: { none: string; next: string }): void {
+  const given = [
+    ...(flags.file === undefined ? [] : ['-f']),
+    ...(flags.toPrevious ? ['--to-previous'] : []),
+    ...(flags.toOtherSlot ? ['--to-other-slot'] : []),
+  ];
+  if (given.length === 1) return;
+  throw new UsageError(given.length === 0 ? words.none : `one way at a time: not ${given.join(' and ')} together`, {
+    next: words.next,
+  });
+}
 
 /** What the flags add to a spec, or to a rollback without one. */
 export function requestOptions(

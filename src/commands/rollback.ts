@@ -4,18 +4,16 @@ import { requestForRollback, requestForSpec, type RolloutRequest } from '../roll
 import type { Deps } from './deps.ts';
 import { fileWord } from './given-command.ts';
 import type { RollbackFlags } from './option-types.ts';
-import { requestOptions } from './request.ts';
+import { needOneGoal, requestOptions } from './request.ts';
 import { rollOut } from './roll-out.ts';
 import { takeSpec } from './spec.ts';
 
 /** `kubeos rollback`: brings the selected nodes back to what their other slot holds. */
 export async function rollback(deps: Deps, flags: RollbackFlags): Promise<ExitCode> {
-  const ways = [flags.file !== undefined, flags.toPrevious, flags.toOtherSlot].filter(Boolean).length;
-  if (ways !== 1) {
-    throw new UsageError(ways === 0 ? 'rollback to what?' : 'rollback leads one way at a time', {
-      next: 'give one of: --to-previous, --to-other-slot, -f FILE (a spec with opstype: rollback)',
-    });
-  }
+  needOneGoal(flags, {
+    none: 'rollback to what?',
+    next: 'give one of: --to-previous, --to-other-slot, -f FILE (a spec with opstype: rollback)',
+  });
   if (flags.file === undefined) {
     const request = requestForRollback(requestOptions(flags, 'rollout'), flags.toOtherSlot);
     return rollOut(deps, flags, request);

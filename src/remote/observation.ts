@@ -190,6 +190,8 @@ function readSlot(answers: Answers, node: string): SlotFacts {
           verifiedAt: slot.record_verified_at ?? 0,
         },
       }),
+    ...(slot.record_sha256 === undefined &&
+      slot.record_verified_at !== undefined && { contentJudgedAt: slot.record_verified_at }),
     ...(slot.streamed !== undefined && { streamed: slot.streamed }),
     recordHolds: slot.record_holds,
     failedTrial: slot.failed_trial,

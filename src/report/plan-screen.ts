@@ -9,6 +9,7 @@ import { commandLines, field, fields, hanging, paragraph, table, type Cell, type
 import { drainText, footnoteLines, footnotes, type Footnote } from './obstacles.ts';
 import { penFor, type Pen } from './pen.ts';
 import { sharedFields, shareFindings } from './shared-findings.ts';
+import { slotTrust } from './slot-trust.ts';
 import { plural } from './text.ts';
 import { bytes, roughDuration, shortDigest } from './units.ts';
 
@@ -125,6 +126,7 @@ function conditions(plan: Plan, pen: Pen): string[] {
       field('via', [...ways(plan.entries, pen), ...decompressed(plan.entries, pen)]),
       field('stream', streams(plan.entries, pen)),
       field('pace', pace(plan)),
+      field('slot', slotTrust(plan.entries, pen)),
       field('lost', losses(plan.entries)),
       field('back', waysBack(plan.entries, pen)),
       field('boot', managedBoots(plan.entries, pen)),

@@ -19,6 +19,7 @@ import { otherSlotVersion, previousVersion, type ObservedNode, type Previous } f
 import { findRefusals } from './refusals.ts';
 import { sameMachines } from './same-machine.ts';
 import { selectNodes, type Selection } from './selection.ts';
+import { trustPart } from './slot-trust.ts';
 import { deriveStanding, rebootAhead, type Standing } from './standing.ts';
 import type { Step } from './steps.ts';
 import { HIGHEST_TOKEN } from './tokens.ts';
@@ -225,6 +226,7 @@ function sortAsked(input: PlanInput, node: ClusterNode, seen: NodeObservation, g
     ...entryOf(standing, node, seen, forecast),
     ...managedPart(standing, seen, input.request),
     ...imageWay(standing, node, seen, input),
+    ...trustPart(standing, seen),
   };
   const mustReboot = standing.kind === 'way' && rebootAhead(standing.firstStep);
   const warnings = [

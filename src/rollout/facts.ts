@@ -120,6 +120,8 @@ export interface SlotFacts {
   problem?: string;
   /** What a run recorded once it had verified this slot. */
   record?: SlotRecord;
+  /** When a rollback verified it by its content alone, since no digest of it is recorded: seconds since 1970, on the node's clock. */
+  contentJudgedAt?: number;
   /** The SHA-256 of an image that was streamed into it whole, and is still to be verified. */
   streamed?: string;
   /** The record's file-system UUID and superblock write time still match the slot. */

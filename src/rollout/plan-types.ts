@@ -53,10 +53,21 @@ export interface PlanEntry {
   decompress?: Compression;
   /** Its slot is written while the image arrives: what the slot holds is given up first. */
   stream?: true;
+  /** Of a rollback: what vouches for the slot that it goes back to. */
+  trust?: SlotTrust;
   drain: DrainForecast;
   notes: readonly string[];
   /** What the reader should know of the node before it is started; missing for none. */
   warnings?: readonly Finding[];
+}
+
+/** What vouches for a slot that a rollback leads to, before it is read; verify says in the result on what it stood. */
+export interface SlotTrust {
+  basis: 'recorded digest' | 'content only';
+  /** When kubeos last verified it, by that basis: ISO 8601, on the node's clock; missing where it never did, or no time is recorded. */
+  verifiedAt?: string;
+  /** Its file system was written to since. */
+  changed?: true;
 }
 
 /** A run that holds the lock, and is alive, while a plan is made: what the plan shows may be about to change. */

@@ -20,7 +20,14 @@ export interface Doc {
   exitName: string;
   counts: Record<string, number>;
   nodes: NodeDoc[];
-  entries: { node: string; canary: boolean; alreadyDown: boolean; notes: string[]; via?: string }[];
+  entries: {
+    node: string;
+    canary: boolean;
+    alreadyDown: boolean;
+    notes: string[];
+    via?: string;
+    trust?: { basis: string };
+  }[];
   already: { node: string; notes: string[] }[];
   leftOut: { node: string; because: string }[];
   notStarted: { node: string; findings: { what: string }[] }[];

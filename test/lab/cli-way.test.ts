@@ -95,6 +95,24 @@ describe('kubeos in a cluster where all is well', () => {
     expect(footprint()).toEqual(before);
   });
 
+  it('plans a rollback as the rollback will be, says what vouches for its slot, and changes nothing', async () => {
+    const before = footprint();
+    const flags = ['--to-previous', '--nodes', 'worker-2', '--detailed-exitcode'];
+    const plan = await bed.json(['plan', ...flags]);
+    expect(plan).toMatchObject({ kind: 'Plan', exitCode: 7, operation: 'rollback', version: OLD });
+    // Slot A is as the lab began: no run of kubeos has written it.
+    expect(plan.entries).toMatchObject([{ node: 'worker-2', firstStep: 'verify', trust: { basis: 'content only' } }]);
+    const shown = await bed.kubeos(['plan', ...flags]);
+    expect([shown.code, shown.stderr]).toEqual([7, '']);
+    expect(shown.stdout).toContain('Nothing was changed. To do it: kubeos rollback --to-previous --nodes worker-2\n');
+    const spec = await bed.spec(OLD, { opstype: 'rollback', imagetype: '""', imageurl: '""', checksum: '""' });
+    const bySpec = await bed.kubeos(['plan', '-f', spec]);
+    expect([bySpec.code, bySpec.stdout]).toEqual([0, expect.stringContaining(`kubeos rollback -f ${spec}\n`)]);
+    expect(bySpec.stdout).toContain(`Roll back 2 of 3 nodes: ${NEW} -> ${OLD}`);
+    expect((await bed.json(['plan', '--to-other-slot'])).exitCode).toBe(0);
+    expect(footprint()).toEqual(before);
+  });
+
   it('rolls back to the previous version, and that given again is no flip', async () => {
     bed.peakUnavailable();
     const back = await bed.kubeos(['rollback', '--to-previous', '-y', ...AT_ONCE]);
@@ -110,9 +128,14 @@ describe('kubeos in a cluster where all is well', () => {
 
   it('goes to what the other slot holds by the spec of a rollback, which needs no image', async () => {
     const spec = await bed.spec(NEW, { opstype: 'rollback', imagetype: '""', imageurl: '""', checksum: '""' });
+    const plan = await bed.kubeos(['plan', '-f', spec, ...AT_ONCE]);
+    expect(plan.stdout).toMatch(/^ {2}slot +B was verified on \d{4}-\d\d-\d\d, its digest is recorded$/m);
     const done = await bed.json(['rollback', '-f', spec, '-y', ...AT_ONCE]);
     expect([done.exitCode, ...outcomes(done.nodes)]).toEqual([0, 'worker-1 rolled back', 'worker-2 rolled back']);
     await expectAll(NEW, 'B');
+    const back = await bed.json(['plan', '--to-other-slot']);
+    const verifiedAt = expect.any(String) as string;
+    expect(back.entries[0]?.trust).toEqual({ basis: 'content only', verifiedAt });
     const elsewhere = await bed.spec('KubeOS 1.0.7', { opstype: 'rollback' });
     const refused = await bed.json(['rollback', '-f', elsewhere, '-y']);
     expect([refused.exitCode, refused.nodes[0]?.what]).toEqual([4, 'slot A holds KubeOS 1.0.0, not KubeOS 1.0.7']);

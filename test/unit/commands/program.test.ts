@@ -41,6 +41,26 @@ describe('a command line that cannot be meant', () => {
   it.each([
     [['upgrade'], ['kubeos upgrade needs a spec', 'kubeos upgrade -f FILE']],
     [
+      ['plan'],
+      [
+        'plan of what?',
+        'what a spec leads to: kubeos plan -f FILE',
+        'a rollback without a spec: kubeos plan --to-previous, or --to-other-slot',
+      ],
+    ],
+    [
+      ['plan', '--to-previous', '--to-other-slot'],
+      [
+        'one way at a time: not --to-previous and --to-other-slot together',
+        'what a spec leads to: kubeos plan -f FILE',
+        'a rollback without a spec: kubeos plan --to-previous, or --to-other-slot',
+      ],
+    ],
+    [
+      ['plan', '--to-previous', '--via', 'ssh'],
+      ['--via is for upgrades: a rollback brings no image', 'leave it out'],
+    ],
+    [
       ['upgrade', '--nodez', 'a'],
       ["unknown option '--nodez'", 'did you mean --nodes?', 'kubeos upgrade --help shows the flags'],
     ],

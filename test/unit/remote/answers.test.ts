@@ -143,6 +143,14 @@ describe('the answers of observe', () => {
     });
   });
 
+  it('tell when a slot was last judged by its content, where no digest of it is recorded', () => {
+    const byContent =
+      'A.record_version=KubeOS 1.0.0\nA.record_sha256=\nA.record_verified_at=1763800000\nA.record_holds=yes';
+    const { slots } = readObservation(parseAnswers(WHOLE.replace('A.record_holds=no', byContent)), 'n');
+    expect(slots?.A).toMatchObject({ contentJudgedAt: 1_763_800_000, recordHolds: true });
+    expect(slots?.A.record).toBeUndefined();
+  });
+
   it('may be few, on a node that cannot be worked on', () => {
     const text =
       'boot_id=b\nos_version=X\nfirmware=bios\nunsupported=verity\nunsupported_message=dm-verity root\nhas_curl=no\n';

@@ -182,8 +182,8 @@ export function rollbackPlan(): Plan {
     target: 'A',
     sha256: '',
   } as const;
-  const notes = ['slot A was verified on 2026-11-20, its digest is recorded'];
-  const common = { now: V2, assignment, firstStep: 'verify', notes } as const;
+  const trust = { basis: 'recorded digest', verifiedAt: '2026-11-20T09:30:00.000Z' } as const;
+  const common = { now: V2, assignment, firstStep: 'verify', trust } as const;
   const imageless: Partial<Plan> = plan();
   delete imageless.image;
   return {

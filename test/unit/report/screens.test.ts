@@ -8,7 +8,7 @@ import { refuseImage } from '../../../src/rollout/look.ts';
 import { statusReport } from '../../../src/report/status.ts';
 import { width } from '../../../src/report/text.ts';
 import type { NodeObservation, SlotFacts } from '../../../src/rollout/facts.ts';
-import type { PlanEntry } from '../../../src/rollout/plan-types.ts';
+import type { PlanEntry, SlotTrust } from '../../../src/rollout/plan-types.ts';
 import type { DrainObstacle } from '../../../src/rollout/ports.ts';
 import {
   at,
@@ -144,6 +144,26 @@ describe('the plan', () => {
   it('shows a rollback without an image', () => {
     const lines = renderPlan(rollbackPlan(), DISPLAY, { dryRun: true, command: 'kubeos rollback --to-previous' });
     expect(lines).toEqual(screen('plan-rollback'));
+  });
+
+  it('names the nodes where not the same vouches for the slots that a rollback leads to', () => {
+    const { entries, ...rest } = rollbackPlan();
+    const trusts: readonly SlotTrust[] = [
+      { basis: 'recorded digest', verifiedAt: '2026-11-20T09:30:00.000Z' },
+      { basis: 'recorded digest', verifiedAt: '2026-11-20T09:30:00.000Z', changed: true },
+      { basis: 'content only', verifiedAt: '2026-11-21T09:30:00.000Z' },
+      { basis: 'content only' },
+    ];
+    const pods = [7, 5, 4, 6];
+    const mixed = trusts.map((trust, index) => {
+      const drain = { pods: pods[index] ?? 0, obstacles: [] };
+      return { ...entries[0]!, node: `worker-${index + 1}`, canary: index === 0, trust, drain };
+    });
+    const lines = renderPlan({ ...rest, leftOut: [], already: [], entries: mixed }, DISPLAY, {
+      dryRun: true,
+      command: 'kubeos rollback -f rollback.yaml',
+    });
+    expect(lines).toEqual(screen('plan-rollback-trust'));
   });
 
   it('does not say that nothing was changed where it is about to ask', () => {

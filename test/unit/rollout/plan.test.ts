@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { KubeosError } from '../../../src/errors.ts';
 import { ConnectError } from '../../../src/errors.ts';
 import { assemblePlan, nodesToDrain, type PlanInput } from '../../../src/rollout/assemble-plan.ts';
-import type { ClusterNode, NodeObservation } from '../../../src/rollout/facts.ts';
+import type { ClusterNode, NodeObservation, SlotFacts } from '../../../src/rollout/facts.ts';
 import type { RolloutRequest } from '../../../src/rollout/goal.ts';
 import { exitForPlan } from '../../../src/rollout/plan-exit.ts';
 import type { Plan } from '../../../src/rollout/plan-types.ts';
@@ -37,6 +37,7 @@ function inputOf(
 
 const plan = (...args: Parameters<typeof inputOf>): Plan => assemblePlan(inputOf(...args));
 const away = new ConnectError('no route to host', 'unreachable', { next: 'see the network' });
+const atB = { osVersion: V2, active: 'B', bootEnv: { path: '/boot/grub2/grubenv', saved: 'B' } } as const;
 const atV2: Facts = [{ osImage: V2 }, { osVersion: V2, slots: { A: holding(V2, SHA2), B: slot() } }];
 
 describe('the plan', () => {
@@ -84,6 +85,30 @@ describe('the plan', () => {
   ])('to %s it is called %s', (version, direction) => {
     const made = plan({ a: [{}] }, { goal: { operation: 'upgrade', version, toOtherSlot: false } });
     expect(made.direction).toBe(direction);
+  });
+
+  test('says of a rollback what vouches for the slot that it leads to', () => {
+    const inB = (target: SlotFacts): Facts => [{ osImage: V2 }, { ...atB, slots: { A: target, B: slot() } }];
+    const day = { record: { version: V1, sha256: SHA2, verifiedAt: 1_763_800_000 } };
+    const made = plan(
+      {
+        a: inB(holding(V1, SHA2, day)),
+        b: inB(holding(V1, SHA2, { ...day, recordHolds: false })),
+        c: inB(slot({ contentJudgedAt: day.record.verifiedAt, recordHolds: true })),
+        d: inB(slot()),
+        e: inB(holding(V1, SHA2, { record: { ...day.record, verifiedAt: 1e18 } })),
+      },
+      { goal: { operation: 'rollback', version: V1, toOtherSlot: false } },
+    );
+    const verifiedAt = '2025-11-22T08:26:40.000Z';
+    expect(made.entries.map(({ trust }) => trust)).toEqual([
+      { basis: 'recorded digest', verifiedAt },
+      { basis: 'recorded digest', verifiedAt, changed: true },
+      { basis: 'content only', verifiedAt },
+      { basis: 'content only' },
+      { basis: 'recorded digest' },
+    ]);
+    expect(plan({ a: [{}, { slots: { A: slot(), B: holding(V1, SHA2) } }] }).entries[0]?.trust).toBeUndefined();
   });
 
   test('--reinstall writes nodes at the version again, and is called so', () => {
