@@ -123,6 +123,6 @@ function refuseRollback(layout: Layout, target: Slot): readonly Finding[] {
   if (slot.version !== goal.version) {
     return [{ what: `slot ${target} holds ${slot.version ?? 'an unknown system'}, not ${goal.version}`, next }];
   }
-  if (slot.failedTrial && !goal.retryFailedImage) return [{ ...imageFailed(layout.seen.journal) }];
+  if (slot.failedTrial) return [{ ...imageFailed(layout.seen.journal), next: `${next} --retry-failed-image` }];
   return [];
 }

@@ -414,15 +414,23 @@ const CASES: Record<string, Record<string, Case>> = {
       goal: ROLLBACK,
       expected: blocked('holds no system to go back to'),
     },
+    'to a slot whose image failed its trial is refused, with a way that a rollback has': {
+      seen: { osVersion: V2, slots: { A: slot({ version: V2 }), B: holding(V1, SHA3, { failedTrial: true }) } },
+      goal: ROLLBACK,
+      expected: {
+        kind: 'blocked',
+        findings: [
+          {
+            what: 'this image failed its trial here',
+            next: 'leave the node out (--exclude), or bring it there by its image: kubeos upgrade --retry-failed-image',
+          },
+        ],
+      },
+    },
     'to a slot that holds another version is refused': {
       seen: { osVersion: V2, slots: { A: slot({ version: V2 }), B: slot({ version: V3 }) } },
       goal: ROLLBACK,
       expected: blocked(`holds ${V3}, not ${V1}`),
-    },
-    'to a slot whose image failed its trial is refused': {
-      seen: { osVersion: V2, slots: { A: slot({ version: V2 }), B: holding(V1, SHA3, { failedTrial: true }) } },
-      goal: ROLLBACK,
-      expected: blocked('failed its trial'),
     },
     'needs no curl': { seen: { ...upgradedToB, hasCurl: false }, goal: ROLLBACK, expected: way('verify') },
     'that is done already': { goal: ROLLBACK, expected: { kind: 'done' } },
