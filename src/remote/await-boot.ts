@@ -48,7 +48,7 @@ const LONGEST_MS = 2 ** 31 - 1;
  * over. Every failure is part of the wait. Those that waiting alone does not mend, a changed host key or a refused
  * login, are told at once: people can mend them meanwhile, and known_hosts is read anew each time. A question that nobody
  * answers is withdrawn when the time is over.
- * @throws ConnectError such a failure, where it still stood at the end
+ * @throws KubeosError such a failure, or what the node refuses to answer for, where it still stood at the end
  */
 export async function awaitBoot(
   tools: BootTools,
@@ -80,7 +80,7 @@ async function watchForBoot(
   const left = () => (timeoutMs === 0 ? Infinity : begun + timeoutMs - tools.clock.now());
   const told = new Set<string>();
   let last = 'it still runs the boot from before';
-  let standing: ConnectError | undefined;
+  let standing: KubeosError | undefined;
   for (let attempt = 0; left() > 0; attempt++) {
     signal.throwIfAborted();
     try {
@@ -96,8 +96,8 @@ async function watchForBoot(
       if (signal.aborted) throw signal.reason;
       if (!(error instanceof KubeosError)) throw error;
       last = describe(error);
-      standing = needsHands(error) ? error : undefined;
-      if (standing !== undefined && !told.has(error.message)) {
+      standing = needsHands(error) || !(error instanceof ConnectError) ? error : undefined;
+      if (needsHands(error) && !told.has(error.message)) {
         told.add(error.message);
         tools.notice(`it is back, but: ${last}\n${error.next ?? ''}`.trimEnd(), node.name);
       }
@@ -112,7 +112,7 @@ async function watchForBoot(
 
 const HANDS: readonly ConnectFailure[] = ['host-key-changed', 'host-key-unknown', 'login-refused', 'no-root'];
 
-const needsHands = (error: KubeosError): error is ConnectError =>
+const needsHands = (error: KubeosError): boolean =>
   error instanceof ConnectError && HANDS.includes(error.failure);
 
 const unanswered = (): ConnectError =>

@@ -90,7 +90,7 @@ const MEANINGS: Readonly<Record<ScriptExit, { what: string; next: string }>> = {
   state: {
     what: 'the notes of kubeos on the node cannot be read or written',
     next:
-      'see what /persist on the node has: is it full, or read-only (dmesg: an ext4 with errors becomes so; once mended, ' +
+      'see what /persist on the node has: is it not mounted, full, or read-only (dmesg: an ext4 with errors becomes so; once mended, ' +
       `mount -o remount,rw /persist)? then ${AGAIN}`,
   },
 };

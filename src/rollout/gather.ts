@@ -201,8 +201,12 @@ export async function despiteItsReboot<T>(
   } catch (error) {
     if (!(error instanceof ConnectError) || node.record?.step !== 'reboot') throw error;
     const never = new AbortController().signal;
-    // No boot has the empty id, so any answer will do.
-    if ((await remote.awaitBoot(node, '', BOOT_PATIENCE_MS, signal ?? never)) === undefined) throw error;
+    try {
+      // No boot has the empty id, so any answer will do.
+      if ((await remote.awaitBoot(node, '', BOOT_PATIENCE_MS, signal ?? never)) === undefined) throw error;
+    } catch (problem) {
+      if (problem instanceof ConnectError || !(problem instanceof KubeosError)) throw problem;
+    }
     return ask();
   }
 }

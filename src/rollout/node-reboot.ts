@@ -33,7 +33,7 @@ export async function awaitBoot(trip: Trip, bootId: string, timeoutMs?: number):
   try {
     return await ports.remote.awaitBoot(trip.node, bootId, timeoutMs ?? options.rebootTimeoutMs, late);
   } catch (error) {
-    if (!(error instanceof ConnectError)) throw error;
+    if (!(error instanceof KubeosError) || error instanceof LockLostError) throw error;
     trip.shutOut = error;
     return undefined;
   }

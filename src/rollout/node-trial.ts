@@ -274,7 +274,8 @@ async function sendBack(trip: Trip, trial: BootReport, reason: string): Promise<
 
 function cameUp({ shutOut }: Trip, report: BootReport | undefined): string {
   if (report !== undefined) return `slot ${report.active} came up`;
-  return shutOut === undefined ? 'no answer' : 'it answers, but does not let kubeos in';
+  if (shutOut === undefined) return 'no answer';
+  return shutOut instanceof ConnectError ? 'it answers, but does not let kubeos in' : 'it answers, but not of its slots';
 }
 
 async function noAnswer(trip: Trip, when: string): Promise<NodeResult> {
@@ -287,7 +288,7 @@ async function noAnswer(trip: Trip, when: string): Promise<NodeResult> {
       what: shutOut.message,
       reason: [shutOut.reason, `it has been so ${when}`].filter((text) => text !== undefined).join('\n'),
       next: [shutOut.next, reset].filter((text) => text !== undefined).join('; '),
-      unreachable: true,
+      unreachable: shutOut instanceof ConnectError,
     });
   }
   return trouble(trip, 'needs hands', {

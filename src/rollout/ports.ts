@@ -261,8 +261,8 @@ export interface Remote {
   /**
    * Waits until the node answers SSH with another boot id than `previousBootId`. Resolves to undefined when
    * `timeoutMs` (0: never) is over. Refused, cut and unanswered connections are part of the wait; so are a host key
-   * that is not trusted and a sign-in that is refused, but where one still stands at the end, it rejects with that
-   * ConnectError.
+   * that is not trusted, a sign-in that is refused and a system that does not know its slots, but where one still stands
+   * at the end, it rejects with that KubeosError.
    */
   awaitBoot(
     node: ClusterNode,

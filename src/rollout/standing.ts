@@ -42,9 +42,10 @@ export function deriveStanding(node: ClusterNode, seen: NodeObservation, goal: N
   const layout = layoutOf(node, seen, goal);
   const trouble = findTrouble(seen, node);
   if (layout === undefined) {
-    return seen.osVersion === goal.version && !goal.reinstall
+    const left = leftBehind(node, seen);
+    return seen.osVersion === goal.version && !goal.reinstall && left.length === 0
       ? { kind: 'done', notes: trouble.map(({ what }) => what) }
-      : { kind: 'blocked', findings: trouble, unclear: true };
+      : { kind: 'blocked', findings: [...trouble, ...left], unclear: true };
   }
   const standing = judge(layout);
   if (trouble.length === 0) return standing;
@@ -60,8 +61,26 @@ function layoutOf(node: ClusterNode, seen: NodeObservation, goal: NodeGoal): Lay
   if (seen.unsupported !== undefined || active === undefined || slots === undefined) return undefined;
   // GRUB boots its first entry, A, where saved_entry names none.
   const layout = { node, seen, active, slots, goal, permanent: bootEnv?.saved ?? 'A' };
-  const isOpen = journal !== undefined && ['started', 'verified', 'armed', 'proven'].includes(journal.phase);
-  return isOpen ? { ...layout, open: journal } : layout;
+  return isOpen(journal) ? { ...layout, open: journal } : layout;
+}
+
+const isOpen = (journal: NodeJournal | undefined): journal is NodeJournal =>
+  journal !== undefined && ['started', 'verified', 'armed', 'proven'].includes(journal.phase);
+
+/** What a run left on a node of which too little is seen to carry on: whatever it runs, it is not done with. */
+function leftBehind({ record, name }: ClusterNode, { journal }: NodeObservation): readonly Finding[] {
+  if (isOpen(journal) && journal.armedBootId !== '') {
+    const { target, from } = journal;
+    return [
+      {
+        what: `a run left slot ${target} armed, or on trial`,
+        next: `a reset leads a trial back to slot ${from}; once what is in the way is mended, give the same command again`,
+      },
+    ];
+  }
+  if (record === undefined) return [];
+  const next = `once that is mended, give the same command again; what it did there: kubeos logs ${name}`;
+  return [{ what: `run ${record.run} left it at ${record.step}`, next }];
 }
 
 function judge(layout: Layout): Standing {

@@ -1,4 +1,4 @@
-import type { ConnectError } from '../errors.ts';
+import type { KubeosError } from '../errors.ts';
 import type { RolloutContext } from './context.ts';
 import type { RolloutEvent } from './events.ts';
 import type { ClusterNode, NodeRecord } from './facts.ts';
@@ -30,8 +30,8 @@ export class Trip {
   lockLost = false;
   /** The image is of a kind that kubeos does not write, which is so on every node. */
   imageRefused = false;
-  /** It is up after its reboot, but does not let us in: its host key, or its sign-in, is in the way. */
-  shutOut?: ConnectError;
+  /** It is up after its reboot, but its host key, its sign-in or what its system lacks is in the way. */
+  shutOut?: KubeosError;
   /** Where it stands is known: until then it may well be armed, or on trial, by an earlier run. */
   stood = false;
   /** Our journal has been begun there, so that ending early must close it. */

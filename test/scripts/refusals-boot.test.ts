@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { chmod, readFile, readdir, rm, truncate, writeFile } from 'node:fs/promises';
+import { chmod, readFile, readdir, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { sha256OfFile } from '../../src/lab/system-image.ts';
@@ -30,6 +30,14 @@ describe('the boot environment', () => {
     ['missing', () => rm(rooted(grubenv)), 'is missing'],
     ['too long', () => truncate(rooted(grubenv), 1025), 'is 1025 bytes; GRUB needs exactly 1024'],
     ['empty', () => put(grubenv, ''), 'is 0 bytes'],
+    [
+      'a link',
+      async () => {
+        await rename(rooted(grubenv), rooted(`${grubenv}.real`));
+        await symlink('grubenv.real', rooted(grubenv));
+      },
+      'is a link',
+    ],
     ['not GRUB’s', () => put(grubenv, 'x'.repeat(1024)), 'is not a GRUB environment'],
     [
       'on the root file system',
@@ -76,6 +84,14 @@ describe('the boot environment', () => {
       else if (!what.startsWith('not kept') && what !== 'read-only for good')
         expect(seen).toHaveProperty(['env.problem']);
     }
+  });
+
+  it('without room for one entry more: nothing is armed, and the tool’s own words tell why', async () => {
+    await nodeAt('verified');
+    const text = '# GRUB Environment Block\nsaved_entry=A\n';
+    await put(grubenv, `${text}other=${'x'.repeat(1024 - text.length - 9)}\n##`);
+    expectRefused(await node.run('arm', toB), 'boot-environment', 'environment block too small');
+    expect((await node.observe())['env.next']).toBeUndefined();
   });
 
   it('that is read-only is made writable for the moment, and read-only again', async () => {

@@ -79,6 +79,7 @@ export const REAL_TOOLS: readonly string[] = [
   'tail',
   'tar',
   'tee',
+  'timeout',
   'tr',
   'wc',
   'xargs',

@@ -20,17 +20,24 @@ main() {
 # nothing that is proven meanwhile would stand. Where there is none to open, no script of a run has it either.
 end_trial() {
 	# Opened for reading: /persist may have turned read-only, and a redirection that fails would end this shell.
+	held=yes
 	if [ -r "$STATE/lock" ]; then
 		exec 9<"$STATE/lock"
-		if ! flock -w 20 9; then return 0; fi
+		flock -w 20 9 || held=no
 	fi
+	if [ "$held" = no ] && ! is_long_overdue; then return 0; fi
 	read_journal
 	read_layout
 	if ! trial_runs; then
 		# Otherwise it is asked again: what cannot be read now says nothing of the trial.
 		if has_journal && [ -z "$UNSUPPORTED" ]; then forget_dead_man; fi
 	elif read_dead_man && [ "$(dead_man_left)" -eq 0 ]; then
-		(lead_back) || say "the boot environment may not lead back to slot $J_FROM"
+		if [ "$held" = yes ]; then
+			(lead_back) || say "the boot environment may not lead back to slot $J_FROM"
+		else
+			# Whatever it is at, the boot environment is the old one or the new one, and leads to a proven slot.
+			log "no sign of life from kubeos for ${DEAD_MAN_SPAN}s on trial, and a script of it hangs: the node reboots by itself"
+		fi
 		# Without a sync, which waits for file systems whose server is out of reach: what counts has been fsynced.
 		while :; do
 			(order_reboot) || :
@@ -38,6 +45,13 @@ end_trial() {
 		done
 	fi
 	let_go_of_lock
+}
+
+# A script that hangs, at a disk that fails, say, keeps the lock for good.
+LONG_OVERDUE_SECONDS=300
+
+is_long_overdue() { # for who has read the timer
+	[ $(($(uptime_seconds) - DEAD_MAN_AT)) -ge "$LONG_OVERDUE_SECONDS" ]
 }
 
 # The timer was set on a trial. Where no journal tells what became of it, the boot environment does: nothing but a commit

@@ -97,10 +97,14 @@ grub_clears() { # yes, no, or nothing where nobody knows
 
 # The first answer holds for the boot: what leads back clears next_entry too.
 grub_cleared() { # yes or no; for who has read the environment on the first boot after arming
-	if [ ! -s "$RUN/cleared" ]; then
-		if [ -n "$ENV_NEXT" ]; then echo no; else echo yes; fi >"$RUN/cleared"
+	if [ -s "$RUN/cleared" ]; then
+		first_line "$RUN/cleared"
+		return 0
 	fi
-	first_line "$RUN/cleared"
+	if [ -n "$ENV_NEXT" ]; then cleared=no; else cleared=yes; fi
+	# /run may be full, and the way back may not hang on a note.
+	{ echo "$cleared" >"$RUN/cleared"; } 2>/dev/null || :
+	echo "$cleared"
 }
 
 note_grub() { # yes or no

@@ -26,6 +26,8 @@ read_env() { # sets ENV_PATH, ENV_SAVED, ENV_NEXT (A, B or empty), ENV_SUCCESS, 
 	# The tool makes a file that is missing, even when it is only to list it.
 	elif [ ! -f "$file" ]; then
 		ENV_PROBLEM="$ENV_PATH is missing"
+	elif [ -L "$file" ]; then
+		ENV_PROBLEM="$ENV_PATH is a link: what it leads to is not known to be what GRUB reads"
 	elif [ "$(file_bytes "$file")" != 1024 ]; then
 		ENV_PROBLEM="$ENV_PATH is $(file_bytes "$file") bytes; GRUB needs exactly 1024"
 	elif [ "$(findmnt -n -r -o TARGET --target "$ENV_PATH" | tail -n 1)" = / ]; then
@@ -83,7 +85,8 @@ write_env() { # SAVED NEXT: both at once; an empty NEXT disarms
 	copy=$RUN/grubenv
 	make_env_writable
 	cp -- "$file" "$copy" || die boot-environment "cannot copy $ENV_PATH"
-	edit_env "$copy" "$1" "$2" || die boot-environment "$ENV_TOOL cannot change a copy of $ENV_PATH"
+	words=$(edit_env "$copy" "$1" "$2" 2>&1) ||
+		die boot-environment "$ENV_TOOL cannot change a copy of $ENV_PATH: $(said_why "$words")"
 	if [ "$(file_bytes "$copy")" != 1024 ] || [ "$(file_bytes "$file")" != 1024 ]; then
 		die boot-environment "$ENV_PATH is not 1024 bytes"
 	fi

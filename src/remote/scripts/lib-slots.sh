@@ -10,7 +10,7 @@ unsupported() { # CODE MESSAGE
 
 read_layout() { # sets ACTIVE, INACTIVE, NAME_A, NAME_B, SYSFS_A, SYSFS_B, DISK, ROOT_NUMBER; or UNSUPPORTED and its message
 	ACTIVE='' INACTIVE='' NAME_A='' NAME_B='' SYSFS_A='' SYSFS_B='' DISK='' ROOT_NUMBER='' UNSUPPORTED='' UNSUPPORTED_MESSAGE=''
-	for tool in findmnt dd od tr stat df awk; do
+	for tool in findmnt dd od tr stat; do
 		if ! has "$tool"; then
 			unsupported missing-tool "the node has no $tool"
 			return 0
@@ -28,6 +28,17 @@ read_layout() { # sets ACTIVE, INACTIVE, NAME_A, NAME_B, SYSFS_A, SYSFS_B, DISK,
 		DISK=${sysfs%/*}
 		read_partitions "$(first_line "$sysfs/partition")"
 	fi
+}
+
+# What a trial can be led back without, but no upgrade be done; for who has read the layout and the boot environment.
+lacked_tool() { # sets LACKED; empty where nothing is
+	LACKED=''
+	read_superblock "$(slot_path "$ACTIVE")"
+	for tool in awk df flock sync cmp cp mv tee grep readlink mount umount blockdev "$(file_system_check "$SB_TYPE")"; do
+		if ! has "$tool"; then LACKED="the node has no $tool"; fi
+	done
+	if ! has openssl && ! has sha256sum; then LACKED='the node has neither openssl nor sha256sum'; fi
+	if [ -z "$ENV_TOOL" ]; then LACKED=$ENV_PROBLEM; fi
 }
 
 real_folder() { # PATH: without links
@@ -149,6 +160,20 @@ is_mounted() { # MAJOR:MINOR DEVICE-NAME: in any mount namespace that can be see
 			END { exit !found }'
 }
 
+# A process may have mounts of its own, which findmnt does not show.
+who_mounts() { # MAJOR:MINOR DEVICE-NAME
+	file=''
+	if ! grep -q " $1 " "$KUBEOS_ROOT/proc/self/mountinfo"; then
+		file=$(grep -ls " $1 " "$KUBEOS_ROOT"/proc/[0-9]*/mountinfo | head -n 1) || :
+	fi
+	if [ -z "$file" ]; then
+		echo "findmnt -S /dev/$2 shows where"
+	else
+		file=${file%/mountinfo}
+		echo "process ${file##*/} has it in mounts of its own, until it ends"
+	fi
+}
+
 # Each way in which a write could hurt something else than the inactive slot. A second opinion beside need_layout, from
 # other sources: device numbers, mounts, swap, holders.
 need_safe_target() { # SLOT
@@ -169,7 +194,7 @@ need_safe_target() { # SLOT
 	fi
 	if [ "$(first_line "$sysfs/ro")" = 1 ]; then die unsafe-target "/dev/$name is read-only"; fi
 	if is_mounted "$number" "$name"; then
-		die unsafe-target "/dev/$name is mounted: findmnt -S /dev/$name shows where"
+		die unsafe-target "/dev/$name is mounted: $(who_mounts "$number" "$name")"
 	fi
 	if awk -v source="/dev/$name" '$1 == source { found = 1 } END { exit !found }' "$KUBEOS_ROOT/proc/swaps"; then
 		die unsafe-target "/dev/$name is in use as swap"

@@ -73,8 +73,8 @@ systemctl reboot || reboot || {
 # A second from now, so that the answer gets out before the connection goes.
 order_reboot() {
 	if ! has systemctl && ! has reboot; then die reboot-failed 'the node has neither systemctl nor reboot'; fi
-	printf '%s\n' "$REBOOT" >"$RUN/reboot.sh" || die reboot-failed "cannot write $RUN/reboot.sh"
-	if with_systemd; then
+	# systemd would fill in what looks like its variables; where /run is full, it takes no timer.
+	if with_systemd && { printf '%s\n' "$REBOOT" >"$RUN/reboot.sh"; } 2>/dev/null; then
 		if systemd-run --quiet --collect --on-active=1 --timer-property=AccuracySec=100ms sh "$RUN/reboot.sh" \
 			</dev/null >/dev/null 2>"$RUN/reboot.err" 9>&-; then return 0; fi
 		log "systemd takes no timer for the reboot: $(first_line "$RUN/reboot.err")"
@@ -82,5 +82,5 @@ order_reboot() {
 	need setsid sleep
 	# What stays in a session that logind ends gets both signals, and is killed a minute and a half later.
 	# shellcheck disable=SC2016 # it is for another shell
-	setsid sh -c 'trap "" HUP TERM; sleep 1; exec sh "$1"' kubeos-reboot "$RUN/reboot.sh" </dev/null >/dev/null 2>&1 9>&- &
+	setsid sh -c 'trap "" HUP TERM; sleep 1; eval "$1"' kubeos-reboot "$REBOOT" </dev/null >/dev/null 2>&1 9>&- &
 }

@@ -59,7 +59,13 @@ say() { # TEXT: for people
 }
 
 log() { # TEXT: one line of the node's syslog; a node without logger loses only the line
-	logger -t kubeos -- "$1" 2>/dev/null || :
+	syslog "$1" 2>/dev/null || :
+}
+
+# A syslog that is there and reads no more lets whoever writes wait for ever (seen with the loggers of util-linux and
+# BusyBox): no trial, and no way back from one, may hang on a line.
+syslog() { # TEXT
+	if has timeout; then timeout 5 logger -t kubeos -- "$1"; else logger -t kubeos -- "$1"; fi
 }
 
 die() { # NAME-OF-EXIT-CODE TEXT

@@ -2,5 +2,5 @@
 main() {
 	read_args 'text' "$@"
 	need logger
-	logger -t kubeos -- "$TEXT" || die state 'the syslog takes no line'
+	syslog "$TEXT" || die state 'the syslog takes no line'
 }

@@ -11,7 +11,7 @@ main() {
 	if [ -d "$KUBEOS_ROOT/sys/firmware/efi" ]; then out firmware uefi; else out firmware bios; fi
 	token=$(seen_token)
 	if is_number "$token"; then out token "$token"; else out token 0; fi
-	if has df; then out free_bytes "$(free_bytes)"; fi
+	if has df && has awk; then out free_bytes "$(free_bytes)"; fi
 	if has curl; then out has_curl yes; else out has_curl no; fi
 	if has_gnu_wget; then out has_wget yes; else out has_wget no; fi
 	answer_layout
@@ -59,13 +59,9 @@ answer_layout() {
 
 # What the steps need beside the tools that read the layout.
 answer_missing() {
-	read_superblock "$(slot_path "$ACTIVE")"
-	for tool in flock sync cmp cp mv tee grep readlink mount umount blockdev "$(file_system_check "$SB_TYPE")"; do
-		if ! has "$tool"; then unsupported missing-tool "the node has no $tool"; fi
-	done
-	if ! has openssl && ! has sha256sum; then unsupported missing-tool 'the node has neither openssl nor sha256sum'; fi
-	if [ -z "$ENV_TOOL" ]; then
-		unsupported missing-tool "$ENV_PROBLEM"
+	lacked_tool
+	if [ -n "$LACKED" ]; then
+		unsupported missing-tool "$LACKED"
 	elif [ ! -f "$KUBEOS_ROOT$ENV_PATH" ]; then
 		unsupported no-boot-environment "$ENV_PROBLEM"
 	fi

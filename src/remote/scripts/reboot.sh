@@ -5,12 +5,12 @@
 LATE_SECONDS=300
 
 main() {
+	CLEARED=''
 	began=$(uptime_seconds)
 	read_args 'run token purpose' "$@"
 	authority
 	load_journal
 	need_layout
-	need_env
 	if [ "$PURPOSE" = trial ]; then check_trial; else check_send_back; fi
 	if [ "$PURPOSE" = trial ]; then
 		flush_for_a_while
@@ -18,10 +18,11 @@ main() {
 	fi
 	order_reboot
 	out accepted yes
-	if [ "$PURPOSE" = send-back ] && ! can_note note_grub "$CLEARED"; then log "what GRUB did is not noted: $NOT_NOTED"; fi
+	if [ -n "$CLEARED" ] && ! can_note note_grub "$CLEARED"; then log "what GRUB did is not noted: $NOT_NOTED"; fi
 }
 
 check_trial() {
+	need_env
 	if [ "$J_PHASE" != armed ] || [ "$J_ARMED" != "$(boot_id)" ]; then
 		die out-of-order "this boot is not armed (phase $J_PHASE): arm comes first"
 	fi
@@ -45,6 +46,13 @@ check_send_back() {
 		die out-of-order "this boot is not a trial (phase $J_PHASE): there is nothing to send back"
 	fi
 	if [ "$ACTIVE" != "$J_TARGET" ]; then die out-of-order "slot $ACTIVE runs already"; fi
-	lead_to_old_slot
+	read_env
+	# The tool is the trial's own: where it has none, GRUB has cleared its trial all the same, and a reset leads back.
+	if [ -z "$ENV_TOOL" ]; then
+		log "the boot environment is left as it is: $ENV_PROBLEM"
+	else
+		need_env
+		lead_to_old_slot
+	fi
 	log "sent back: reboot to slot $J_FROM"
 }

@@ -253,6 +253,15 @@ describe('the wait for a boot', () => {
     expect(notices).toEqual(['it is back, but: the SSH host key of w has changed\nssh-keygen -R w']);
   });
 
+  it('ends with what the system that came up refuses to answer for, where it still does so at the end', async () => {
+    const { tools, notices } = stage(() => ({ code: 11, stderr: 'the node has no findmnt' }));
+    await expect(awaitBoot(tools, node, 'one', 30_000, never)).rejects.toMatchObject({
+      message: 'the node has a layout that kubeos does not work on',
+      reason: 'the node has no findmnt',
+    });
+    expect(notices).toEqual([]);
+  });
+
   it('goes on by itself once people have mended what shut it out', async () => {
     const changed = new ConnectError('the SSH host key of w has changed', 'host-key-changed');
     const replies: Reply[] = [changed, changed, 'boot_id=two\nactive=B\nversion=Y'];

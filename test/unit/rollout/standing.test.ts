@@ -465,4 +465,38 @@ describe('a node that kubeos does not work on', () => {
     const standing = deriveStanding(clusterNode(), seen({ unsupported: { code, message: 'why' } }), UPGRADE);
     expect(standing).toEqual({ kind: 'blocked', findings: [{ what: 'why', next }], unclear: true });
   });
+
+  const lacks = { unsupported: { code: 'missing-tool', message: 'the node has no awk' } } as const;
+  const armed = { journal: journal({ phase: 'armed', armedBootId: 'boot-1' }) };
+  test.each([
+    ['on a trial of it', { osVersion: V2, bootId: 'boot-2', ...armed }, UPGRADE],
+    ['armed for another', { osVersion: V1, bootId: 'boot-1', ...armed }, { ...ROLLBACK, version: V1 }],
+  ])('is not done with while a run left it %s, whatever it runs', (_how, facts, goal) => {
+    expect(deriveStanding(clusterNode(), seen({ ...lacks, ...facts }), goal)).toMatchObject({
+      kind: 'blocked',
+      findings: [
+        { what: 'the node has no awk' },
+        {
+          what: 'a run left slot B armed, or on trial',
+          next: 'a reset leads a trial back to slot A; once what is in the way is mended, give the same command again',
+        },
+      ],
+      unclear: true,
+    });
+  });
+
+  test('is not done with while the annotation of a run is on it', () => {
+    const node = clusterNode({ record: record() });
+    expect(deriveStanding(node, seen({ ...lacks, osVersion: V2 }), UPGRADE)).toMatchObject({
+      kind: 'blocked',
+      findings: [{ what: 'the node has no awk' }, { what: `run ${record().run} left it at ${record().step}` }],
+    });
+  });
+
+  test('is done with where it runs the version and no run left anything', () => {
+    expect(deriveStanding(clusterNode(), seen({ ...lacks, osVersion: V2 }), UPGRADE)).toEqual({
+      kind: 'done',
+      notes: ['the node has no awk'],
+    });
+  });
 });
