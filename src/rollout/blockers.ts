@@ -74,9 +74,23 @@ export const isMine = (journal: NodeJournal, goal: NodeGoal): boolean =>
 export const hasArtifact = ({ seen: { artifact }, goal }: Layout): boolean =>
   artifact?.sha256 === goal.sha256 && artifact.lacks === undefined;
 
-/** All of the image is in the slot, and still to be verified. */
-export const hasStreamed = ({ slots, goal }: Layout, target: Slot): boolean =>
+/** All of the image is in the slot: it need not be written, only verified. */
+export const hasWhole = (layout: Layout, target: Slot): boolean =>
+  hasStreamed(layout, target) || hasVerified(layout, target);
+
+const hasStreamed = ({ slots, goal }: Layout, target: Slot): boolean =>
   goal.operation === 'upgrade' && goal.byEngine !== true && slots[target].streamed === goal.sha256;
+
+/**
+ * An earlier run has written this very image into the slot and verified it, and nothing has changed there since. A tag may
+ * name another image by now, and who insists on a write gets one.
+ */
+export function hasVerified({ slots, goal }: Layout, target: Slot): boolean {
+  const { record, recordHolds, content, version, failedTrial } = slots[target];
+  if (goal.operation !== 'upgrade' || goal.reinstall || goal.retryFailedImage) return false;
+  if (record === undefined || !recordHolds || content !== 'bootable' || failedTrial) return false;
+  return record.tag === undefined && record.sha256 === goal.sha256 && version === goal.version;
+}
 
 /** What forbids to bring this node's other slot to the goal. */
 export const refuseTarget = (layout: Layout, target: Slot): readonly Finding[] => [
@@ -102,7 +116,7 @@ function refuseUpgrade(layout: Layout, target: Slot): readonly Finding[] {
     (slots[target].failedTrial && slots[target].record?.sha256 === goal.sha256) ||
     (seen.journal?.phase === 'fell-back' && isMine(seen.journal, goal));
   if (failedHere && !goal.retryFailedImage) findings.push(imageFailed(seen.journal));
-  const isThere = goal.byEngine === true || hasArtifact(layout) || hasStreamed(layout, target);
+  const isThere = goal.byEngine === true || hasArtifact(layout) || hasWhole(layout, target);
   return isThere ? findings : [...findings, ...refuseVia(seen, goal.ways)];
 }
 

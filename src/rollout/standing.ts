@@ -1,5 +1,5 @@
 import { otherSlot, type ClusterNode, type NodeJournal, type NodeObservation } from './facts.ts';
-import { findTrouble, isMine, refuseTarget, hasArtifact, hasStreamed, type Layout } from './blockers.ts';
+import { findTrouble, isMine, refuseTarget, hasArtifact, hasVerified, hasWhole, type Layout } from './blockers.ts';
 import type { NodeGoal } from './goal.ts';
 import type { Finding, Preliminary } from './plan-types.ts';
 import type { Assignment } from './ports.ts';
@@ -293,7 +293,7 @@ function fresh(layout: Layout, notes: readonly string[]): Standing {
   const target = otherSlot(active);
   const findings = refuseTarget(layout, target);
   if (findings.length > 0) return { kind: 'blocked', findings, unclear: false };
-  const isWritten = goal.operation === 'rollback' || hasStreamed(layout, target);
+  const isWritten = goal.operation === 'rollback' || hasWhole(layout, target);
   const firstStep = isWritten ? 'verify' : hasArtifact(layout) ? 'write' : 'stage';
   const assignment = {
     operation: goal.operation,
@@ -303,7 +303,10 @@ function fresh(layout: Layout, notes: readonly string[]): Standing {
     target,
     sha256: goal.sha256,
   };
-  return { kind: 'way', firstStep, assignment, adopt: false, notes };
+  const told = hasVerified(layout, target)
+    ? [...notes, `slot ${target} was written and verified in an earlier run`]
+    : notes;
+  return { kind: 'way', firstStep, assignment, adopt: false, notes: told };
 }
 
 // ------------------------------------------------------------------------------------------------------ helpers

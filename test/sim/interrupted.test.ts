@@ -84,6 +84,25 @@ describe.each<[string, Command]>([
   });
 });
 
+test.each(['graceful', 'hard'] as const)(
+  'stopped in its drain (%s), a node is carried on from there: its slot is proven again, and not written',
+  async (how) => {
+    const world = new SimWorld(['worker-1']);
+    const onBreath: Command['onBreath'] = (_client, _count, doing, stop) => {
+      if (doing !== 'drain worker-1') return;
+      stop.graceful.abort();
+      stop[how].abort();
+    };
+    expect((await give(world, { onBreath })).result?.exitCode).toBe(130);
+    const { stamp } = world.machine('worker-1').slots.B;
+    const again = await give(world);
+    const done = again.events.flatMap((event) => (event.type === 'step-done' && !event.skipped ? [event.step] : []));
+    expect(done.filter((step) => step === 'stage' || step === 'write')).toEqual([]);
+    expect(world.machine('worker-1').slots.B.stamp).toBe(stamp);
+    expectAllAt(world, 'KubeOS 2.0.0');
+  },
+);
+
 describe('two runs', () => {
   test('at the same time: one works, the other is told who holds the lock', async () => {
     const world = new SimWorld();

@@ -212,9 +212,44 @@ const CASES: Record<string, Record<string, Case>> = {
     },
   },
   'after an upgrade that ended otherwise': {
-    'aborted: everything is looked at again': {
-      seen: { journal: journal({ phase: 'aborted' }), slots: verified },
+    'aborted before the write: everything is looked at again': {
+      seen: { journal: journal({ phase: 'aborted' }) },
       expected: way('stage', { assignment: toB }),
+    },
+    'aborted after the slot was verified: it is read once more, and not written': {
+      seen: { journal: journal({ phase: 'aborted' }), slots: verified, hasCurl: false },
+      expected: way('verify', { assignment: toB, notes: [expect.stringContaining('slot B was written')] }),
+    },
+    'aborted, and the slot has changed since': {
+      seen: {
+        journal: journal({ phase: 'aborted' }),
+        slots: { A: slot(), B: holding(V2, SHA2, { recordHolds: false }) },
+      },
+      expected: way('stage'),
+    },
+    'aborted, and the slot holds another image of that version': {
+      seen: { journal: journal({ phase: 'aborted' }), slots: { A: slot(), B: holding(V2, SHA3) } },
+      expected: way('stage'),
+    },
+    'aborted, and the slot was written from a tag, which may name another image by now': {
+      seen: {
+        journal: journal({ phase: 'aborted' }),
+        slots: {
+          A: slot(),
+          B: slot({
+            version: V2,
+            record: { version: V2, sha256: SHA2, tag: 'os:2', verifiedAt: 1 },
+            recordHolds: true,
+          }),
+        },
+      },
+      goal: { byEngine: true },
+      expected: way('stage'),
+    },
+    'aborted, and its write is insisted on': {
+      seen: { journal: journal({ phase: 'aborted' }), slots: verified },
+      goal: { reinstall: true },
+      expected: way('stage'),
     },
     'fell back: the same image is refused': {
       seen: { bootId: 'boot-2', journal: journal({ phase: 'fell-back', reason: 'kubelet not Ready' }) },
