@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { CommanderError, type Command } from 'commander';
 import type { Deps, Io } from './commands/deps.ts';
+import { clusterWords, shownBy, type ShownFlags } from './commands/given-command.ts';
 import { findCommand, usageError, withNext } from './commands/usage.ts';
 import { InterruptedError, KubeosError, UsageError } from './errors.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
@@ -70,10 +71,11 @@ const SHOWN_HELP: ReadonlySet<string> = new Set(['commander.helpDisplayed', 'com
 
 async function fail(problem: unknown, command: Command, io: Io, version: string): Promise<ExitCode> {
   const error = problem instanceof UsageError ? withNext(problem, command) : problem;
-  const { errorToJson } = await import('./report/index.ts');
-  const flags: { output?: unknown } = command.opts();
+  const { errorToJson, formatData } = await import('./report/index.ts');
+  const flags: ShownFlags & { output?: unknown } = command.opts();
   const code = error instanceof KubeosError ? error.exitCode : EXIT.bug;
-  if (flags.output === 'json') io.stdout.write(`${JSON.stringify(errorToJson(error, code, version), null, 2)}\n`);
+  if (flags.output === 'json')
+    io.stdout.write(await formatData(errorToJson(error, code, version), 'json', clusterWords(flags)));
   await show(error, command, io, version);
   return code;
 }
@@ -81,8 +83,7 @@ async function fail(problem: unknown, command: Command, io: Io, version: string)
 async function show(error: unknown, command: Command, io: Io, version: string): Promise<void> {
   const { renderError } = await import('./report/index.ts');
   const { displayOptions } = await import('./report/display.ts');
-  const flags: { ascii?: unknown } = command.opts();
-  const display = displayOptions(io.env, io.stderr, { ascii: flags.ascii === true });
+  const display = displayOptions(io.env, io.stderr, shownBy(command.opts()));
   for (const line of renderError(error, display, version)) io.stderr.write(`${line}\n`);
 }
 

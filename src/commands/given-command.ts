@@ -1,3 +1,5 @@
+import type { ClusterFlags } from './option-types.ts';
+
 /** How the command that is told differs from the one that was given. */
 interface Changes {
   /** Another verb: `upgrade` for `plan`. */
@@ -20,6 +22,24 @@ export function givenCommand(argv: readonly string[], changes: Changes = {}): st
   return repeatable.some((word, index) => word !== named[index])
     ? `${command}  # FILE: the spec that was piped in`
     : command;
+}
+
+/** What the command line says of how output looks, and of where the commands in it lead. */
+export type ShownFlags = Pick<ClusterFlags, 'kubeconfig' | 'context'> & { ascii?: boolean };
+
+/** The same, for src/report. */
+export function shownBy({ ascii, ...flags }: ShownFlags): { ascii: boolean; toCluster?: string } {
+  const toCluster = clusterWords(flags);
+  return { ascii: ascii === true, ...(toCluster === undefined ? {} : { toCluster }) };
+}
+
+/** The flags that lead kubectl, and kubeos too, to the cluster that was named; undefined where none was. */
+export function clusterWords({ kubeconfig, context }: ShownFlags): string | undefined {
+  const words = [
+    ...(kubeconfig === undefined ? [] : [`--kubeconfig=${kubeconfig}`]),
+    ...(context === undefined ? [] : [`--context=${context}`]),
+  ];
+  return words.length === 0 ? undefined : words.map(shellWord).join(' ');
 }
 
 /** A file name in a command that a person copies; what reads a pipe becomes FILE. */

@@ -6,13 +6,14 @@ import { isLive } from '../rollout/lock-state.ts';
 import type { LockState } from '../rollout/ports.ts';
 import { withCluster } from './connect.ts';
 import type { Deps } from './deps.ts';
+import { clusterWords, shownBy } from './given-command.ts';
 import { noticeOn } from './notices.ts';
 import type { LockReleaseFlags, LockStatusFlags } from './option-types.ts';
 
 /** `kubeos lock status`: who holds the lock, since when, for what. Changes nothing; exit 0 once shown. */
 export async function lockStatus(deps: Deps, flags: LockStatusFlags): Promise<ExitCode> {
   const lock = await withCluster(deps, flags, { notice: noticeOn(deps) }, (cluster) => cluster.lockState());
-  if (flags.output === 'json') deps.io.stdout.write(await formatData(lockToJson(lock), 'json'));
+  if (flags.output === 'json') deps.io.stdout.write(await formatData(lockToJson(lock), 'json', clusterWords(flags)));
   else showLock(deps, flags, lock, deps.io.stdout);
   return EXIT.done;
 }
@@ -37,7 +38,7 @@ export async function lockRelease(deps: Deps, flags: LockReleaseFlags): Promise<
       }
       signals.graceful.throwIfAborted();
       await cluster.freeLock(lock, describeHolder(deps.io.env), flags.force);
-      const display = displayOptions(deps.io.env, deps.io.stdout, { ascii: flags.ascii });
+      const display = displayOptions(deps.io.env, deps.io.stdout, shownBy(flags));
       deps.io.stdout.write(`${renderFreed(lock, display).join('\n')}\n`);
       return EXIT.done;
     });
@@ -68,10 +69,10 @@ async function agreed(deps: Deps, flags: LockReleaseFlags, lock: LockState, sign
 
 function showLock(
   deps: Deps,
-  flags: { ascii: boolean },
+  flags: LockStatusFlags | LockReleaseFlags,
   lock: LockState | undefined,
   stream: Deps['io']['stdout'],
 ): void {
-  const display = displayOptions(deps.io.env, stream, { ascii: flags.ascii });
+  const display = displayOptions(deps.io.env, stream, shownBy(flags));
   stream.write(`${renderLock(lock, display).join('\n')}\n`);
 }

@@ -20,6 +20,7 @@ import {
 import { refuseUnknownNames, type SelectionOptions } from '../rollout/selection.ts';
 import { withConnections, type Connections } from './connect.ts';
 import type { Deps, OutputStream } from './deps.ts';
+import { clusterWords, shownBy } from './given-command.ts';
 import type { ResetBootFlags } from './option-types.ts';
 import { takeSpec } from './spec.ts';
 
@@ -34,7 +35,7 @@ interface Reset {
 export async function resetBoot(deps: Deps, names: readonly string[], flags: ResetBootFlags): Promise<ExitCode> {
   const selection = await selectionOf(deps, names, flags);
   if (selection === undefined) return EXIT.usage;
-  const { colour, ascii, mode } = displayOptions(deps.io.env, deps.io.stderr, { ascii: flags.ascii });
+  const { colour, ascii, mode } = displayOptions(deps.io.env, deps.io.stderr, shownBy(flags));
   const progress = await createReport({ stream: deps.io.stderr, clock: deps.clock, colour, ascii, mode });
   const notice = (message: string, node?: string): void =>
     progress.event({ at: deps.clock.now(), type: 'notice', message, ...(node === undefined ? {} : { node }) });
@@ -93,8 +94,8 @@ async function print(reset: Reset, result: BootResetResult, { nobody }: BootRese
   return result.exitCode;
 }
 
-async function printJson({ deps }: Reset, result: BootResetResult): Promise<void> {
-  deps.io.stdout.write(await formatData(bootResetToJson(result), 'json'));
+async function printJson({ deps, flags }: Reset, result: BootResetResult): Promise<void> {
+  deps.io.stdout.write(await formatData(bootResetToJson(result), 'json', clusterWords(flags)));
 }
 
 function show(
@@ -102,7 +103,7 @@ function show(
   stream: OutputStream,
   render: (display: ReturnType<typeof displayOptions>) => string[],
 ): void {
-  stream.write(`${render(displayOptions(deps.io.env, stream, { ascii: flags.ascii })).join('\n')}\n`);
+  stream.write(`${render(displayOptions(deps.io.env, stream, shownBy(flags))).join('\n')}\n`);
 }
 
 /** @returns undefined for a spec that cannot be used, which has been said @throws UsageError where no node is named */

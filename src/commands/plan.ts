@@ -10,7 +10,7 @@ import {
   type RolloutRequest,
 } from '../rollout/index.ts';
 import type { Deps } from './deps.ts';
-import { givenCommand } from './given-command.ts';
+import { clusterWords, givenCommand, shownBy } from './given-command.ts';
 import type { PlanFlags } from './option-types.ts';
 import { withReading } from './reading.ts';
 import { needOneGoal, requestOptions, withOwnNode } from './request.ts';
@@ -31,10 +31,10 @@ export async function plan(deps: Deps, flags: PlanFlags, imageFlags: readonly st
   );
   const exitCode = exitForPlan(planned, flags.detailedExitcode);
   if (flags.output === 'json') {
-    deps.io.stdout.write(await formatData(planToJson(planned, exitCode), 'json'));
+    deps.io.stdout.write(await formatData(planToJson(planned, exitCode), 'json', clusterWords(flags)));
     return exitCode;
   }
-  const display = displayOptions(deps.io.env, deps.io.stdout, { ascii: flags.ascii });
+  const display = displayOptions(deps.io.env, deps.io.stdout, shownBy(flags));
   const lines = renderPlan(planned, display, { dryRun: true, command: commandFor(deps, planned), exitCode });
   deps.io.stdout.write(`${lines.join('\n')}\n`);
   return exitCode;

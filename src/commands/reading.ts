@@ -1,6 +1,7 @@
 import { createReport, displayOptions } from '../report/index.ts';
 import { withConnections, type Connections } from './connect.ts';
 import type { Deps } from './deps.ts';
+import { shownBy } from './given-command.ts';
 import { noticeOn } from './notices.ts';
 import type { ClusterFlags, DisplayFlags, SshFlags } from './option-types.ts';
 
@@ -13,7 +14,7 @@ export async function withReading<T>(
   flags: ClusterFlags & SshFlags & DisplayFlags,
   task: (connections: Connections) => Promise<T>,
 ): Promise<T> {
-  const { colour, ascii, mode } = displayOptions(deps.io.env, deps.io.stderr, { ascii: flags.ascii });
+  const { colour, ascii, mode } = displayOptions(deps.io.env, deps.io.stderr, shownBy(flags));
   if (mode !== 'terminal') return withConnections(deps, flags, { notice: noticeOn(deps) }, task);
   const progress = await createReport({ stream: deps.io.stderr, clock: deps.clock, colour, ascii, mode });
   const notice = (message: string, node?: string): void =>

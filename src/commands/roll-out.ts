@@ -33,7 +33,7 @@ import {
 import { declinedResult, resultWithoutWork } from '../rollout/use-cases.ts';
 import { withConnections, type ConnectHooks, type Connections } from './connect.ts';
 import type { Deps, OutputStream } from './deps.ts';
-import { givenCommand } from './given-command.ts';
+import { clusterWords, givenCommand, shownBy } from './given-command.ts';
 import type { RunFlags } from './option-types.ts';
 import { withOwnNode } from './request.ts';
 
@@ -57,7 +57,7 @@ export async function rollOut(
   request: RolloutRequest,
   images?: LocalImages,
 ): Promise<ExitCode> {
-  const { colour, ascii, mode } = displayOptions(deps.io.env, deps.io.stderr, { ascii: flags.ascii });
+  const { colour, ascii, mode } = displayOptions(deps.io.env, deps.io.stderr, shownBy(flags));
   const progress = await createReport({ stream: deps.io.stderr, clock: deps.clock, colour, ascii, mode });
   const notice = (message: string, node?: string): void => {
     if (run.phase === 'over') return;
@@ -131,8 +131,8 @@ function runOptions({ id, flags, request }: Run): RunOptions {
 }
 
 function showPlan({ deps, flags }: Run, plan: Plan, stream: OutputStream): void {
-  const { ascii, lockWait } = flags;
-  const display = displayOptions(deps.io.env, stream, { ascii });
+  const { lockWait } = flags;
+  const display = displayOptions(deps.io.env, stream, shownBy(flags));
   stream.write(
     `${renderPlan(plan, display, { dryRun: false, ...(lockWait === undefined ? {} : { lockWaitMs: lockWait }) }).join('\n')}\n`,
   );
@@ -142,14 +142,16 @@ function showPlan({ deps, flags }: Run, plan: Plan, stream: OutputStream): void 
 async function printIdle(run: Run, plan: Plan): Promise<ExitCode> {
   const { deps, flags } = run;
   const result = resultWithoutWork(plan, run.id);
-  if (flags.output === 'json') deps.io.stdout.write(await formatData(resultToJson(result), 'json'));
+  if (flags.output === 'json')
+    deps.io.stdout.write(await formatData(resultToJson(result), 'json', clusterWords(flags)));
   showPlan(run, plan, flags.output === 'json' ? deps.io.stderr : deps.io.stdout);
   return result.exitCode;
 }
 
 async function printDeclined({ deps, flags, id }: Run, plan: Plan): Promise<ExitCode> {
   const result = declinedResult(plan, id);
-  if (flags.output === 'json') deps.io.stdout.write(await formatData(resultToJson(result), 'json'));
+  if (flags.output === 'json')
+    deps.io.stdout.write(await formatData(resultToJson(result), 'json', clusterWords(flags)));
   deps.io.stderr.write(`Not agreed to: nothing was changed (exit ${result.exitCode}).\n`);
   return result.exitCode;
 }
@@ -167,10 +169,10 @@ async function agreed({ deps, flags, signals }: Run, plan: Plan): Promise<boolea
 async function printResult(run: Run, result: RolloutResult, logs: { logDir?: string }): Promise<ExitCode> {
   const { deps, flags } = run;
   if (flags.output === 'json') {
-    deps.io.stdout.write(await formatData(resultToJson(result, logs.logDir), 'json'));
+    deps.io.stdout.write(await formatData(resultToJson(result, logs.logDir), 'json', clusterWords(flags)));
     return result.exitCode;
   }
-  const display = displayOptions(deps.io.env, deps.io.stdout, { ascii: flags.ascii });
+  const display = displayOptions(deps.io.env, deps.io.stdout, shownBy(flags));
   const lines = renderResult(result, display, { command: givenCommand(deps.argv), ...logs });
   deps.io.stderr.write('\n');
   deps.io.stdout.write(`${lines.join('\n')}\n`);

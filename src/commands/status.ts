@@ -6,6 +6,7 @@ import { parseLabelSelector } from '../rollout/label-selector.ts';
 import type { Cluster, Remote } from '../rollout/ports.ts';
 import { isKubeOS, refuseUnknownNames } from '../rollout/selection.ts';
 import type { Deps } from './deps.ts';
+import { clusterWords, shownBy } from './given-command.ts';
 import type { StatusFlags } from './option-types.ts';
 import { withReading } from './reading.ts';
 
@@ -13,10 +14,10 @@ import { withReading } from './reading.ts';
 export async function status(deps: Deps, flags: StatusFlags): Promise<ExitCode> {
   const report = await withReading(deps, flags, ({ cluster, remote }) => readStatus(deps, flags, cluster, remote));
   if (flags.output === 'json' || flags.output === 'yaml') {
-    deps.io.stdout.write(await formatData(statusToJson(report), flags.output));
+    deps.io.stdout.write(await formatData(statusToJson(report), flags.output, clusterWords(flags)));
     return EXIT.done;
   }
-  const display = displayOptions(deps.io.env, deps.io.stdout, { ascii: flags.ascii });
+  const display = displayOptions(deps.io.env, deps.io.stdout, shownBy(flags));
   const lines = renderStatus(report, display, { wide: flags.output === 'wide', ssh: flags.ssh });
   deps.io.stdout.write(`${lines.join('\n')}\n`);
   return EXIT.done;

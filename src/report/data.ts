@@ -1,7 +1,13 @@
-/** Data for programs, as text that ends with a line break. */
-export async function formatData(data: unknown, format: 'json' | 'yaml'): Promise<string> {
-  if (format === 'json') return `${JSON.stringify(data, null, 2)}\n`;
+import { adviceLedTo } from './led.ts';
+
+/**
+ * Data for programs, as text that ends with a line break.
+ * @param toCluster the flags that lead a command which is shown to the same cluster; undefined for none
+ */
+export async function formatData(data: unknown, format: 'json' | 'yaml', toCluster?: string): Promise<string> {
+  const json = JSON.stringify(data, adviceLedTo(toCluster), 2);
+  if (format === 'json') return `${json}\n`;
   // Our own file stands between: imported by name when it is called, a bundled CommonJS package shows no names.
   const { yamlText } = await import('./yaml-text.ts');
-  return yamlText(data);
+  return yamlText(JSON.parse(json));
 }

@@ -5,6 +5,8 @@ export interface Display {
   ascii: boolean;
   /** The width that text is laid out for. */
   columns: number;
+  /** The flags that lead a command which is shown to the same cluster, as a shell needs them; missing for none. */
+  toCluster?: string;
 }
 
 /** `terminal` redraws one frame in place, `plain` prints a line a change, `none` is silent. */
@@ -28,6 +30,7 @@ export interface DisplayFlags {
   ascii?: boolean;
   colour?: boolean;
   progress?: ProgressMode;
+  toCluster?: string;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -47,6 +50,7 @@ export function displayOptions(env: Environment, stream: OutputStream, flags: Di
     columns: positive(stream.columns) ?? positive(Number(env['COLUMNS'])) ?? DEFAULT_COLUMNS,
     rows: positive(stream.rows) ?? DEFAULT_ROWS,
     mode: flags.progress ?? (terminal && isUnset(env['CI']) ? 'terminal' : 'plain'),
+    ...(flags.toCluster === undefined ? {} : { toCluster: flags.toCluster }),
   };
 }
 

@@ -43,7 +43,7 @@ function expected(error: KubeosError, display: Display): string[] {
       [
         field('step', error.step),
         field('cause', error.reason),
-        field('log', logLines(error.node, error.logTail, [error.message, error.reason])),
+        field('log', logLines(error.node, error.logTail, pen, [error.message, error.reason])),
         field('next', error.next),
       ],
       4,

@@ -52,13 +52,17 @@ export function commandLines(lead: string, command: string, pen: Pen): string[] 
   return width(together) <= pen.columns ? [together] : [lead, CONTINUED + safe];
 }
 
+/** The label of the field whose commands people copy. */
+const ADVICE = 'next';
+
 /** `label  text` lines, one below the other, indented; fields without text are left out. */
 export function fields(entries: readonly (Field | undefined)[], indent: number, pen: Pen): string[] {
   const present = entries.filter((entry) => entry !== undefined).filter((entry) => entry.text.length > 0);
   const labelWidth = Math.max(0, ...present.map((entry) => entry.label.length));
-  return present.flatMap((entry) =>
-    hanging(`${' '.repeat(indent)}${padEnd(entry.label, labelWidth)}${GAP}`, entry.text, pen),
-  );
+  return present.flatMap(({ label, text }) => {
+    const shown = label === ADVICE ? [text].flat().map(pen.advice) : text;
+    return hanging(`${' '.repeat(indent)}${padEnd(label, labelWidth)}${GAP}`, shown, pen);
+  });
 }
 
 /** A field, or nothing where there is no text. */

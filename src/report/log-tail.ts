@@ -1,3 +1,5 @@
+import type { Pen } from './pen.ts';
+
 /** More lines of a log than this hide what they explain; `kubeos logs` shows them all. */
 const MOST_LINES = 4;
 
@@ -14,6 +16,7 @@ const SHORTEST_FACT = 16;
 export function logLines(
   node: string | undefined,
   logTail: readonly string[],
+  pen: Pen,
   told: readonly (string | undefined)[] = [],
   run?: string,
 ): string[] {
@@ -24,7 +27,7 @@ export function logLines(
     .map(withoutOrigin)
     .filter((line) => !facts.some((fact) => line.includes(fact)));
   if (lines.length === 0) return [];
-  return [...lines.slice(-MOST_LINES), ...(node === undefined ? [] : [`(all of it: kubeos logs ${node})`])];
+  return [...lines.slice(-MOST_LINES), ...(node === undefined ? [] : [pen.advice(`(all of it: kubeos logs ${node})`)])];
 }
 
 /**

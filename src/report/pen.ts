@@ -1,5 +1,6 @@
 import { Chalk } from 'chalk';
 import type { Display } from './display.ts';
+import { ledTo } from './led.ts';
 import { cleanLine, cleanLines, toAscii } from './text.ts';
 
 interface Symbols {
@@ -21,6 +22,8 @@ export interface Pen {
   readonly line: Paint;
   /** The same for text of several lines. */
   lines(text: string): string[];
+  /** Advice, with its commands led to the cluster that kubeos was led to. */
+  readonly advice: Paint;
   readonly good: Paint;
   readonly bad: Paint;
   readonly warn: Paint;
@@ -54,6 +57,7 @@ export function penFor(display: Display): Pen {
     symbols: display.ascii ? ASCII : UNICODE,
     line: (text) => encode(cleanLine(text)),
     lines: (text) => cleanLines(text).map(encode),
+    advice: (text) => ledTo(display.toCluster, text),
     good: (text) => chalk.green(text),
     bad: (text) => chalk.red(text),
     warn: (text) => chalk.yellow(text),

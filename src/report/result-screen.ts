@@ -77,7 +77,7 @@ function failure(result: NodeResult, run: string, pen: Pen): string[] {
         field('step', result.step),
         field('what', result.what),
         field('cause', result.reason),
-        field('log', logLines(result.node, result.logTail, [result.what, result.reason], run)),
+        field('log', logLines(result.node, result.logTail, pen, [result.what, result.reason], run)),
         field('next', result.next),
       ],
       4,

@@ -1,10 +1,11 @@
+import { KUBECTL_VERBS } from './led.ts';
 import { width, wrap } from './text.ts';
 
 /** Commands that messages tell to run, up to the end of the line or of the bracket, `, ` or `; `. */
 const COMMAND = new RegExp(
   String.raw`(?<![\w./-])(?:` +
     [
-      'kubectl (?:-n [^ ]+ )?(?:annotate|create|delete|describe|edit|get|label|uncordon) ',
+      `kubectl (?:-n [^ ]+ |(?:'--[^']*'|--[^' ]+) )*(?:${KUBECTL_VERBS}) `,
       'kubeos (?:validate|plan|upgrade|rollback|status|logs|lock|lab)(?![\\w-])',
       'ssh-key(?:gen|scan) -',
       'systemctl [a-z-]+',
