@@ -30,11 +30,12 @@ function texts(event: RolloutEvent): string[] {
 }
 
 function resultTexts(result: NodeResult): string[] {
-  const { outcome, from, now, slot, step, what, reason, next, logTail, tookMs, unavailableMs } = result;
+  const { outcome, from, now, slot, step, what, reason, left, next, logTail, tookMs, unavailableMs } = result;
   const facts = [
     ['step', step],
     ['what', what],
     ['cause', reason],
+    ['left', left],
     ['next', next],
     ['unavailable', unavailableMs === undefined ? undefined : `${unavailableMs} ms`],
   ].flatMap(([label, text]) => (text === undefined ? [] : [`  ${label ?? ''}: ${text}`]));

@@ -129,7 +129,9 @@ export class PlainReport implements Report {
   #finish(at: number, result: NodeResult): void {
     this.#waits.delete(result.node);
     const told = result.outcome === 'already there' || (result.outcome === 'not started' && this.#isTold(result));
-    if (!told) this.#line(at, result.node, finished(result), isGood(result) ? this.#pen.good : this.#pen.bad);
+    const { good, warn, bad } = this.#pen;
+    const paint = isGood(result) ? good : result.outcome === 'interrupted' ? warn : bad;
+    if (!told) this.#line(at, result.node, finished(result), paint);
     this.#said.delete(result.node);
   }
 
@@ -206,7 +208,7 @@ const stepEnd = ({ detail, skipped }: Extract<RolloutEvent, { type: 'step-done' 
   detail === '' ? `done${skipped ? ' before' : ''}` : detail;
 
 function finished(result: NodeResult): string {
-  const { outcome, from, now, slot, what, reason, tookMs, unavailableMs } = result;
+  const { outcome, from, now, slot, what, reason, left, tookMs, unavailableMs } = result;
   const title = outcome.toUpperCase();
   const where = slot === undefined ? '' : `, slot ${slot}`;
   if (isGood(result)) {
@@ -214,6 +216,6 @@ function finished(result: NodeResult): string {
     return `${title} ${from} -> ${now ?? 'unknown'}${where}, in ${duration(tookMs)}${away}`;
   }
   const at = now === undefined ? '' : ` ${outcome === 'fell back' ? 'to' : 'runs'} ${now}${where}`;
-  const why = [what, reason].filter((part) => part !== undefined).join(': ');
+  const why = [what, reason, left].filter((part) => part !== undefined).join(': ');
   return `${title}${at}${why === '' ? '' : `: ${why}`}`;
 }

@@ -150,7 +150,7 @@ function pace(plan: Plan): string {
   const first = canaries.length === 1 ? 'goes first, alone' : 'go first, one at a time';
   return [
     `${plan.maxUnavailable} at a time`,
-    ...(canaries.length > 0 ? [`${canaries.join(', ')} ${first}`] : []),
+    ...(canaries.length > 0 && plan.entries.length > 1 ? [`${canaries.join(', ')} ${first}`] : []),
     ...(plan.writeAfterDrain ? ['the slot is written after the drain'] : []),
     ...(plan.writeRate === undefined ? [] : [`slots are written with ${bytes(plan.writeRate)}/s at most`]),
     plan.maxFailures === 0 ? 'failures do not stop it' : `stop after ${plural(plan.maxFailures, 'failure')}`,

@@ -1,8 +1,9 @@
 import { EXIT, EXIT_MEANINGS } from '../exit-codes.ts';
 import type { NodeResult, RolloutResult } from '../rollout/events.ts';
 import type { Outcome } from '../rollout/steps.ts';
+import { compareNatural } from '../rollout/versions.ts';
 import type { Display } from './display.ts';
-import { someNames } from './groups.ts';
+import { groupBy, someNames } from './groups.ts';
 import { commandLines, field, fields, hanging } from './layout.ts';
 import { logLines } from './log-tail.ts';
 import { penFor, type Pen } from './pen.ts';
@@ -21,9 +22,11 @@ export interface ResultScreenOptions {
 /** How a rollout ended, as lines: failures first, the most urgent at the top, then counts, then the exit code. */
 export function renderResult(result: RolloutResult, display: Display, options: ResultScreenOptions): string[] {
   const pen = penFor(display);
-  const { results, stopped } = result;
+  const { run, stopped } = result;
+  const results = [...result.results].sort((one, other) => compareNatural(one.node, other.node));
   return joinSections([
-    ...URGENCY.flatMap((outcome) => failures(result, outcome, pen)),
+    ...URGENCY.flatMap((outcome) => failures(results, run, outcome, pen)),
+    ...interrupted(results, pen),
     ...notStarted(
       results.filter((one) => !isStoppedFirst(one, stopped)),
       pen,
@@ -49,8 +52,8 @@ function outcomePhrase({ outcome, now, slot }: NodeResult): string {
 }
 
 const URGENCY = ['needs hands', 'failed', 'fell back'] as const satisfies readonly Outcome[];
-const SUMMARY_ORDER = [...URGENCY, 'not started', 'upgraded', 'rolled back', 'already there'] as const;
-const UNFINISHED: ReadonlySet<Outcome> = new Set(['needs hands', 'failed', 'not started'] as const);
+const SUMMARY_ORDER = [...URGENCY, 'interrupted', 'not started', 'upgraded', 'rolled back', 'already there'] as const;
+const UNFINISHED: ReadonlySet<Outcome> = new Set(['needs hands', 'failed', 'interrupted', 'not started'] as const);
 const SOMETHING_LEFT: ReadonlySet<number> = new Set([
   EXIT.incomplete,
   EXIT.fellBack,
@@ -65,7 +68,7 @@ const canCarryOn = ({ exitCode, results }: RolloutResult): boolean =>
 const namesOf = (results: readonly NodeResult[], outcome: Outcome): string[] =>
   results.filter((result) => result.outcome === outcome).map((result) => result.node);
 
-function failures({ run, results }: RolloutResult, outcome: Outcome, pen: Pen): string[][] {
+function failures(results: readonly NodeResult[], run: string, outcome: Outcome, pen: Pen): string[][] {
   return results.filter((result) => result.outcome === outcome).map((result) => failure(result, run, pen));
 }
 
@@ -78,12 +81,30 @@ function failure(result: NodeResult, run: string, pen: Pen): string[] {
         field('what', result.what),
         field('cause', result.reason),
         field('log', logLines(result.node, result.logTail, pen, [result.what, result.reason], run)),
+        field('left', result.left),
         field('next', result.next),
       ],
       4,
       pen,
     ),
   ];
+}
+
+/** Nothing failed on them: those that were stopped alike share a block, and no log explains anything. */
+function interrupted(results: readonly NodeResult[], pen: Pen): string[][] {
+  const stopped = results.filter(({ outcome }) => outcome === 'interrupted');
+  const alike = ({ what, reason, left, next }: NodeResult): string => JSON.stringify([what, reason, left, next]);
+  return groupBy(stopped, alike).map((group) => {
+    const [{ what, reason, left, next }] = group;
+    const names = someNames(
+      group.map(({ node }) => node),
+      pen,
+    );
+    return [
+      ...hanging(`${pen.symbols.warning} `, `${names}  interrupted`, pen).map(pen.warn),
+      ...fields([field('what', what), field('cause', reason), field('left', left), field('next', next)], 4, pen),
+    ];
+  });
 }
 
 /** The run stopped before its turn: the line that says why says it for all of them. */

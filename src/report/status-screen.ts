@@ -103,7 +103,7 @@ function noteCell(row: StatusRow, pen: Pen): Cell {
   const text = present([
     [row.controlPlane, 'control plane'],
     [row.cordoned, 'cordoned'],
-    [run !== undefined, `${run?.live === true ? 'at' : 'left at'} ${run?.step ?? ''}`],
+    [run !== undefined, run === undefined ? '' : stepText(row, run)],
     [UNSETTLED.has(row.state), row.state],
     [row.journal?.phase === 'fell-back', 'fell back'],
     [row.unsupported !== undefined, 'unsupported'],
@@ -113,6 +113,17 @@ function noteCell(row: StatusRow, pen: Pen): Cell {
   ]).join(', ');
   return amiss ? { text, paint: pen.warn } : { text };
 }
+
+type RunOnNode = NonNullable<StatusRow['run']>;
+
+function stepText(row: StatusRow, run: RunOnNode): string {
+  if (run.live) return `at ${run.step}`;
+  return isBegun(row, run) ? `left at ${run.step}` : 'not started';
+}
+
+/** A run marks all its nodes before its first change; what it begins on stands in the node's own journal. */
+const isBegun = ({ active, journal }: StatusRow, { run, step }: RunOnNode): boolean =>
+  step !== 'stage' || active === undefined || journal?.run === run;
 
 const UNSETTLED: ReadonlySet<StatusRow['state']> = new Set(['trial', 'armed', 'booted by hand'] as const);
 
@@ -157,9 +168,9 @@ function sentencesOf(row: StatusRow, now: number, { wide }: StatusScreenOptions)
     row.ready ? undefined : labelled('not Ready', notReadyBecause),
     stateSentence(row),
     // A run at work stands below all nodes, and its step in the table.
-    run?.live === false ? runSentence(run) : undefined,
+    run?.live === false ? runSentence(row, run) : undefined,
     journal && fallBackSentence(journal, run !== undefined, now),
-    detached && `its detached step ${detached.step} ${detached.running ? 'runs' : 'has ended'}`,
+    detached?.running === true ? `its detached step ${detached.step} runs` : undefined,
     other && (wide || !isEmpty(other)) ? labelled(`slot ${other.slot}`, other.problem) : undefined,
     row.unsupported,
     labelled('boot environment', bootProblem),
@@ -198,8 +209,9 @@ function stateSentence({ state, active, nextBoot, deadManMs }: StatusRow): strin
 }
 
 /** What a run left behind. */
-function runSentence({ operation, version, step, cordon, run }: NonNullable<StatusRow['run']>): string {
-  const what = `the ${operation} to ${version} was left at ${step}`;
+function runSentence(row: StatusRow, left: RunOnNode): string {
+  const { operation, version, step, cordon, run } = left;
+  const what = `the ${operation} to ${version} was ${isBegun(row, left) ? `left at ${step}` : 'not started'}`;
   const cordons = { ours: ', which cordoned it', found: ', which found it cordoned', none: '' };
   return `${what} by run ${run}${cordons[cordon]}`;
 }

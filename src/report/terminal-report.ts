@@ -118,12 +118,14 @@ export class TerminalReport implements ProgressReport {
   #finished(result: NodeResult): string[] {
     const told = result.outcome === 'not started' && (this.#settled.has(result.node) || this.#progress.stopping);
     if (result.outcome === 'already there' || told) return [];
-    const { symbols, good, bad, line, dim } = this.#pen;
+    const { symbols, good, bad, warn, line, dim } = this.#pen;
     const [symbol, paint] = isGood(result)
       ? [symbols.good, good]
       : result.outcome === 'not started'
         ? [symbols.neutral, dim]
-        : [symbols.bad, bad];
+        : result.outcome === 'interrupted'
+          ? [symbols.warning, warn]
+          : [symbols.bad, bad];
     const short = this.#name(result.node);
     const name = short.includes(symbols.ellipsis) ? line(result.node) : short;
     return this.#hanging(`${symbol} ${name}  `, finishedText(result, this.#pen)).map(paint);

@@ -50,6 +50,7 @@ export class DeadMan {
     const { ports, options } = this.#trip.context;
     try {
       await ports.remote.deadMan(this.#trip.node, this.#trip.authority, options.deadManMs);
+      this.#trip.deadManWound = true;
     } catch (error) {
       if (!(error instanceof KubeosError) || error instanceof LockLostError) throw error;
       if (error instanceof ConnectError || this.#told) return;

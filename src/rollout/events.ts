@@ -20,6 +20,8 @@ export interface NodeResult {
   what?: string;
   /** Why. */
   reason?: string;
+  /** How the run leaves the node, where it stopped in the midst of its way. */
+  left?: string;
   /** What to do next. */
   next?: string;
   logTail: readonly string[];

@@ -12,6 +12,10 @@ export interface Trouble {
   what: string;
   reason?: string | undefined;
   next?: string | undefined;
+  /** How the node is left, where the run leaves it on its way. */
+  left?: string | undefined;
+  /** Nothing failed: the run was asked to stop. */
+  interrupted?: true;
   logTail?: readonly string[];
   unreachable?: boolean;
 }
@@ -37,6 +41,7 @@ export async function trouble(trip: Trip, outcome: Outcome, found: Trouble, now?
     ...(trip.step === undefined ? {} : { step: trip.step }),
     what: found.what,
     ...(found.reason === undefined ? {} : { reason: found.reason }),
+    ...(found.left === undefined ? {} : { left: found.left }),
     next: found.next ?? 'mend the cause, then give the same command again: it carries on from here',
     logTail,
     unreachable: found.unreachable ?? false,

@@ -14,6 +14,7 @@ import {
 } from './node-ends.ts';
 import { despiteCuts } from './patience.ts';
 import type { Trip, TripPhase } from './trip.ts';
+import { formatDuration } from './units.ts';
 
 /**
  * Ends a node's way after an error: undone as far as it is safe to undo, and told as it is.
@@ -32,9 +33,9 @@ export async function endFailed(trip: Trip, problem: unknown): Promise<NodeResul
     // Nothing failed: it is known beforehand what would, so that it does not count as a failure either.
     if (error instanceof DrainForecastError) delete trip.step;
     if (error instanceof ImageRefusedError) trip.imageRefused = true;
-    if (trip.phase === 'before') return await abort(trip, found, outcomeOf(error));
+    if (trip.phase === 'before') return await abort(trip, found, outcomeOf(found, error));
     if (trip.phase === 'arming' || trip.phase === 'armed') return await disarm(trip, found);
-    return await needsHands(trip, found, SITUATION[trip.phase]);
+    return await needsHands(trip, found, situationOf(trip));
   } catch (second) {
     // What went wrong first is what the report is about.
     return failedWithin(trip, found, second);
@@ -48,14 +49,16 @@ function describe(trip: Trip, error: unknown): Trouble {
     return {
       what: trip.step === undefined ? 'interrupted' : `interrupted during ${trip.step}`,
       next: 'give the same command again: it carries on from here',
-      logTail: [],
+      interrupted: true,
     };
   }
   return { ...troubleOf(error), unreachable: error instanceof ConnectError };
 }
 
-const outcomeOf = (error: unknown): 'not started' | 'failed' =>
-  error instanceof DrainForecastError || error instanceof ImageRefusedError ? 'not started' : 'failed';
+function outcomeOf(found: Trouble, error?: unknown): 'not started' | 'failed' | 'interrupted' {
+  if (found.interrupted === true) return 'interrupted';
+  return error instanceof DrainForecastError || error instanceof ImageRefusedError ? 'not started' : 'failed';
+}
 
 function lostLock(trip: Trip): Trouble {
   trip.lockLost = true;
@@ -70,9 +73,11 @@ function lostLock(trip: Trip): Trouble {
 /** Nothing may be changed any more: the node is left where it stands, and that is said. */
 function leave(trip: Trip, found: Trouble): Promise<NodeResult> {
   const cordoned = trip.record.cordon === 'ours' && trip.unavailableMs === undefined;
-  const where = cordoned ? 'the node is left cordoned by this run' : undefined;
-  const reason = [found.reason, where].filter((text) => text !== undefined).join('\n');
-  return trouble(trip, 'failed', { ...found, ...(reason === '' ? {} : { reason }) });
+  const left = [
+    ...(trip.phase === 'before' ? [] : [situationOf(trip)]),
+    ...(cordoned ? ['the node is left cordoned by this run'] : []),
+  ].join('\n');
+  return trouble(trip, outcomeOf(found), { ...found, ...(left === '' ? {} : { left }) });
 }
 
 /**
@@ -94,7 +99,7 @@ async function endUnseen(trip: Trip, found: Trouble, isForeign: boolean): Promis
  * Before anything was armed: detached work is ended, our journal closed, our cordon removed. The node runs what it ran,
  * since this run has not rebooted it.
  */
-async function abort(trip: Trip, found: Trouble, outcome: 'not started' | 'failed' = 'failed'): Promise<NodeResult> {
+async function abort(trip: Trip, found: Trouble, outcome = outcomeOf(found)): Promise<NodeResult> {
   const { late } = trip.context;
   const unclosed = await tryClose(trip, found.what);
   const marked = await release(trip, late).then(
@@ -161,6 +166,16 @@ const SITUATION: Readonly<Record<TripPhase, string>> = {
   returned: 'it runs its old slot again',
   committed: 'its new slot is permanent',
 };
+
+/** A trial that nobody ends goes back by itself where its dead man's timer is wound. */
+function situationOf({ phase, assignment: { from, target }, deadManWound, context }: Trip): string {
+  if (phase !== 'trial' || !deadManWound) return SITUATION[phase];
+  const span = formatDuration(context.options.deadManMs);
+  return (
+    `it runs slot ${target} on trial: any reset brings it back to slot ${from}, and so does the node by itself ` +
+    `${span} after its last sign of life from kubeos`
+  );
+}
 
 function needsHands(trip: Trip, found: Trouble, situation: string): Promise<NodeResult> {
   const reason = [found.reason, situation].filter((text) => text !== undefined).join('\n');

@@ -12,13 +12,16 @@ export interface RunEnd {
 /** The ends that count as failures, for --max-failures and for people. */
 export const FAILURES: ReadonlySet<Outcome> = new Set(['failed', 'fell back', 'needs hands']);
 
+/** The ends that a run leads to. */
+export const GOOD_ENDS: ReadonlySet<Outcome> = new Set(['upgraded', 'rolled back', 'already there']);
+
 /** The exit code of a run; where several fit: 130, 6, 5, 3. */
 export function exitForResults(results: readonly NodeResult[], end: RunEnd): ExitCode {
   const has = (outcome: NodeResult['outcome']): boolean => results.some((result) => result.outcome === outcome);
   if (end.interrupted) return EXIT.interrupted;
   if (has('needs hands')) return EXIT.needsHands;
   if (has('fell back')) return EXIT.fellBack;
-  if (has('failed') || end.lockLost) return EXIT.incomplete;
+  if (has('failed') || has('interrupted') || end.lockLost) return EXIT.incomplete;
   if (!has('not started')) return EXIT.done;
   if (has('upgraded') || has('rolled back')) return EXIT.incomplete;
   const notStarted = results.filter(({ outcome }) => outcome === 'not started');

@@ -111,7 +111,7 @@ class Rollout {
     this.#context = context;
     const { early, signals, lock } = context;
     const onAbort = (): void =>
-      this.#halt(signals.graceful.aborted || signals.hard.aborted ? 'interrupted' : lockLostText(lock));
+      this.#halt(signals.graceful.aborted || signals.hard.aborted ? INTERRUPTED : lockLostText(lock));
     if (early.aborted) onAbort();
     else early.addEventListener('abort', onAbort, { once: true });
   }
@@ -267,12 +267,16 @@ class Rollout {
   }
 
   #neverStarted(entry: PlanEntry): NodeResult {
-    const what = this.stopped === undefined ? 'it was not started' : `not started: stopped ${this.stopped}`;
+    const what = this.stopped === undefined ? 'it was not started' : `not started: ${whyStopped(this.stopped)}`;
     const cordoned = this.#records.get(entry.node)?.cordon === 'ours';
     const reason = cordoned ? LEFT_CORDONED : undefined;
     return notStarted(entry.node, entry.now, [{ what, ...(reason === undefined ? {} : { reason }) }], false);
   }
 }
+
+const INTERRUPTED = 'interrupted';
+const whyStopped = (stopped: string): string =>
+  stopped === INTERRUPTED ? 'the run was interrupted' : `stopped ${stopped}`;
 
 const ANNOTATED_AT_ONCE = 16;
 const SUCCESSES: ReadonlySet<string> = new Set(['upgraded', 'rolled back']);

@@ -5,7 +5,10 @@ export type Step = (typeof STEPS)[number];
 /** The step comes before the node's trial boot: its way can still end as if it had never begun. */
 export const isAhead = (step: Step): boolean => STEPS.indexOf(step) <= STEPS.indexOf('reboot');
 
-/** How a node's way ended. Each is distinct; none but the first three claims success. */
+/**
+ * How a node's way ended. Each is distinct; none but the first three claims success. `interrupted`: nothing failed, the
+ * run was asked to stop while the node was on its way.
+ */
 export const OUTCOMES = [
   'upgraded',
   'rolled back',
@@ -13,6 +16,7 @@ export const OUTCOMES = [
   'fell back',
   'failed',
   'needs hands',
+  'interrupted',
   'not started',
 ] as const;
 export type Outcome = (typeof OUTCOMES)[number];

@@ -38,6 +38,8 @@ export class Trip {
   begun = false;
   /** What the proof of its other slot stood on. */
   proof?: Verified['basis'];
+  /** Its dead man's timer is wound: a trial goes back by itself. */
+  deadManWound = false;
   /** Its drain succeeded in this run. */
   drained = false;
   /** What our annotation says. */

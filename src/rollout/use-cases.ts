@@ -5,7 +5,7 @@ import type { RolloutResult } from './events.ts';
 import { exitForPlan } from './plan-exit.ts';
 import type { Plan } from './plan-types.ts';
 import type { HeldLock, LockRequest, LockWait } from './ports.ts';
-import { FAILURES, notStarted, resultsOfPlan } from './result.ts';
+import { FAILURES, GOOD_ENDS, notStarted, resultsOfPlan } from './result.ts';
 import { runRollout } from './rollout.ts';
 
 /** What the lock says of a run that carries out this plan: `upgrade to KubeOS 2.0.0`. */
@@ -32,7 +32,7 @@ export async function executePlan(
         ports.report.event(event);
         if (event.type !== 'node-done') return;
         if (FAILURES.has(event.result.outcome)) ended.badly++;
-        else if (event.result.outcome !== 'not started') ended.well++;
+        else if (GOOD_ENDS.has(event.result.outcome)) ended.well++;
         lock.describe(progress(plan, ended));
       },
     },

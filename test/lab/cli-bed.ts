@@ -60,6 +60,7 @@ export interface NodeDoc {
   journal?: { phase: string; run: string };
   step?: string;
   what?: string;
+  left?: string;
   reason?: string;
   next?: string;
   logTail: string[];

@@ -72,7 +72,7 @@ describe('a pipeline that is cancelled (SIGTERM, then SIGKILL after 10 s)', () =
     const running = await upTo(step, fault);
     await endAsCiDoes(running);
     const done = await ended(running);
-    expect([done.code, done.exitCode, nodeOf(done, NODE).outcome]).toEqual([130, 130, 'failed']);
+    expect([done.code, done.exitCode, nodeOf(done, NODE).outcome]).toEqual([130, 130, 'interrupted']);
     expect(nodeOf(done, NODE).what).toBe(`interrupted during ${step}`);
     expect([bed.stepOf(NODE), bed.isCordoned(NODE), lockHolder(bed)]).toEqual([undefined, false, '']);
     expect(await bed.lab.node(NODE).machine.processes()).toEqual([]);

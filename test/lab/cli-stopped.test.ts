@@ -82,7 +82,7 @@ describe('Ctrl-C', () => {
     const done = await ended(running);
     expect([done.code, done.exitCode, done.exitName]).toEqual([130, 130, 'interrupted']);
     expect(nodeOf(done, 'worker-1')).toMatchObject({
-      outcome: 'failed',
+      outcome: 'interrupted',
       step: 'write',
       what: 'interrupted during write',
     });
@@ -137,8 +137,8 @@ describe('Ctrl-C', () => {
     running.kill('SIGINT');
     const done = await ended(running);
     expect(done.code).toBe(130);
-    expect(nodeOf(done, 'worker-1')).toMatchObject({ outcome: 'failed', step: 'prove' });
-    expect(nodeOf(done, 'worker-1').reason).toMatch(/left cordoned/);
+    expect(nodeOf(done, 'worker-1')).toMatchObject({ outcome: 'interrupted', step: 'prove' });
+    expect(nodeOf(done, 'worker-1').left).toMatch(/on trial: any reset.*by itself 15m after[^]*left cordoned/);
     expect(bed.isCordoned('worker-1')).toBe(true);
     const left = await bed.json(['status']);
     const onTrial = nodeOf(left, 'worker-1');

@@ -103,6 +103,31 @@ test.each(['graceful', 'hard'] as const)(
   },
 );
 
+test.each<['graceful' | 'hard', string]>([
+  ['graceful', 'launch write'],
+  ['hard', 'heartbeat worker-1'],
+])('asked to stop (%s) at %s, a run tells of no failure, and how it leaves the node', async (how, where) => {
+  const world = new SimWorld();
+  const { result, events } = await give(world, {
+    onBreath: (_client, _count, doing, stop) => {
+      if (!doing.startsWith(where)) return;
+      stop.graceful.abort();
+      stop[how].abort();
+    },
+  });
+  const [first, ...others] = result!.results;
+  const onTrial =
+    /^it runs slot B on trial: any reset brings it back to slot A.* by itself 15m after .*\n.*left cordoned/;
+  expect(first).toMatchObject({ outcome: 'interrupted', next: expect.stringContaining('the same command') as string });
+  expect(first?.reason).toBeUndefined();
+  expect(first?.left ?? '').toMatch(how === 'hard' ? onTrial : /^$/);
+  for (const { outcome, what } of others) {
+    expect([outcome, what]).toEqual(['not started', 'not started: the run was interrupted']);
+  }
+  expect(events.some(({ type }) => type === 'rollout-done')).toBe(true);
+  expect(world.lease.what).not.toContain('failed');
+});
+
 describe('two runs', () => {
   test('at the same time: one works, the other is told who holds the lock', async () => {
     const world = new SimWorld();

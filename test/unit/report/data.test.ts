@@ -51,6 +51,7 @@ describe('data for programs', () => {
         'already there': 0,
         'fell back': 0,
         failed: 0,
+        interrupted: 0,
         'needs hands': 0,
         'not started': 1,
       },

@@ -314,6 +314,42 @@ describe('the result', () => {
     ]);
   });
 
+  it('says of nodes that were stopped on their way how they are left, once for all that are left alike', () => {
+    const left =
+      'it runs slot B on trial: any reset brings it back to slot A, and so does the node by itself 15m after its last ' +
+      'sign of life from kubeos\nthe node is left cordoned by this run';
+    const stopped = {
+      step: 'prove',
+      what: 'interrupted during prove',
+      left,
+      next: AGAIN,
+      logTail: ['a line'],
+    } as const;
+    const idle = { what: 'not started: the run was interrupted', next: 'give the same command again' };
+    const results = [
+      ...['worker-1', 'worker-2'].map((node) => nodeResult(node, 'interrupted', stopped)),
+      nodeResult('worker-3', 'not started', idle),
+    ];
+    const result = rolloutResult(results, { exitCode: 130, stopped: 'interrupted', tookMs: 192_000 });
+    expect(renderResult(result, DISPLAY, { command: COMMAND })).toEqual(screen('result-interrupted'));
+  });
+
+  it('lists nodes by name, whatever order they came to their end in', () => {
+    const names = ['worker-10', 'worker-3', 'worker-2'];
+    const lines = renderResult(
+      rolloutResult(
+        names.map((node) => nodeResult(node, 'not started', { what: 'no room' })),
+        { exitCode: 3 },
+      ),
+      DISPLAY,
+      { command: COMMAND },
+    );
+    expect(lines.filter((line) => line.includes('worker-3'))).toEqual([
+      '- worker-2, worker-3, worker-10  not started',
+      '  not started  3  worker-2, worker-3, worker-10',
+    ]);
+  });
+
   it('says what hundreds of nodes have in common once', () => {
     const results = Array.from({ length: 300 }, (_, index) =>
       nodeResult(`node-${index}`, 'not started', { reason: 'the run stopped first' }),
@@ -371,6 +407,8 @@ describe('the result', () => {
     expect(lines.at(-1)).toBe('Logs: /home/u/runs/1');
   });
 });
+
+const AGAIN = 'give the same command again: it carries on from here';
 
 describe('the status', () => {
   const [v09, v1, v2] = ['KubeOS 0.9.1', 'KubeOS 1.0.0', 'KubeOS 2.0.0'] as const;
@@ -484,6 +522,27 @@ describe('the status', () => {
     expect(renderStatus(report, { ...DISPLAY, columns: 120 }, { wide: false, ssh: true }).at(-1)).toBe(
       `worker-1: slot B is on trial: a reset returns to slot A${byItself}`,
     );
+  });
+
+  it.each([
+    ['not started', {}],
+    ['left at stage', { journal: journal({ phase: 'started' }) }],
+  ])('tells a node that a dead run has only marked from one that it began on: %s', (words, changes) => {
+    const record = { run: RUN, token: 3, operation: 'upgrade', version: v2, step: 'stage', cordon: 'none' } as const;
+    const observed = new Map([['worker-1', observation('A', v1, v2, changes)]]);
+    const report = statusReport([clusterNode('worker-1', { record })], observed, lock, 0);
+    const lines = renderStatus(report, { ...DISPLAY, columns: 120 }, { wide: false, ssh: true });
+    expect(lines[1]).toMatch(new RegExp(`${words}$`));
+    expect(lines[3]).toBe(`worker-1: the upgrade to KubeOS 2.0.0 was ${words} by run ${RUN}`);
+  });
+
+  it.each([
+    [true, 'worker-1: its detached step verify runs'],
+    [false, undefined],
+  ])('tells of a detached step only while it runs: %s', (running, line) => {
+    const seen = observation('A', v1, v2, { detached: { step: 'verify', job: 'j-1', running } });
+    const report = statusReport([clusterNode('worker-1')], new Map([['worker-1', seen]]), undefined, 0);
+    expect(renderStatus(report, DISPLAY, { wide: false, ssh: true })[3]).toBe(line);
   });
 
   it('says once what is the same of several nodes', () => {

@@ -21,6 +21,7 @@ describe('the exit code of a run', () => {
     [0, []],
     [3, ['upgraded', 'not started']],
     [3, ['upgraded', 'failed']],
+    [3, ['upgraded', 'interrupted']],
     [4, ['not started', 'already there']],
     [5, ['upgraded', 'fell back', 'failed', 'not started']],
     [6, [...OUTCOMES]],
