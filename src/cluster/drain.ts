@@ -1,7 +1,8 @@
 import { KubeosError } from '../errors.ts';
 import { EXIT } from '../exit-codes.ts';
-import type { Clock, DrainOptions, DrainProgress } from '../rollout/ports.ts';
+import type { Clock, DrainObstacle, DrainOptions, DrainProgress } from '../rollout/ports.ts';
 import type { Api } from './api.ts';
+import { WAITED_FOR } from './forecast.ts';
 import { DrainView } from './drain-view.ts';
 import type { GuardedProcess } from './guard.ts';
 import type { Kubectl } from './kubectl.ts';
@@ -173,7 +174,9 @@ function drainFailure(run: DrainRun, end: DrainEnd): KubeosError {
       : `it waited for pod ${waitingFor}${because === undefined ? '' : `: ${because}`}`;
   const refused = certain.map((found) => `pod ${found.pod}: ${found.message}`).join('\n');
   const silent = `kubectl drain ended with ${String(end.code ?? 'a signal')}; its last lines are below`;
-  const remedies = [...new Set((certain.length === 0 ? obstacles : certain).map((found) => found.remedy))];
+  // Once the wait is over, that it is waited for is no remedy any more.
+  const remedyOf = ({ remedy }: DrainObstacle): string => (timedOut ? remedy.replace(`${WAITED_FOR}; `, '') : remedy);
+  const remedies = [...new Set((certain.length === 0 ? obstacles : certain).map(remedyOf))];
   const longer = 'give it longer: --drain-timeout';
   return new KubeosError(
     timedOut ? `the drain did not end within ${shortTime(options.timeoutMs)}` : 'the node cannot be drained',

@@ -2,6 +2,9 @@ import type { DrainForecast, DrainObstacle, DrainOptions } from '../rollout/port
 import { selects } from './label-selector.ts';
 import type { Budget, Pod } from './workloads.ts';
 
+/** How the remedy of what a drain outwaits begins. */
+export const WAITED_FOR = 'it is waited for (--drain-timeout)';
+
 type Flags = Pick<DrainOptions, 'force' | 'deleteEmptyDirData' | 'disableEviction'>;
 
 /** What a drain meets on one node. */
@@ -88,7 +91,7 @@ function lingering(pod: Pod): DrainObstacle[] {
         verdict: 'waits',
         ...about(pod),
         message: `it is being deleted already${held === '' ? '' : `, and its finalizer ${held} holds it`}`,
-        remedy: `it is waited for (--drain-timeout); if it stays: kubectl -n ${pod.namespace} describe pod ${pod.name}`,
+        remedy: `${WAITED_FOR}; if it stays: kubectl -n ${pod.namespace} describe pod ${pod.name}`,
       },
     ];
   }
@@ -99,7 +102,7 @@ function lingering(pod: Pod): DrainObstacle[] {
       verdict: 'waits',
       ...about(pod),
       message: `its finalizer ${held} keeps it until whoever set it takes it off`,
-      remedy: `it is waited for (--drain-timeout); see that the owner of ${held} is running`,
+      remedy: `${WAITED_FOR}; see that the owner of ${held} is running`,
     },
   ];
 }
@@ -156,7 +159,7 @@ function blocked(pod: Pod, budget: Budget): DrainObstacle {
     message: whyBlocked(budget, pod),
     remedy: never
       ? `add replicas, or make the budget allow one (${edit}), or pass over budgets: --disable-eviction`
-      : `it is waited for (--drain-timeout); see: kubectl -n ${budget.namespace} get poddisruptionbudget ${budget.name}`,
+      : `${WAITED_FOR}; see: kubectl -n ${budget.namespace} get poddisruptionbudget ${budget.name}`,
   };
 }
 

@@ -19,6 +19,7 @@ import {
   renderResult,
   resultToJson,
   type ProgressReport,
+  type ResultScreenOptions,
 } from '../report/index.ts';
 import {
   artifactOf,
@@ -115,7 +116,7 @@ async function inSteps(run: Run, connections: Connections): Promise<ExitCode> {
   progress.stop();
   run.phase = 'over';
   const result = deps.uncaught.first === undefined ? ended : { ...ended, exitCode: EXIT.bug };
-  return printResult(run, result, logs.problem === undefined ? { logDir: logs.dir } : {});
+  return printResult(run, result, logs.problem === undefined ? { logDir: logs.dir, logFile: logs.fileOf } : {});
 }
 
 function runOptions({ id, flags, request }: Run): RunOptions {
@@ -166,7 +167,11 @@ async function agreed({ deps, flags, signals }: Run, plan: Plan): Promise<boolea
   return yes;
 }
 
-async function printResult(run: Run, result: RolloutResult, logs: { logDir?: string }): Promise<ExitCode> {
+async function printResult(
+  run: Run,
+  result: RolloutResult,
+  logs: Omit<ResultScreenOptions, 'command'>,
+): Promise<ExitCode> {
   const { deps, flags } = run;
   if (flags.output === 'json') {
     deps.io.stdout.write(await formatData(resultToJson(result, logs.logDir), 'json', clusterWords(flags)));

@@ -12,6 +12,8 @@ const PROGRESS_EVERY_MS = 10_000;
 /** A run's log folder: `run.ndjson` holds every event as data, `NODE.log` a node's own as lines. */
 export interface LogReport extends Report {
   readonly dir: string;
+  /** The file of a node's lines. */
+  readonly fileOf: (node: string) => string;
   /** Why nothing more is written; undefined while all is well. */
   readonly problem: string | undefined;
 }
@@ -36,6 +38,7 @@ export function createLogReport(dir: string, onProblem: (message: string) => voi
   attempt(() => mkdirSync(dir, { recursive: true, mode: 0o700 }));
   return {
     dir,
+    fileOf: (node) => join(dir, `${fileName(node)}.log`),
     get problem() {
       return problem;
     },

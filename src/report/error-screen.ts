@@ -36,6 +36,7 @@ export function stackLines(error: unknown, depth = 0): string[] {
 function expected(error: KubeosError, display: Display): string[] {
   const pen = penFor(display);
   const named = error.node !== undefined && !error.message.includes(error.node);
+  const whole = error.node === undefined ? undefined : pen.advice(`kubeos logs ${error.node}`);
   const what = `${pen.symbols.bad} ${named ? `${error.node}: ` : ''}${error.message}`;
   return [
     ...hanging('', what, pen).map(pen.bad),
@@ -43,7 +44,7 @@ function expected(error: KubeosError, display: Display): string[] {
       [
         field('step', error.step),
         field('cause', error.reason),
-        field('log', logLines(error.node, error.logTail, pen, [error.message, error.reason])),
+        field('log', logLines(whole, error.logTail, [error.message, error.reason])),
         field('next', error.next),
       ],
       4,

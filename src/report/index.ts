@@ -18,6 +18,6 @@ export { describeLock } from './lock-wait.ts';
 export { renderConfirm, renderPlan } from './plan-screen.ts';
 export { createReport } from './progress-report.ts';
 export type { ProgressReport } from './progress-types.ts';
-export { renderResult } from './result-screen.ts';
+export { renderResult, type ResultScreenOptions } from './result-screen.ts';
 export { statusReport } from './status.ts';
 export { renderStatus } from './status-screen.ts';

@@ -1,5 +1,3 @@
-import type { Pen } from './pen.ts';
-
 /** More lines of a log than this hide what they explain; `kubeos logs` shows them all. */
 const MOST_LINES = 4;
 
@@ -9,14 +7,13 @@ const SHORTEST_FACT = 16;
 /**
  * The last lines of a log for the field `log`, with how to see all of it. Of kubeos's own lines in a node's syslog only
  * time and text are left, and none that says what is told beside it already.
- * @param node whose log it is; undefined where it is no node's
+ * @param whole where all of it is, as a file or a command; undefined where nowhere
  * @param told what the same block of text says otherwise
  * @param run whose lines are wanted, where the log says when it began
  */
 export function logLines(
-  node: string | undefined,
+  whole: string | undefined,
   logTail: readonly string[],
-  pen: Pen,
   told: readonly (string | undefined)[] = [],
   run?: string,
 ): string[] {
@@ -27,7 +24,7 @@ export function logLines(
     .map(withoutOrigin)
     .filter((line) => !facts.some((fact) => line.includes(fact)));
   if (lines.length === 0) return [];
-  return [...lines.slice(-MOST_LINES), ...(node === undefined ? [] : [pen.advice(`(all of it: kubeos logs ${node})`)])];
+  return [...lines.slice(-MOST_LINES), ...(whole === undefined ? [] : [`(all of it: ${whole})`])];
 }
 
 /**

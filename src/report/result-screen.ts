@@ -17,15 +17,18 @@ export interface ResultScreenOptions {
   command: string;
   /** The run's log folder, if one could be written. */
   logDir?: string;
+  /** The file in it that holds all that was said of a node. */
+  logFile?: (node: string) => string;
 }
 
 /** How a rollout ended, as lines: failures first, the most urgent at the top, then counts, then the exit code. */
 export function renderResult(result: RolloutResult, display: Display, options: ResultScreenOptions): string[] {
   const pen = penFor(display);
   const { run, stopped } = result;
+  const logs: Logs = { run, fileOf: options.logFile };
   const results = [...result.results].sort((one, other) => compareNatural(one.node, other.node));
   return joinSections([
-    ...URGENCY.flatMap((outcome) => failures(results, run, outcome, pen)),
+    ...URGENCY.flatMap((outcome) => failures(results, outcome, logs, pen)),
     ...interrupted(results, pen),
     ...notStarted(
       results.filter((one) => !isStoppedFirst(one, stopped)),
@@ -68,11 +71,17 @@ const canCarryOn = ({ exitCode, results }: RolloutResult): boolean =>
 const namesOf = (results: readonly NodeResult[], outcome: Outcome): string[] =>
   results.filter((result) => result.outcome === outcome).map((result) => result.node);
 
-function failures(results: readonly NodeResult[], run: string, outcome: Outcome, pen: Pen): string[][] {
-  return results.filter((result) => result.outcome === outcome).map((result) => failure(result, run, pen));
+function failures(results: readonly NodeResult[], outcome: Outcome, logs: Logs, pen: Pen): string[][] {
+  return results.filter((result) => result.outcome === outcome).map((result) => failure(result, logs, pen));
 }
 
-function failure(result: NodeResult, run: string, pen: Pen): string[] {
+interface Logs {
+  run: string;
+  /** Undefined where no log folder could be written. */
+  fileOf: ((node: string) => string) | undefined;
+}
+
+function failure(result: NodeResult, logs: Logs, pen: Pen): string[] {
   return [
     ...hanging('', `${pen.symbols.bad} ${result.node}  ${outcomePhrase(result)}`, pen).map(pen.bad),
     ...fields(
@@ -80,7 +89,7 @@ function failure(result: NodeResult, run: string, pen: Pen): string[] {
         field('step', result.step),
         field('what', result.what),
         field('cause', result.reason),
-        field('log', logLines(result.node, result.logTail, pen, [result.what, result.reason], run)),
+        field('log', logLines(wholeLog(result, logs, pen), result.logTail, [result.what, result.reason], logs.run)),
         field('left', result.left),
         field('next', result.next),
       ],
@@ -89,6 +98,10 @@ function failure(result: NodeResult, run: string, pen: Pen): string[] {
     ),
   ];
 }
+
+/** What kubectl said, or a step's script, the node's own log does not have. */
+const wholeLog = ({ node, saidToRun }: NodeResult, { fileOf }: Logs, pen: Pen): string | undefined =>
+  saidToRun === true ? fileOf?.(node) : pen.advice(`kubeos logs ${node}`);
 
 /** Nothing failed on them: those that were stopped alike share a block, and no log explains anything. */
 function interrupted(results: readonly NodeResult[], pen: Pen): string[][] {

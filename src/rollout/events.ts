@@ -25,6 +25,8 @@ export interface NodeResult {
   /** What to do next. */
   next?: string;
   logTail: readonly string[];
+  /** Its last lines were said to this run, by kubectl or by a step's script: the node's own log has them not. */
+  saidToRun?: true;
   /** What the proof of its other slot stood on; missing where this run verified nothing. */
   proof?: Verified['basis'];
   /** What hands other than the run's did to it meanwhile; missing where nothing was noticed. */

@@ -34,7 +34,8 @@ export function success(trip: Trip, outcome: 'upgraded' | 'rolled back' | 'alrea
 
 /** The result of a node that does not; its last log lines are fetched, as far as that is quick. */
 export async function trouble(trip: Trip, outcome: Outcome, found: Trouble, now?: BootReport): Promise<NodeResult> {
-  const logTail = found.logTail?.length ? found.logTail : found.unreachable === true ? [] : await lastLines(trip);
+  const said = found.logTail ?? [];
+  const logTail = said.length > 0 ? said : found.unreachable === true ? [] : await lastLines(trip);
   return {
     ...ending(trip, outcome),
     ...(now === undefined ? {} : { now: now.osVersion, slot: now.active }),
@@ -44,6 +45,7 @@ export async function trouble(trip: Trip, outcome: Outcome, found: Trouble, now?
     ...(found.left === undefined ? {} : { left: found.left }),
     next: found.next ?? 'mend the cause, then give the same command again: it carries on from here',
     logTail,
+    ...(said.length > 0 ? { saidToRun: true as const } : {}),
     unreachable: found.unreachable ?? false,
   };
 }

@@ -175,7 +175,10 @@ function describeEvictions({ bed, connect }: ClusterSetup): void {
       expect(error.message).toContain('within 2s');
       expect(error.reason).toContain('shop/db-1');
       expect(error.reason).toContain('budget shop/db');
-      expect(error.next).toContain('--drain-timeout');
+      expect(error.next?.split('\n')).toEqual([
+        'give it longer: --drain-timeout',
+        'see: kubectl -n shop get poddisruptionbudget db',
+      ]);
       expect(error.logTail.length).toBeGreaterThan(0);
       expect(await bed().podsOn('w-1')).toEqual(['db-1']);
       expect((await bed().readNode('w-1')).unschedulable).toBe(true);

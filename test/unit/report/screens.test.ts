@@ -402,6 +402,15 @@ describe('the result', () => {
     ]);
   });
 
+  it('points to where all of the log is: what kubectl said is in the log folder, and on no node', () => {
+    const change = { logTail: ['error: unable to drain node "a"'], saidToRun: true } as const;
+    const result = rolloutResult([nodeResult('a', 'failed', change)], { exitCode: 3 });
+    const logFile = (node: string) => `/runs/1/${node}.log`;
+    const lines = renderResult(result, DISPLAY, { command: COMMAND, logDir: '/runs/1', logFile });
+    expect(lines[2]).toBe('         (all of it: /runs/1/a.log)');
+    expect(renderResult(result, DISPLAY, { command: COMMAND }).join('\n')).not.toContain('all of it');
+  });
+
   it('names the log folder', () => {
     const lines = renderResult(rolloutResult(done), DISPLAY, { command: COMMAND, logDir: '/home/u/runs/1' });
     expect(lines.at(-1)).toBe('Logs: /home/u/runs/1');
