@@ -76,7 +76,7 @@ function leave(trip: Trip, found: Trouble): Promise<NodeResult> {
   const left = [
     ...(trip.phase === 'before' ? [] : [situationOf(trip)]),
     ...(cordoned ? ['the node is left cordoned by this run'] : []),
-  ].join('\n');
+  ].join('; ');
   return trouble(trip, outcomeOf(found), { ...found, ...(left === '' ? {} : { left }) });
 }
 

@@ -117,7 +117,7 @@ test.each<['graceful' | 'hard', string]>([
   });
   const [first, ...others] = result!.results;
   const onTrial =
-    /^it runs slot B on trial: any reset brings it back to slot A.* by itself 15m after .*\n.*left cordoned/;
+    /^it runs slot B on trial: any reset brings it back to slot A.* by itself 15m after .*; the node is left cordoned/;
   expect(first).toMatchObject({ outcome: 'interrupted', next: expect.stringContaining('the same command') as string });
   expect(first?.reason).toBeUndefined();
   expect(first?.left ?? '').toMatch(how === 'hard' ? onTrial : /^$/);

@@ -317,7 +317,7 @@ describe('the result', () => {
   it('says of nodes that were stopped on their way how they are left, once for all that are left alike', () => {
     const left =
       'it runs slot B on trial: any reset brings it back to slot A, and so does the node by itself 15m after its last ' +
-      'sign of life from kubeos\nthe node is left cordoned by this run';
+      'sign of life from kubeos; the node is left cordoned by this run';
     const stopped = {
       step: 'prove',
       what: 'interrupted during prove',
