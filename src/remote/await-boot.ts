@@ -96,7 +96,7 @@ async function watchForBoot(
       if (signal.aborted) throw signal.reason;
       if (!(error instanceof KubeosError)) throw error;
       last = describe(error);
-      standing = needsHands(error) || !(error instanceof ConnectError) ? error : undefined;
+      standing = mayStand(error) ? error : undefined;
       if (needsHands(error) && !told.has(error.message)) {
         told.add(error.message);
         tools.notice(`it is back, but: ${last}\n${error.next ?? ''}`.trimEnd(), node.name);
@@ -112,8 +112,10 @@ async function watchForBoot(
 
 const HANDS: readonly ConnectFailure[] = ['host-key-changed', 'host-key-unknown', 'login-refused', 'no-root'];
 
-const needsHands = (error: KubeosError): boolean =>
-  error instanceof ConnectError && HANDS.includes(error.failure);
+/** Waiting need not mend it; what a system refuses while it comes up, it may still answer for. */
+const mayStand = (error: KubeosError): boolean => needsHands(error) || !(error instanceof ConnectError);
+
+const needsHands = (error: KubeosError): boolean => error instanceof ConnectError && HANDS.includes(error.failure);
 
 const unanswered = (): ConnectError =>
   new ConnectError('a question at its sign-in was not answered in time', 'login-refused', {

@@ -275,7 +275,9 @@ async function sendBack(trip: Trip, trial: BootReport, reason: string): Promise<
 function cameUp({ shutOut }: Trip, report: BootReport | undefined): string {
   if (report !== undefined) return `slot ${report.active} came up`;
   if (shutOut === undefined) return 'no answer';
-  return shutOut instanceof ConnectError ? 'it answers, but does not let kubeos in' : 'it answers, but not of its slots';
+  return shutOut instanceof ConnectError
+    ? 'it answers, but does not let kubeos in'
+    : 'it answers, but not of its slots';
 }
 
 async function noAnswer(trip: Trip, when: string): Promise<NodeResult> {
