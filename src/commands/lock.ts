@@ -64,7 +64,7 @@ async function agreed(deps: Deps, flags: LockReleaseFlags, lock: LockState, sign
   }
   showLock(deps, flags, lock, deps.io.stderr);
   const live = isLive(lock) ? 'It is alive: it stops before its next change. ' : '';
-  return prompter.confirm(`\n${live}Free the lock of this run? [y/N] `, signal);
+  return prompter.confirm(`\n${live}Free the lock of this run? [y/N] `, { about: describeLock(lock), signal });
 }
 
 function showLock(

@@ -1,6 +1,6 @@
 import { UsageError } from '../errors.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
-import { createPrompter, describeHolder, listenForSignals, newRunId, type StopSignals } from '../local/index.ts';
+import { describeHolder, listenForSignals, newRunId, type StopSignals } from '../local/index.ts';
 import {
   bootResetToJson,
   createReport,
@@ -18,6 +18,7 @@ import {
   type BootResetResult,
 } from '../rollout/boot-reset.ts';
 import { refuseUnknownNames, type SelectionOptions } from '../rollout/selection.ts';
+import { agreedTo } from './agree.ts';
 import { withConnections, type Connections } from './connect.ts';
 import type { Deps, OutputStream } from './deps.ts';
 import { clusterWords, shownBy } from './given-command.ts';
@@ -64,7 +65,8 @@ async function inSteps(
   const { deps, flags, run, signals } = reset;
   if (!resetsAny(plan)) return print(reset, bootResetWithoutWork(run, plan, false), plan);
   show(reset, deps.io.stderr, (display) => renderBootResetPlan(plan, display));
-  if (!(await agreed(reset))) {
+  const asked = { question: 'Take the managed boot out? [y/N] ', about: titleOf(plan), signal: signals.graceful };
+  if (!(await agreedTo(deps, flags, asked))) {
     const declined = bootResetWithoutWork(run, plan, true);
     if (flags.output === 'json') await printJson(reset, declined);
     deps.io.stderr.write(`Not agreed to: nothing was changed (exit ${declined.exitCode}).\n`);
@@ -75,12 +77,9 @@ async function inSteps(
   return print(reset, await carryOutBootReset(ports, plan, { ...holder, run }, signals), plan);
 }
 
-/** Without a terminal nobody is asked: a pipeline that gives the command means it. */
-async function agreed({ deps, flags, signals }: Reset): Promise<boolean> {
-  const prompter = createPrompter({ stdin: deps.io.stdin, stderr: deps.io.stderr });
-  deps.io.stderr.write('\n');
-  if (flags.yes || !prompter.canAsk) return true;
-  return prompter.confirm('Take the managed boot out? [y/N] ', signals.graceful);
+function titleOf({ entries }: BootResetPlan): string {
+  const nodes = entries.filter(({ does }) => does === 'take out').map(({ node }) => node);
+  return `Take the managed boot out of ${nodes.join(', ')}`;
 }
 
 async function print(reset: Reset, result: BootResetResult, { nobody }: BootResetPlan): Promise<ExitCode> {

@@ -1,7 +1,6 @@
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import {
   createLogReport,
-  createPrompter,
   describeHolder,
   listenForSignals,
   newRunId,
@@ -17,6 +16,7 @@ import {
   renderConfirm,
   renderPlan,
   renderResult,
+  renderTitle,
   resultToJson,
   type ProgressReport,
   type ResultScreenOptions,
@@ -32,6 +32,7 @@ import {
   type RunOptions,
 } from '../rollout/index.ts';
 import { declinedResult, resultWithoutWork } from '../rollout/use-cases.ts';
+import { agreedTo } from './agree.ts';
 import { withConnections, type ConnectHooks, type Connections } from './connect.ts';
 import type { Deps, OutputStream } from './deps.ts';
 import { clusterWords, givenCommand, shownBy } from './given-command.ts';
@@ -157,12 +158,9 @@ async function printDeclined({ deps, flags, id }: Run, plan: Plan): Promise<Exit
   return result.exitCode;
 }
 
-/** Without a terminal nobody is asked: a pipeline that gives the command means it. */
 async function agreed({ deps, flags, signals }: Run, plan: Plan): Promise<boolean> {
-  const prompter = createPrompter({ stdin: deps.io.stdin, stderr: deps.io.stderr });
-  deps.io.stderr.write('\n');
-  if (flags.yes || !prompter.canAsk) return true;
-  const yes = await prompter.confirm(renderConfirm(plan), AbortSignal.any([signals.graceful, signals.hard]));
+  const signal = AbortSignal.any([signals.graceful, signals.hard]);
+  const yes = await agreedTo(deps, flags, { question: renderConfirm(plan), about: renderTitle(plan), signal });
   if (yes) deps.io.stderr.write('\n');
   return yes;
 }

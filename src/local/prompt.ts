@@ -1,4 +1,4 @@
-import { openSync } from 'node:fs';
+import { closeSync, openSync, writeSync } from 'node:fs';
 import { StringDecoder } from 'node:string_decoder';
 import { ReadStream } from 'node:tty';
 import { InterruptedError } from '../errors.ts';
@@ -18,17 +18,34 @@ export interface TerminalInput {
 export interface PromptStreams {
   stdin: TerminalInput;
   /** Questions go to standard error, so that results can be piped. */
-  stderr: { readonly isTTY?: boolean; write(text: string): unknown };
-  /** Opens the terminal itself where standard input is a pipe (`-f -`); undefined: there is none. */
-  openTerminal?: () => (TerminalInput & { destroy(): unknown }) | undefined;
+  stderr: TerminalOutput & { readonly isTTY?: boolean };
+  /** Opens the terminal itself where one of the two is a pipe (`-f -`, `2>&1 | tee`); undefined: there is none. */
+  openTerminal?: () => OpenedTerminal | undefined;
+}
+
+interface TerminalOutput {
+  write(text: string): unknown;
+}
+
+export interface OpenedTerminal extends TerminalOutput {
+  readonly input: TerminalInput;
+  close(): unknown;
+}
+
+export interface ConfirmOptions {
+  /** What the question is about, for a terminal that does not show what went to standard error. */
+  about?: string | undefined;
+  signal?: AbortSignal;
 }
 
 /** Asks the person at the terminal. One question at a time, in the order in which they were put. */
 export interface Prompter {
   /** Whether there is anyone to ask. Without a terminal every question is answered by no, at once. */
   readonly canAsk: boolean;
+  /** Whether somebody sits at standard input, even where there is no way to show them a question. */
+  readonly attended: boolean;
   /** A yes/no question; an empty answer and the end of input mean no. Rejects with the signal's reason when aborted. */
-  confirm(question: string, signal?: AbortSignal): Promise<boolean>;
+  confirm(question: string, options?: ConfirmOptions): Promise<boolean>;
   /** A line of text, typed with an echo; undefined where none was given. */
   text(question: string, signal?: AbortSignal): Promise<string | undefined>;
   /**
@@ -39,26 +56,17 @@ export interface Prompter {
 }
 
 export function createPrompter(streams: PromptStreams): Prompter {
-  const { stdin, stderr } = streams;
-  const openTerminal = streams.openTerminal ?? openControllingTerminal;
-  const terminal = stdin.isTTY === true ? { input: stdin, close: () => undefined } : undefined;
-  // Without a terminal on standard error the question would not be seen; a pipeline must never hang on one.
-  const visible = stderr.isTTY === true;
+  const { stderr } = streams;
   let queue: Promise<unknown> = Promise.resolve();
-  const ask = <T>(
-    none: T,
-    signal: AbortSignal | undefined,
-    question: (input: TerminalInput) => Promise<T>,
-  ): Promise<T> => {
+  const ask = <T>(none: T, signal: AbortSignal | undefined, question: (place: Place) => Promise<T>): Promise<T> => {
     const turn = queue.then(async () => {
-      if (!visible) return none;
-      signal?.throwIfAborted();
-      const opened = terminal ?? opening(openTerminal());
-      if (opened === undefined) return none;
+      const place = placeToAsk(streams);
+      if (place === undefined) return none;
       try {
-        return await question(opened.input);
+        signal?.throwIfAborted();
+        return await question(place);
       } finally {
-        opened.close();
+        place.close();
       }
     });
     queue = turn.catch(() => undefined);
@@ -66,30 +74,49 @@ export function createPrompter(streams: PromptStreams): Prompter {
   };
   return {
     get canAsk() {
-      if (!visible) return false;
-      if (terminal !== undefined) return true;
-      const opened = opening(openTerminal());
-      opened?.close();
-      return opened !== undefined;
+      const place = placeToAsk(streams);
+      place?.close();
+      return place !== undefined;
     },
-    confirm: (question, signal) => ask(false, signal, (input) => readYesOrNo(input, stderr, question, signal)),
-    text: (question, signal) => ask(undefined, signal, (input) => readLine(input, stderr, question, signal)),
-    secret: (question, signal) => ask(undefined, signal, (input) => readSecret(input, stderr, question, signal)),
+    attended: streams.stdin.isTTY === true,
+    confirm: (question, { about, signal } = {}) =>
+      ask(false, signal, ({ input, output }) => {
+        if (about !== undefined && output !== stderr) output.write(`${about}\n`);
+        return readYesOrNo(input, output, question, signal);
+      }),
+    text: (question, signal) =>
+      ask(undefined, signal, ({ input, output }) => readLine(input, output, question, signal)),
+    secret: (question, signal) =>
+      ask(undefined, signal, ({ input, output }) => readSecret(input, output, question, signal)),
   };
 }
 
-interface Opened {
+interface Place {
   input: TerminalInput;
+  output: TerminalOutput;
   close: () => unknown;
 }
 
-const opening = (input: (TerminalInput & { destroy(): unknown }) | undefined): Opened | undefined =>
-  input === undefined ? undefined : { input, close: () => input.destroy() };
+/** Where a question is seen and answered. A pipeline, which has a terminal at neither end, must never hang on one. */
+function placeToAsk({ stdin, stderr, openTerminal = openControllingTerminal }: PromptStreams): Place | undefined {
+  const isTyped = stdin.isTTY === true;
+  const isSeen = stderr.isTTY === true;
+  if (isTyped && isSeen) return { input: stdin, output: stderr, close: () => undefined };
+  const terminal = isTyped || isSeen ? openTerminal() : undefined;
+  if (terminal === undefined) return undefined;
+  return { input: terminal.input, output: isSeen ? stderr : terminal, close: () => terminal.close() };
+}
 
 /** A process without a controlling terminal, as in a pipeline, cannot open /dev/tty. */
-function openControllingTerminal(): (TerminalInput & { destroy(): unknown }) | undefined {
+function openControllingTerminal(): OpenedTerminal | undefined {
   try {
-    return new ReadStream(openSync('/dev/tty', 'r'));
+    const input = new ReadStream(openSync('/dev/tty', 'r'));
+    const output = openSync('/dev/tty', 'w');
+    const close = (): void => {
+      input.destroy();
+      closeSync(output);
+    };
+    return { input, write: (text) => writeSync(output, text), close };
   } catch {
     return undefined;
   }
@@ -97,15 +124,15 @@ function openControllingTerminal(): (TerminalInput & { destroy(): unknown }) | u
 
 async function readYesOrNo(
   input: TerminalInput,
-  stderr: PromptStreams['stderr'],
+  output: TerminalOutput,
   question: string,
   signal: AbortSignal | undefined,
 ): Promise<boolean> {
   let typed = '';
-  stderr.write(question);
-  return reading(input, signal, stderr, (text, finish) => {
+  output.write(question);
+  return reading(input, signal, output, (text, finish) => {
     if (text === undefined) {
-      stderr.write('\n');
+      output.write('\n');
       finish(false);
       return;
     }
@@ -115,38 +142,38 @@ async function readYesOrNo(
     typed = '';
     if (['', 'n', 'no'].includes(answer)) finish(false);
     else if (['y', 'yes'].includes(answer)) finish(true);
-    else stderr.write('Please answer yes or no: ');
+    else output.write('Please answer yes or no: ');
   });
 }
 
 async function readLine(
   input: TerminalInput,
-  stderr: PromptStreams['stderr'],
+  output: TerminalOutput,
   question: string,
   signal: AbortSignal | undefined,
 ): Promise<string | undefined> {
   let typed = '';
-  stderr.write(question);
-  return reading<string | undefined>(input, signal, stderr, (text, finish) => {
+  output.write(question);
+  return reading<string | undefined>(input, signal, output, (text, finish) => {
     typed += text ?? '\n';
     const end = typed.search(/[\r\n]/);
     if (end < 0) return;
-    if (text === undefined) stderr.write('\n');
+    if (text === undefined) output.write('\n');
     finish(end === 0 ? undefined : typed.slice(0, end));
   });
 }
 
 async function readSecret(
   input: TerminalInput,
-  stderr: PromptStreams['stderr'],
+  output: TerminalOutput,
   question: string,
   signal: AbortSignal | undefined,
 ): Promise<string | undefined> {
   let typed: string[] = [];
-  stderr.write(question);
+  output.write(question);
   input.setRawMode?.(true);
   try {
-    return await reading<string | undefined>(input, signal, stderr, (text, finish, fail) => {
+    return await reading<string | undefined>(input, signal, output, (text, finish, fail) => {
       for (const key of keys(text)) {
         if (key === 'interrupt') fail(new InterruptedError('interrupted at a question'));
         else if (key === 'end') finish(typed.length > 0 ? typed.join('') : undefined);
@@ -158,7 +185,7 @@ async function readSecret(
     });
   } finally {
     input.setRawMode?.(false);
-    if (signal?.aborted !== true) stderr.write('\n');
+    if (signal?.aborted !== true) output.write('\n');
   }
 }
 
@@ -188,7 +215,7 @@ type OnText<T> = (text: string | undefined, finish: (value: T) => void, fail: (e
 async function reading<T>(
   input: TerminalInput,
   signal: AbortSignal | undefined,
-  stderr: PromptStreams['stderr'],
+  output: TerminalOutput,
   onText: OnText<T>,
 ): Promise<T> {
   const decoder = new StringDecoder('utf8');
@@ -197,7 +224,7 @@ async function reading<T>(
     onText(typeof chunk === 'string' ? chunk : decoder.write(Buffer.from(chunk)), resolve, reject);
   const onEnd = (): void => onText(undefined, resolve, reject);
   const onAbort = (): void => {
-    stderr.write('\n');
+    output.write('\n');
     reject(signal?.reason);
   };
   input.on('data', onData);

@@ -15,7 +15,7 @@ export {
 } from './json.ts';
 export { renderFreed, renderLock } from './lock-screen.ts';
 export { describeLock } from './lock-wait.ts';
-export { renderConfirm, renderPlan } from './plan-screen.ts';
+export { renderConfirm, renderPlan, renderTitle } from './plan-screen.ts';
 export { createReport } from './progress-report.ts';
 export type { ProgressReport } from './progress-types.ts';
 export { renderResult, type ResultScreenOptions } from './result-screen.ts';

@@ -78,6 +78,9 @@ export function renderConfirm(plan: Plan): string {
   return `${what}${rest}${reboots > 1 ? `, ${plan.maxUnavailable} at a time` : ''}? [y/N] `;
 }
 
+/** In a line what a rollout with work to do does: to how many nodes, from which version to which. */
+export const renderTitle = (plan: Plan): string => title(plan).join('');
+
 /** Its way leads through the other slot; the others are only brought to the end of what they stand in. */
 const isRebooted = ({ adopt, fellBackEarlier, firstStep }: PlanEntry): boolean =>
   !adopt && !fellBackEarlier && rebootAhead(firstStep);
@@ -92,14 +95,9 @@ export function joinSections(sections: readonly (readonly string[])[]): string[]
 const VERBS = { upgrade: 'Upgrade', downgrade: 'Downgrade', reinstall: 'Reinstall', rollback: 'Roll back' } as const;
 
 function headline(plan: Plan, pen: Pen): string[] {
-  const { entries, already, notStarted, leftOut, version } = plan;
+  const { entries, already, notStarted, version } = plan;
   const chosen = already.length + notStarted.length;
-  if (entries.length > 0) {
-    const from = versionsBefore(entries, version);
-    const versions = from === '' ? version : `${from} -> ${version}`;
-    const title = `${VERBS[plan.direction]} ${entries.length} of ${plural(entries.length + chosen + leftOut.length, 'node')}: `;
-    return hanging(title, versions, pen).map(pen.bold);
-  }
+  if (entries.length > 0) return hanging(...title(plan), pen).map(pen.bold);
   if (notStarted.length > 0 && version === '')
     return hanging('', `No node can be started: none of ${chosen} could be asked what to go back to.`, pen);
   if (notStarted.length > 0)
@@ -107,6 +105,13 @@ function headline(plan: Plan, pen: Pen): string[] {
   if (already.length === 0) return plan.refusals.length > 0 ? [] : ['Nothing to do: no node is selected.'];
   const who = already.length === 1 ? 'the selected node runs' : `the ${already.length} selected nodes run`;
   return hanging('', `Nothing to do: ${who} ${version}.`, pen);
+}
+
+function title({ entries, already, notStarted, leftOut, version, direction }: Plan): [who: string, versions: string] {
+  const all = entries.length + already.length + notStarted.length + leftOut.length;
+  const from = versionsBefore(entries, version);
+  const versions = from === '' ? version : `${from} -> ${version}`;
+  return [`${VERBS[direction]} ${entries.length} of ${plural(all, 'node')}: `, versions];
 }
 
 /** What the run leads away from; a node that is on trial runs the version already, and came from what that replaced. */

@@ -207,24 +207,46 @@ describe('Ctrl-C', () => {
 });
 
 describe('the question on a terminal', () => {
-  it.each([
-    ['n', 'n\n', 4],
-    ['Enter', '\n', 4],
-    ['Ctrl-C', '\u0003', 130],
-  ])('answered by %s: nothing is changed', async (_what, typed, code) => {
-    const line = ['exec', process.execPath, path.join(ROOT, 'bin/kubeos.js'), 'upgrade', '-f', bed.lab.paths.spec];
+  const atTerminal = (
+    before: string,
+    after: string,
+  ): { type(text: string): void; shown(): string; ended: Promise<unknown> } => {
+    const line = [
+      before,
+      process.execPath,
+      path.join(ROOT, 'bin/kubeos.js'),
+      'upgrade',
+      '-f',
+      bed.lab.paths.spec,
+      after,
+    ];
     const terminal = spawn('script', ['-qec', line.join(' '), '/dev/null'], { env: bed.env, stdio: 'pipe' });
     let shown = '';
     terminal.stdout.setEncoding('utf8').on('data', (text: string) => (shown += text));
     const ended = new Promise((resolve) => terminal.once('close', resolve));
-    await until(
-      () => shown.includes('2 at a time? [y/N] '),
-      () => shown,
-    );
-    terminal.stdin.write(typed);
-    expect(await ended).toBe(code);
+    return { type: (text) => void terminal.stdin.write(text), shown: () => shown, ended };
+  };
+
+  it.each([
+    ['n', 'n\n', 4, ''],
+    ['Enter', '\n', 4, ''],
+    ['Ctrl-C', '\u0003', 130, ''],
+    ['n where standard error goes elsewhere', 'n\n', 4, '2>/dev/null'],
+  ])('answered by %s: nothing is changed', async (_what, typed, code, after) => {
+    const terminal = atTerminal('exec', after);
+    await until(() => terminal.shown().includes('2 at a time? [y/N] '), terminal.shown);
+    expect(terminal.shown()).toMatch(/Upgrade \d of \d nodes: KubeOS [\d.]+ -> KubeOS [\d.]+/);
+    terminal.type(typed);
+    expect(await terminal.ended).toBe(code);
     await expectUntouched('worker-1');
     await expectUntouched('worker-2');
+  });
+
+  it('that cannot be asked, though somebody sits there, is no yes', async () => {
+    const log = path.join(bed.folder, 'unasked.log');
+    expect(await atTerminal('setsid -w', `2>${log}`).ended).toBe(2);
+    expect(await readFile(log, 'utf8')).toContain('say so: --yes');
+    await expectUntouched('worker-1');
   });
 });
 

@@ -1,7 +1,7 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { InterruptedError } from '../../../src/errors.ts';
-import { createPrompter, type TerminalInput } from '../../../src/local/prompt.ts';
+import { createPrompter } from '../../../src/local/prompt.ts';
 
 class FakeInput extends PassThrough {
   readonly isTTY: boolean;
@@ -21,8 +21,11 @@ function prompter(options: { stdinIsTerminal?: boolean; stderrIsTerminal?: boole
   const stdin = new FakeInput(options.stdinIsTerminal ?? true);
   let asked = '';
   const stderr = { isTTY: options.stderrIsTerminal ?? true, write: (text: string) => (asked += text) };
-  const openTerminal = () => options.terminal as (TerminalInput & { destroy(): unknown }) | undefined;
-  return { stdin, asked: () => asked, ...wrap(createPrompter({ stdin, stderr, openTerminal })) };
+  const { terminal } = options;
+  let shown = '';
+  const openTerminal = () =>
+    terminal && { input: terminal, write: (text: string) => (shown += text), close: () => terminal.destroy() };
+  return { stdin, asked: () => asked, shown: () => shown, ...wrap(createPrompter({ stdin, stderr, openTerminal })) };
 }
 
 const wrap = (ask: ReturnType<typeof createPrompter>) => ({ ask });
@@ -63,7 +66,9 @@ describe('a yes/no question', () => {
   });
 
   it('is never asked without a terminal', async () => {
-    for (const options of [{ stderrIsTerminal: false }, { stdinIsTerminal: false }]) {
+    const terminal = new FakeInput(true);
+    const pipeline = { stdinIsTerminal: false, stderrIsTerminal: false, terminal };
+    for (const options of [{ stderrIsTerminal: false }, { stdinIsTerminal: false }, pipeline]) {
       const { ask, asked } = prompter(options);
       expect(ask.canAsk).toBe(false);
       expect(await ask.confirm('Go on? ')).toBe(false);
@@ -81,10 +86,35 @@ describe('a yes/no question', () => {
     expect(terminal.destroyed).toBe(true);
   });
 
+  it('is asked at the terminal itself, with what it is about, where standard error goes elsewhere', async () => {
+    const terminal = new FakeInput(true);
+    const { ask, asked, shown } = prompter({ stderrIsTerminal: false, terminal });
+    expect(ask.attended).toBe(true);
+    const answer = ask.confirm('Go on? ', { about: 'Upgrade 2 of 3 nodes' });
+    await new Promise(setImmediate);
+    terminal.write('n\n');
+    expect(await answer).toBe(false);
+    expect(terminal.destroyed).toBe(true);
+    expect([asked(), shown()]).toEqual(['', 'Upgrade 2 of 3 nodes\nGo on? ']);
+  });
+
+  it('says what it is about only where that was not seen', async () => {
+    const { ask, stdin, asked } = prompter();
+    const answer = ask.confirm('Go on? ', { about: 'Upgrade 2 of 3 nodes' });
+    stdin.write('y\n');
+    expect(await answer).toBe(true);
+    expect(asked()).toBe('Go on? ');
+  });
+
+  it('knows that somebody sits there who cannot be asked', () => {
+    expect(prompter({ stderrIsTerminal: false }).ask).toMatchObject({ attended: true, canAsk: false });
+    expect(prompter({ stdinIsTerminal: false }).ask).toMatchObject({ attended: false, canAsk: false });
+  });
+
   it('ends with the reason of its signal', async () => {
     const { ask, stdin } = prompter();
     const stop = new AbortController();
-    const answer = ask.confirm('Go on? ', stop.signal);
+    const answer = ask.confirm('Go on? ', { signal: stop.signal });
     await new Promise(setImmediate);
     stop.abort(new InterruptedError());
     await expect(answer).rejects.toBeInstanceOf(InterruptedError);
