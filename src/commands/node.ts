@@ -74,6 +74,7 @@ async function inSteps(
   }
   const { lockWait } = flags;
   const holder = { holder: describeHolder(deps.io.env), ...(lockWait === undefined ? {} : { waitMs: lockWait }) };
+  signals.begin();
   return print(reset, await carryOutBootReset(ports, plan, { ...holder, run }, signals), plan);
 }
 

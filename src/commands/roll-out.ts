@@ -112,6 +112,7 @@ async function inSteps(run: Run, connections: Connections): Promise<ExitCode> {
     ...(lockWait === undefined ? {} : { waitMs: lockWait }),
   };
   run.phase = 'at work';
+  signals.begin();
   const replan = (): Promise<Plan> => gatherPlan(neighbours, own, stopped, plan);
   const ended = await carryOut(ports, { plan, replan }, holder, runOptions(run), signals);
   progress.stop();

@@ -14,6 +14,8 @@ export interface StopSignals {
   readonly graceful: AbortSignal;
   /** Stop at once. */
   readonly hard: AbortSignal;
+  /** From now on something may have been changed; before, a stop says that nothing was. */
+  begin(): void;
   /** Stops gracefully because of a bug, as the first signal does. */
   stopFor(bug: unknown): void;
   /** Gives the signals their usual meaning back. */
@@ -34,6 +36,7 @@ export function listenForSignals(
   const graceful = new AbortController();
   const hard = new AbortController();
   let count = 0;
+  let begun = false;
   const stop = (signal: NodeJS.Signals): void => {
     count += 1;
     if (count > 2) {
@@ -41,7 +44,10 @@ export function listenForSignals(
       target.kill(target.pid, signal);
       return;
     }
-    (count === 1 ? graceful : hard).abort(new InterruptedError(`interrupted by ${signal}`, { next: CARRY_ON }));
+    const why = begun
+      ? new InterruptedError(`interrupted by ${signal}`, { next: CARRY_ON })
+      : new InterruptedError(`interrupted by ${signal}: nothing was changed`);
+    (count === 1 ? graceful : hard).abort(why);
     onSignal(signal, count);
   };
   const ignore = (): void => undefined;
@@ -53,7 +59,8 @@ export function listenForSignals(
   target.on('SIGHUP', ignore);
   const stopFor = (bug: unknown): void =>
     graceful.abort(new InterruptedError('stopped by a bug in kubeos', { next: CARRY_ON, cause: bug }));
-  return { graceful: graceful.signal, hard: hard.signal, stopFor, dispose };
+  const begin = (): void => void (begun = true);
+  return { graceful: graceful.signal, hard: hard.signal, begin, stopFor, dispose };
 }
 
 const CARRY_ON = 'the same command again carries on; where the nodes stand is shown by:\n  kubeos status';

@@ -210,7 +210,7 @@ describe('the question on a terminal', () => {
   const atTerminal = (
     before: string,
     after: string,
-  ): { type(text: string): void; shown(): string; ended: Promise<unknown> } => {
+  ): { type: (text: string) => void; shown: () => string; ended: Promise<unknown> } => {
     const line = [
       before,
       process.execPath,
@@ -228,16 +228,18 @@ describe('the question on a terminal', () => {
   };
 
   it.each([
-    ['n', 'n\n', 4, ''],
-    ['Enter', '\n', 4, ''],
-    ['Ctrl-C', '\u0003', 130, ''],
-    ['n where standard error goes elsewhere', 'n\n', 4, '2>/dev/null'],
-  ])('answered by %s: nothing is changed', async (_what, typed, code, after) => {
+    ['n', 'n\n', 4, 'nothing was changed (exit 4)', ''],
+    ['Enter', '\n', 4, 'nothing was changed (exit 4)', ''],
+    ['Ctrl-C', '\u0003', 130, 'interrupted by SIGINT: nothing was changed', ''],
+    ['n where standard error goes elsewhere', 'n\n', 4, '', '2>/dev/null'],
+  ])('answered by %s: nothing is changed, and it says so', async (_what, typed, code, said, after) => {
     const terminal = atTerminal('exec', after);
     await until(() => terminal.shown().includes('2 at a time? [y/N] '), terminal.shown);
     expect(terminal.shown()).toMatch(/Upgrade \d of \d nodes: KubeOS [\d.]+ -> KubeOS [\d.]+/);
     terminal.type(typed);
     expect(await terminal.ended).toBe(code);
+    expect(terminal.shown()).toContain(said);
+    expect(terminal.shown()).not.toContain('carries on');
     await expectUntouched('worker-1');
     await expectUntouched('worker-2');
   });

@@ -120,6 +120,7 @@ describe('signals', () => {
     const process = target();
     const told: string[] = [];
     const stop = listenForSignals((signal, count) => told.push(`${signal} ${count}`), process);
+    stop.begin();
     process.send('SIGINT');
     expect([stop.graceful.aborted, stop.hard.aborted]).toEqual([true, false]);
     expect(stop.graceful.reason).toBeInstanceOf(InterruptedError);
@@ -130,6 +131,22 @@ describe('signals', () => {
     expect(process.killed).toEqual(['42 SIGTERM']);
     expect(process.listening()).toBe(0);
     expect(told).toEqual(['SIGINT 1', 'SIGTERM 2']);
+  });
+
+  it('says that nothing was changed, until something is begun; from then on how to carry on', () => {
+    const process = target();
+    const stop = listenForSignals(undefined, process);
+    process.send('SIGINT');
+    expect(stop.graceful.reason).toMatchObject({
+      message: 'interrupted by SIGINT: nothing was changed',
+      next: undefined,
+    });
+    stop.begin();
+    process.send('SIGINT');
+    expect(stop.hard.reason).toMatchObject({
+      message: 'interrupted by SIGINT',
+      next: expect.stringContaining('kubeos status'),
+    });
   });
 
   it('SIGHUP changes nothing', () => {
