@@ -3,6 +3,7 @@ import { chmod, lstat, mkdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { PreflightError } from '../errors.ts';
+import { makeFolders } from '../make-folders.ts';
 
 /** Where a lab lives unless told: everybody may write to the temporary folder, so each user has a name of his own. */
 export function defaultLabDir(): string {
@@ -30,7 +31,7 @@ export async function isOwnFolder(dir: string): Promise<boolean> {
 
 /** Makes the lab's folder where it is missing. Throws a PreflightError as isOwnFolder does. */
 export async function makeLabFolder(dir: string): Promise<void> {
-  await mkdir(path.dirname(dir), { recursive: true });
+  makeFolders(path.dirname(dir));
   try {
     await mkdir(dir, 0o755);
     // As root the nodes run as another uid, which must get in whatever the user's umask is.

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { appendFileSync, mkdirSync } from 'node:fs';
+import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { makeFolders } from '../make-folders.ts';
 import type { RolloutEvent } from '../rollout/events.ts';
 import type { Report } from '../rollout/ports.ts';
 import { redactUrls } from '../validate/redact.ts';
@@ -35,7 +36,7 @@ export function createLogReport(dir: string, onProblem: (message: string) => voi
       onProblem(`${problem}; the run goes on without logs`);
     }
   };
-  attempt(() => mkdirSync(dir, { recursive: true, mode: 0o700 }));
+  attempt(() => makeFolders(dir, 0o700));
   return {
     dir,
     fileOf: (node) => join(dir, `${fileName(node)}.log`),

@@ -1,6 +1,7 @@
-import { mkdir, open, readFile, stat } from 'node:fs/promises';
+import { open, readFile, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ConnectError } from '../errors.ts';
+import { makeFolders } from '../make-folders.ts';
 import {
   DEFAULT_SSH_PORT,
   fingerprint,
@@ -191,7 +192,7 @@ function judge(groups: readonly Group[], key: Buffer): Verdict {
 // One write of a whole line to a file opened for appending: two writers cannot mix their lines.
 async function appendLine(file: string, line: string): Promise<void> {
   try {
-    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+    makeFolders(dirname(file), 0o700);
     const handle = await open(file, 'a+', 0o600);
     try {
       const { size } = await handle.stat();

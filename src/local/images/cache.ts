@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { open, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { makeFolders } from '../../make-folders.ts';
 import type { Clock } from '../../rollout/ports.ts';
 import { textSetting } from '../settings.ts';
 
@@ -103,7 +104,7 @@ export async function alone<T>(
   wait: { clock: Clock; signal: AbortSignal; onWait: () => void },
   task: () => Promise<T>,
 ): Promise<T> {
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  makeFolders(folder, 0o700);
   const lock = join(folder, `${sha256}.lock`);
   await take(lock, wait);
   const signs = setInterval(() => void showLife(lock), SIGN_OF_LIFE_MS);
