@@ -31,13 +31,17 @@ export async function isOwnFolder(dir: string): Promise<boolean> {
 
 /** Makes the lab's folder where it is missing. Throws a PreflightError as isOwnFolder does. */
 export async function makeLabFolder(dir: string): Promise<void> {
-  makeFolders(path.dirname(dir));
   try {
+    makeFolders(path.dirname(dir));
     await mkdir(dir, 0o755);
     // As root the nodes run as another uid, which must get in whatever the user's umask is.
     if (process.getuid?.() === 0) await chmod(dir, 0o755);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code !== 'EEXIST') {
+      const next = 'choose another folder: --dir';
+      throw new PreflightError(`the lab cannot make ${dir}`, { reason: message, next, cause: error });
+    }
   }
   await isOwnFolder(dir);
 }
