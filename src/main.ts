@@ -1,10 +1,11 @@
 import { setMaxListeners } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { getSystemErrorMap } from 'node:util';
 import { CommanderError, type Command } from 'commander';
 import type { Deps, Io } from './commands/deps.ts';
 import { clusterWords, shownBy, type ShownFlags } from './commands/given-command.ts';
 import { findCommand, usageError, withNext } from './commands/usage.ts';
-import { InterruptedError, KubeosError, UsageError } from './errors.ts';
+import { InterruptedError, KubeosError, PreflightError, UsageError } from './errors.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { systemClock } from './local/clock.ts';
 import { unsetEmpty } from './local/settings.ts';
@@ -22,25 +23,51 @@ export async function main(argv: readonly string[], given?: Io): Promise<ExitCod
   // leak for Node.js to warn of.
   setMaxListeners(0);
   const version = packageVersion();
-  const io = withoutEmpty(given ?? processIo());
+  const lost: LostOutput = {};
+  const io = withoutEmpty(given ?? processIo(lost));
   const uncaught = new UncaughtErrors();
   let code: ExitCode = EXIT.done;
   const program = createProgram(createDeps(argv, io, version, uncaught), version, (finished) => (code = finished));
   const failed = (error: unknown): Promise<ExitCode> => fail(error, findCommand(program, argv), io, version);
   if (given === undefined) uncaught.listen(process, (error) => failed(asBug(error)), EXIT.bug);
-  try {
+  const run = async (): Promise<ExitCode> => {
     await program.parseAsync([...argv], { from: 'user' });
     if (uncaught.first === undefined) return code;
     await show(asBug(uncaught.first.error), findCommand(program, argv), io, version);
     return EXIT.bug;
-  } catch (error) {
+  };
+  const ended = await run().catch((error: unknown) => {
     // What a bug interrupted tells of the bug.
     if (uncaught.first !== undefined && error instanceof InterruptedError) return failed(asBug(uncaught.first.error));
     if (!(error instanceof CommanderError)) return failed(error);
     if (SHOWN_HELP.has(error.code)) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
     return failed(usageError(error, findCommand(program, argv)));
-  }
+  });
+  // A write that fails is told of behind what else is due.
+  await new Promise(setImmediate);
+  if (lost.error === undefined) return ended;
+  const changes = changesNodes(findCommand(program, argv));
+  await show(unwritten(lost.error, changes), findCommand(program, argv), io, version);
+  return ended === EXIT.done && !changes ? EXIT.refused : ended;
 }
+
+/** Why the system did not take what was written to standard output, where it did not. */
+interface LostOutput {
+  error?: NodeJS.ErrnoException;
+}
+
+function unwritten(error: NodeJS.ErrnoException, changes: boolean): PreflightError {
+  const why = getSystemErrorMap().get(error.errno ?? 0)?.[1] ?? error.message;
+  return new PreflightError(`standard output cannot be written: ${why}`, {
+    next: changes
+      ? 'where the nodes stand is shown by:\n  kubeos status'
+      : 'send it elsewhere, or mend that; then give the same command again',
+    cause: error,
+  });
+}
+
+/** The exit code of a command that asks before it changes nodes tells of those, whatever becomes of what it prints. */
+const changesNodes = (command: Command): boolean => command.options.some(({ long }) => long === '--yes');
 
 /** Variables that are empty count as not set; commander looks at the process's own. */
 function withoutEmpty(io: Io): Io {
@@ -94,7 +121,9 @@ function packageVersion(): string {
   return version;
 }
 
-function processIo(): Io {
-  outliveReaders([process.stdout, process.stderr]);
+function processIo(lost: LostOutput): Io {
+  outliveReaders(process.stdout, (error) => (lost.error ??= error));
+  // Of a lost standard error nobody can be told.
+  outliveReaders(process.stderr, () => undefined);
   return { stdin: process.stdin, stdout: process.stdout, stderr: process.stderr, env: process.env };
 }

@@ -1,7 +1,10 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { copyFile, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, open, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runMain } from './cli-bed.ts';
@@ -63,6 +66,22 @@ const run = (line: string, input = ''): Promise<Finished> =>
 const words = ({ stdout, stderr }: Finished): string => `${stdout} ${stderr}`.replaceAll(/\s+/g, ' ');
 
 describe('a command line that is wrong: exit 2, what is wrong, and nothing is touched', () => {
+  it.runIf(existsSync('/dev/full'))('a full disk under standard output is no bug: exit 4, and why', async () => {
+    const full = await open('/dev/full', 'w');
+    const child = spawn(process.execPath, [path.join(ROOT, 'bin/kubeos.js'), 'validate', '-f', `${folder}/good.yaml`], {
+      env,
+      stdio: ['ignore', full.fd, 'pipe'],
+    });
+    const ended = once(child, 'close');
+    const said = child.stderr === null ? '' : await text(child.stderr);
+    expect([(await ended)[0], said.split('\n')[0]]).toEqual([
+      4,
+      'x standard output cannot be written: no space left on device',
+    ]);
+    expect(said).toContain('give the same command again');
+    await full.close();
+  });
+
   it.each([
     ['', 'Commands:'],
     ['upgrad -f @/good.yaml', "unknown command 'upgrad'"],

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -127,7 +128,7 @@ describe('a second signal', () => {
   });
 });
 
-describe('a login that is lost', () => {
+describe('a login, or an output, that is lost', () => {
   const isDone = async (): Promise<boolean> => {
     if (lockHolder(bed) !== '' || bed.stepOf(NODE) !== undefined) return false;
     const { osVersion, state } = await bed.look(NODE);
@@ -143,6 +144,14 @@ describe('a login that is lost', () => {
     await terminal.ended;
     await bed.lab.clearFault(NODE);
     await until(isDone);
+  });
+
+  it('changes nothing where standard output and standard error are a full disk', async () => {
+    const full = await open('/dev/full', 'w');
+    const child = spawn(process.execPath, [BIN, ...command()], { env: bed.env, stdio: ['ignore', full.fd, full.fd] });
+    expect(await new Promise((resolve) => child.once('close', resolve))).toBe(0);
+    await full.close();
+    expect(await isDone()).toBe(true);
   });
 
   it('changes nothing where the output is a pipe that nobody reads any more', async () => {
