@@ -150,7 +150,7 @@ function addRollback(program: Command, deps: Deps, finished: Finished): void {
     .usage('(--to-previous | --to-other-slot | -f FILE) [flags]');
   addRollbackGoals(command);
   command
-    .addOption(flag('-f, --file <file>', 'a spec with opstype: rollback; - reads standard input'))
+    .addOption(specFile('a spec with opstype: rollback'))
     .option('--allow-major', 'cross a major version', false);
   addRunFlags(command);
   addRolloutFlags(command);

@@ -10,11 +10,13 @@ import {
   parseProxy,
   parseRate,
   parseReadableFile,
+  parseSpecFile,
   wholeNumber,
 } from './option-parsers.ts';
 
 /** The spec. Not mandatory for commander, which would complain of it before it looks at anything else. */
-export const specFile = (): Option => flag('-f, --file <file>', 'the spec; - reads standard input');
+export const specFile = (what = 'the spec'): Option =>
+  flag('-f, --file <file>', `${what}; - reads standard input`, parseSpecFile);
 
 export const ascii = (): Option => new Option('--ascii', 'no symbols beyond ASCII').default(false);
 

@@ -118,6 +118,19 @@ export function parseNames(text: string, before: readonly string[] = []): readon
   return [...before, ...names];
 }
 
+/** A spec's file. A command has one: of two, one would be left out, and nobody told. @throws UsageError */
+export function parseSpecFile(text: string, before?: string): string {
+  if (text === '') {
+    throw new UsageError('"" is no file', { next: 'give the path of the spec, or - to read standard input' });
+  }
+  if (before !== undefined) {
+    throw new UsageError(`${quoted(before)} and ${quoted(text)} are two specs`, {
+      next: 'give one -f; to check or roll out several, one command for each',
+    });
+  }
+  return text;
+}
+
 /** One more value of a flag that may be given several times. */
 export const collect = (text: string, before: readonly string[] = []): readonly string[] => [...before, text];
 

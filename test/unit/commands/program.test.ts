@@ -61,6 +61,17 @@ describe('a command line that cannot be meant', () => {
       ['--via is for upgrades: a rollback brings no image', 'leave it out'],
     ],
     [
+      ['validate', '-f', 'a.yaml', '--file', 'b.yaml'],
+      [
+        '--file: "a.yaml" and "b.yaml" are two specs',
+        'give one -f; to check or roll out several, one command for each',
+      ],
+    ],
+    [
+      ['rollback', '-f', ''],
+      ['--file: "" is no file', 'give the path of the spec, or - to read standard input'],
+    ],
+    [
       ['upgrade', '--nodez', 'a'],
       ["unknown option '--nodez'", 'did you mean --nodes?', 'kubeos upgrade --help shows the flags'],
     ],
