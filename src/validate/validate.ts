@@ -5,6 +5,7 @@ import { judgeCommon, nodeSelectorOf } from './judge-common.ts';
 import { judgeContainer } from './judge-container.ts';
 import { INSECURE_ADDRESS, judgeDisk } from './judge-disk.ts';
 import { locateSpec } from './locate.ts';
+import { likelyMeant } from './names.ts';
 import { parseYaml } from './parse.ts';
 import { readShape, type SpecView } from './shape.ts';
 import { SourceText } from './source-text.ts';
@@ -40,7 +41,7 @@ function specOf(findings: Findings): OSSpec | undefined {
   const view = readShape(located, findings);
   judgeCommon(view, findings);
   const { opstype, osversion, maxunavailable, evictpodforce } = view.values;
-  const image = isForUpgrade(view) ? imageOf(view, findings) : undefined;
+  const image = imageOf(view, findings);
   if (opstype === 'rollback') noteIgnoredByRollback(view, findings);
   if (osversion === undefined || maxunavailable === undefined) return undefined;
   const common = {
@@ -53,25 +54,33 @@ function specOf(findings: Findings): OSSpec | undefined {
   return opstype === undefined || image === undefined ? undefined : { opstype, ...common, image };
 }
 
-/** Where opstype itself is wrong, the rest is judged as the likely upgrade, so that one look shows all mistakes. */
-const isForUpgrade = (view: SpecView): boolean =>
-  view.values.opstype === 'upgrade' || !/^(?:roll|config)/i.test(view.entry('opstype')?.raw ?? '');
+type ImageType = UpgradeSpec['image']['type'];
 
+/** Where opstype or imagetype is wrong, the image is judged as was likely meant, so that one look shows all mistakes. */
 function imageOf(view: SpecView, findings: Findings): UpgradeSpec['image'] | undefined {
-  const { imagetype } = view.values;
-  switch (imagetype) {
-    case 'disk':
-      return judgeDisk(view, findings);
-    case 'docker':
-    case 'containerd':
-      return judgeContainer(imagetype, view, findings);
-    case '': {
-      const mend = 'write: imagetype: disk (or docker, or containerd)';
-      findings.error('type', view.at('imagetype'), 'imagetype may be empty in a rollback only', mend);
-      return undefined;
-    }
-    case undefined:
-    default:
-      return undefined;
+  const { opstype = view.entry('opstype')?.raw ?? '', imagetype } = view.values;
+  if (/^roll/i.test(opstype)) return undefined;
+  const isConfig = /^config/i.test(opstype);
+  if (imagetype === '' && !isConfig) {
+    const mend = 'write: imagetype: disk (or docker, or containerd)';
+    findings.error('type', view.at('imagetype'), 'imagetype may be empty in a rollback only', mend);
   }
+  const type = typeOf(view);
+  // Whoever changes settings need not name an image.
+  if (type === undefined || (isConfig && !namesImage(view, type))) return undefined;
+  return type === 'disk' ? judgeDisk(view, findings) : judgeContainer(type, view, findings);
+}
+
+function typeOf(view: SpecView): ImageType | undefined {
+  const { imagetype } = view.values;
+  if (imagetype !== undefined && imagetype !== '') return imagetype;
+  const meant = likelyMeant(view.entry('imagetype')?.raw ?? '', ['disk', 'docker', 'containerd']);
+  const named = (['disk', 'docker'] as const).filter((type) => namesImage(view, type));
+  if (meant === undefined) return named.length === 1 ? named[0] : undefined;
+  return named.length === 0 || namesImage(view, meant) ? meant : undefined;
+}
+
+function namesImage({ values }: SpecView, type: ImageType): boolean {
+  const names = type === 'disk' ? [values.imageurl] : [values.dockerimage, values.containerimage];
+  return names.some((name) => name !== undefined && name !== '');
 }

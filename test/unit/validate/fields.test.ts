@@ -221,6 +221,45 @@ const CASES: readonly [string, string | Uint8Array, string[]][] = [
     ],
   ],
   [
+    'a misspelt kind of image hides nothing of the image',
+    diskSpec({ imagetype: 'diks', imageurl: 'ftp://a/b' }),
+    [
+      'error type 6:14 imagetype must be docker, disk or containerd, not "diks" = write: imagetype: disk',
+      'error image-url 11:13 imageurl must begin with http:// or https://, not ftp: = write the whole address, for example: imageurl: https://192.168.122.15/update.img',
+    ],
+  ],
+  [
+    'an unknown kind of image is judged by what the spec names: a disk',
+    diskSpec({ imagetype: 'iso', imageurl: 'ftp://a/b' }),
+    [
+      'error type 6:14 imagetype must be docker, disk or containerd, not "iso" = write, for example: imagetype: disk',
+      'error image-url 11:13 imageurl must begin with http:// or https://, not ftp: = write the whole address, for example: imageurl: https://192.168.122.15/update.img',
+    ],
+  ],
+  [
+    'an unknown kind of image is judged by what the spec names: a container image',
+    dockerSpec({ imagetype: 'oci', dockerimage: 'a b' }),
+    [
+      'error type 6:14 imagetype must be docker, disk or containerd, not "oci" = write, for example: imagetype: disk',
+      'error image-reference 10:16 dockerimage is not a valid image name = write repository/name:tag, for example: dockerimage: registry.example.com/kubeos/kubeos:2.0.0',
+    ],
+  ],
+  [
+    'opstype config hides nothing of an image that is named',
+    diskSpec({ opstype: 'config', imageurl: 'ftp://a/b' }),
+    [
+      'error opstype-config 7:12 opstype config changes settings of nodes, which kubeos does not do = leave it to the KubeOS operator in the cluster; kubeos knows upgrade and rollback',
+      'error image-url 11:13 imageurl must begin with http:// or https://, not ftp: = write the whole address, for example: imageurl: https://192.168.122.15/update.img',
+    ],
+  ],
+  [
+    'opstype config needs no image',
+    diskSpec({ opstype: 'config', imagetype: '""', imageurl: '""', checksum: '""' }),
+    [
+      'error opstype-config 7:12 opstype config changes settings of nodes, which kubeos does not do = leave it to the KubeOS operator in the cluster; kubeos knows upgrade and rollback',
+    ],
+  ],
+  [
     'a field beside its misspelt twin counts alone',
     diskSpec({ maxUnavailable: 'two' }),
     ['error unknown-field 16:3 unknown field maxUnavailable = did you mean maxunavailable?'],
