@@ -18,7 +18,7 @@ export function decode(input: string | Uint8Array): Decoded {
 }
 
 function fromUtf8(bytes: Uint8Array): Decoded {
-  if ((bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff)) {
+  if (isUtf16(bytes)) {
     return {
       text: '',
       offset: 0,
@@ -41,6 +41,12 @@ function fromUtf8(bytes: Uint8Array): Decoded {
     };
   }
 }
+
+/** By its byte order mark, or by the zeros of its first two characters, which YAML goes by too (YAML 1.2 §5.2). */
+const isUtf16 = (bytes: Uint8Array): boolean =>
+  /^(?:\xff\xfe|\xfe\xff|(?:[\n\r -~]\0){2}|(?:\0[\n\r -~]){2})/.test(
+    Buffer.from(bytes.subarray(0, 4)).toString('latin1'),
+  );
 
 /** The first offset in `text` whose character was not encoded so in `bytes`. */
 function firstDifference(text: string, bytes: Uint8Array): number {

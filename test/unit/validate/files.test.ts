@@ -257,6 +257,16 @@ const CASES: readonly [string, string | Uint8Array, string[]][] = [
     ],
   ],
   [
+    'UTF-16 without a byte order mark, the low byte first',
+    Buffer.from(diskSpec(), 'utf16le'),
+    ['error encoding 1:1 the file is UTF-16, not UTF-8 = save it as UTF-8 (PowerShell: Out-File -Encoding utf8)'],
+  ],
+  [
+    'UTF-16 without a byte order mark, the high byte first',
+    Buffer.from(diskSpec(), 'utf16le').swap16(),
+    ['error encoding 1:1 the file is UTF-16, not UTF-8 = save it as UTF-8 (PowerShell: Out-File -Encoding utf8)'],
+  ],
+  [
     'binary',
     Buffer.from([0x1f, 0x8b, 8, 0, 0xff]),
     ['error binary 1:1 the file is binary, not YAML = check that -f names the spec, not the image'],
