@@ -24,14 +24,17 @@ const NOT_FOR_ROLLBACK: readonly SpecField[] = [
   'clientkey',
 ];
 
-/** One note for all that a rollback ignores: users change two fields and leave the rest. */
+/** One note for all that a rollback ignores: users change two fields and leave the rest. A single one is pointed at. */
 export function noteIgnoredByRollback(view: SpecView, findings: Findings): void {
   const entries = NOT_FOR_ROLLBACK.map((field) => ({ field, value: view.entry(field)?.value }));
-  const ignored = entries
-    .filter(({ value }) => !saysNothing(value))
-    .map(({ field, value }) => (isPlaceholder(value) ? `${field} (still the sample's placeholder)` : field));
-  if (ignored.length === 0) return;
-  findings.note('ignored', view.whole('opstype'), `a rollback ignores ${ignored.join(', ')}`);
+  const ignored = entries.filter(({ value }) => !saysNothing(value));
+  const [first, second] = ignored;
+  if (first === undefined) return;
+  const names = ignored.map(({ field, value }) =>
+    isPlaceholder(value) ? `${field} (still the sample's placeholder)` : field,
+  );
+  const where = view.whole(second === undefined ? first.field : 'opstype');
+  findings.note('ignored', where, `a rollback ignores ${names.join(', ')}`);
 }
 
 /** Values with which the mandatory fields say that they are not used. */

@@ -23,7 +23,7 @@ const CASES: readonly [string, string | Uint8Array, string[]][] = [
   [
     'a placeholder where it is ignored',
     rollbackSpec({ imageurl: 'edit.image.url' }),
-    ["note ignored 7:3 a rollback ignores imageurl (still the sample's placeholder)"],
+    ["note ignored 11:3 a rollback ignores imageurl (still the sample's placeholder)"],
   ],
   ['no values where it ignores them', rollbackSpec({ imagetype: '', imageurl: '', mtls: '' }), []],
   [

@@ -23,8 +23,8 @@ describe("the usage instructions' samples", () => {
   });
 
   test('mtls:true without its space has its own mending', () => {
-    expect(rulesAndLines('rollback-placeholders')).toEqual(['ignored 7', 'placeholder 8', 'missing-space 14']);
-    expect(findingsOf(sample('rollback-placeholders')).at(-1)).toBe(
+    expect(rulesAndLines('rollback-placeholders')).toEqual(['placeholder 8', 'missing-space 14', 'ignored 14']);
+    expect(findingsOf(sample('rollback-placeholders')).at(1)).toBe(
       'error missing-space 14:3 mtls lacks the space after its colon = write it: mtls: true',
     );
   });
