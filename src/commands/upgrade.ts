@@ -36,7 +36,7 @@ async function tellNodes(deps: Deps, flags: UpgradeFlags, spec: UpgradeSpec): Pr
     return EXIT.refused;
   }
   deps.io.stderr.write(`Nothing was downloaded: ${url} is not secure.\n`);
-  if (told.length > 0) deps.io.stderr.write(`  written to the log of  ${told.join(', ')}\n`);
-  for (const { node, because } of unreached) deps.io.stderr.write(`  could not be told      ${node}: ${because}\n`);
+  if (told.length > 0) deps.io.stderr.write(`  written to the log of ${told.join(', ')}\n`);
+  for (const { node, because } of unreached) deps.io.stderr.write(`  could not be told: ${node}: ${because}\n`);
   return EXIT.refused;
 }
