@@ -25,6 +25,7 @@ import {
   RUN_EXIT_CODES,
   SHOWING,
 } from './commands/help-text.ts';
+import { addHelp } from './commands/help-program.ts';
 import { addNode } from './commands/node-program.ts';
 import { addPlan } from './commands/plan-program.ts';
 import { wholeNumber } from './commands/option-parsers.ts';
@@ -56,7 +57,7 @@ export function createProgram(deps: Deps, version: string, finished: (code: Exit
     .usage('<command> [flags]')
     .version(version, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'show help')
-    .helpCommand('help [command]', 'show the help of a command')
+    .helpCommand(false)
     .configureHelp(helpLayout(deps.io.stdout.columns))
     .configureOutput({
       writeOut: (text) => void deps.io.stdout.write(text),
@@ -75,6 +76,7 @@ export function createProgram(deps: Deps, version: string, finished: (code: Exit
   addLock(program, deps, finished);
   addNode(program, deps, finished);
   addLab(program, deps, finished);
+  addHelp(program);
   program.addHelpText('after', `\n${FIRST_STEPS}\n\n${exitCodesText(ALL_EXIT_CODES)}`);
   return program;
 }

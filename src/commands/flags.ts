@@ -2,6 +2,7 @@ import { Option, type Command } from 'commander';
 import { UsageError } from '../errors.ts';
 import {
   collect,
+  oneOf,
   parseDuration,
   parseIdentity,
   parseJumpHosts,
@@ -21,7 +22,7 @@ export const specFile = (what = 'the spec'): Option =>
 export const ascii = (): Option => new Option('--ascii', 'no symbols beyond ASCII').default(false);
 
 export function outputFormat(formats: readonly string[]): Option {
-  return flag('-o, --output <format>', 'how the result is printed').choices(formats).default('text');
+  return choice('-o, --output <format>', 'how the result is printed', formats).default('text');
 }
 
 /** What a rollback leads to, where no spec says so. */
@@ -40,12 +41,11 @@ export function addRollbackGoals(command: Command): void {
 export function addImageFlags(command: Command): void {
   command
     .addOption(
-      flag(
+      choice(
         '--write <when>',
         'write the slot before the drain, or after it, which keeps the old rollback image until then',
-      )
-        .choices(['before-drain', 'after-drain'])
-        .default('before-drain'),
+        ['before-drain', 'after-drain'],
+      ).default('before-drain'),
     )
     .addOption(flag('--write-rate <rate>', 'bytes a second at most with which a slot is written, as 50M', parseRate))
     .option('--reinstall', 'also write nodes that run the version already, where the recorded image differs', false)
@@ -63,17 +63,18 @@ function addWayFlags(command: Command): void {
   command
     .optionsGroup("The image's way to the nodes:")
     .addOption(
-      flag('--via <way>', 'by a tool of the nodes, or fetched once by this machine and sent over SSH')
-        .choices(['curl', 'wget', 'ssh'])
-        .default(undefined, 'for each node curl, else GNU wget, else ssh'),
+      choice('--via <way>', 'by a tool of the nodes, or fetched once by this machine and sent over SSH', [
+        'curl',
+        'wget',
+        'ssh',
+      ]).default(undefined, 'for each node curl, else GNU wget, else ssh'),
     )
     .addOption(
-      flag(
+      choice(
         '--stream [when]',
         'write the slot while the image arrives, which gives up the system in it first: where /persist is too small, or always',
-      )
-        .choices(['where-needed', 'always'])
-        .preset('where-needed'),
+        ['where-needed', 'always'],
+      ).preset('where-needed'),
     )
     .addOption(
       flag('--certs-dir <folder>', 'for ssh: has the files that the spec names as cacert, clientcert, clientkey').env(
@@ -296,6 +297,13 @@ export function flag<T>(flags: string, description: string, parser?: (text: stri
       });
     }
   });
+}
+
+/** An option that takes one of a few words. */
+function choice(flags: string, description: string, words: readonly string[]): Option {
+  const option = flag(flags, description, oneOf(words));
+  option.argChoices = [...words];
+  return option;
 }
 
 // commander tells a parser nothing but the text; a variable of the same text is just as wrong.

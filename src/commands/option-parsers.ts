@@ -1,5 +1,6 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { UsageError } from '../errors.ts';
+import { likelyMeant } from '../validate/names.ts';
 import { JUMP_FORM, parseJump, type JumpHost } from '../remote/jump-hosts.ts';
 
 const UNIT_MS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000 };
@@ -117,6 +118,17 @@ export function parseNames(text: string, before: readonly string[] = []): readon
     throw new UsageError(`${quoted(text)} holds an empty name`, { next: 'separate names by one comma: a,b' });
   return [...before, ...names];
 }
+
+/** One of a few words. */
+export const oneOf =
+  (words: readonly string[]) =>
+  (text: string): string => {
+    if (words.includes(text)) return text;
+    const meant = likelyMeant(text, words);
+    throw new UsageError(`${quoted(text)} is none of these: ${words.join(', ')}`, {
+      ...(meant === undefined ? {} : { next: `did you mean ${meant}?` }),
+    });
+  };
 
 /** A spec's file. A command has one: of two, one would be left out, and nobody told. @throws UsageError */
 export function parseSpecFile(text: string, before?: string): string {

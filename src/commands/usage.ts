@@ -1,5 +1,6 @@
 import type { Command, CommanderError } from 'commander';
 import { UsageError } from '../errors.ts';
+import { likelyMeant } from '../validate/names.ts';
 import { shellWord } from './given-command.ts';
 
 /** The command that a command line means, as far as its words name one. */
@@ -29,6 +30,17 @@ export function withNext(error: UsageError, command: Command): UsageError {
 
 const helpOf = (command: Command): string =>
   `${commandPath(command)} --help shows ${command.commands.length > 0 ? 'the commands' : 'the flags'}`;
+
+/** A word where one of the commands below `command` was expected. */
+export function unknownCommand(command: Command, word: string): UsageError {
+  const visible = command.createHelp().visibleCommands(command);
+  const meant = likelyMeant(
+    word,
+    visible.map((one) => one.name()),
+  );
+  const guess = meant === undefined ? '' : `did you mean ${meant}?\n`;
+  return new UsageError(`unknown command '${word}'`, { next: `${guess}${helpOf(command)}` });
+}
 
 /** What commander found wrong with a command line, in the words and the form of every other error. */
 export function usageError(error: CommanderError, command: Command): UsageError {

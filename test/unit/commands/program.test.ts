@@ -84,6 +84,26 @@ describe('a command line that cannot be meant', () => {
       ],
     ],
     [['upgrad'], ["unknown command 'upgrad'", 'did you mean upgrade?', 'kubeos --help shows the commands']],
+    [
+      ['status', '-o', 'jsn'],
+      ['--output: "jsn" is none of these: text, wide, json, yaml', 'did you mean json?'],
+    ],
+    [
+      ['upgrade', '-f', 'a', '--via', 'ftp'],
+      ['--via: "ftp" is none of these: curl, wget, ssh', 'kubeos upgrade --help shows the flags'],
+    ],
+    [
+      ['help', 'upgrad'],
+      ["unknown command 'upgrad'", 'did you mean upgrade?', 'kubeos --help shows the commands'],
+    ],
+    [
+      ['help', 'lab', 'nonsense'],
+      ["unknown command 'nonsense'", 'kubeos lab --help shows the commands'],
+    ],
+    [
+      ['help', 'status', 'x'],
+      ["unknown command 'x'", 'kubeos status --help shows the flags'],
+    ],
     [['logs'], ["missing required argument 'node'", 'kubeos logs --help shows the flags']],
     [
       ['lab', 'fault', 'a', 'b', 'c'],
@@ -134,6 +154,12 @@ describe('the help', () => {
       expect(help).toMatch(/\nExamples:\n {2}# [^\n]+\n {2}kube[^]*\n\nExit codes:\n {4}0 {2}/);
     },
   );
+
+  it('of a command below another is shown by its whole name', async () => {
+    const { program: tree, shown } = program();
+    await expect(tree.parseAsync(['help', 'lab', 'start'], { from: 'user' })).rejects.toMatchObject({ exitCode: 0 });
+    expect(shown()).toMatch(/^Usage: kubeos lab start /);
+  });
 
   it('says what every code means that a command ends with', () => {
     for (const name of ['validate', 'plan', 'upgrade', 'rollback', 'logs']) {
