@@ -151,9 +151,7 @@ function addRollback(program: Command, deps: Deps, finished: Finished): void {
     )
     .usage('(--to-previous | --to-other-slot | -f FILE) [flags]');
   addRollbackGoals(command);
-  command
-    .addOption(specFile('a spec with opstype: rollback'))
-    .option('--allow-major', 'cross a major version', false);
+  command.addOption(specFile('a spec with opstype: rollback')).option('--allow-major', 'cross a major version', false);
   addRunFlags(command);
   addRolloutFlags(command);
   command.action(async (flags: RollbackFlags) => {
