@@ -178,7 +178,7 @@ describe('kubeos in a cluster where all is well', () => {
     ];
     const done = await bed.kubeos(again);
     expect(done.code).toBe(0);
-    expect(done.stderr).toMatch(/slots are written with\s+64 MiB\/s at most/);
+    expect(done.stderr).toMatch(/slots\s+are\s+written\s+with\s+64\s+MiB\/s\s+at\s+most/);
     const { stdout: log } = await bed.kubeos(['logs', 'worker-1', '-n', '500']);
     expect(log).toContain('write of KubeOS 1.0.5 begins at 67108864 bytes a second at most');
     expect(done.stderr).toMatch(/worker-1 +drain +\d+ pods? gone(.|\n)*worker-1 +write +slot B/);

@@ -163,7 +163,7 @@ is_mounted() { # MAJOR:MINOR DEVICE-NAME: in any mount namespace that can be see
 # A process may have mounts of its own, which findmnt does not show.
 who_mounts() { # MAJOR:MINOR DEVICE-NAME
 	file=''
-	if ! grep -q " $1 " "$KUBEOS_ROOT/proc/self/mountinfo"; then
+	if ! grep -qs " $1 " "$KUBEOS_ROOT/proc/self/mountinfo" "$KUBEOS_ROOT/proc/1/mountinfo"; then
 		file=$(grep -ls " $1 " "$KUBEOS_ROOT"/proc/[0-9]*/mountinfo | head -n 1) || :
 	fi
 	if [ -z "$file" ]; then

@@ -59,13 +59,16 @@ say() { # TEXT: for people
 }
 
 log() { # TEXT: one line of the node's syslog; a node without logger loses only the line
-	syslog "$1" 2>/dev/null || :
+	syslog "$1" || :
 }
 
 # A syslog that is there and reads no more lets whoever writes wait for ever (seen with the loggers of util-linux and
-# BusyBox): no trial, and no way back from one, may hang on a line.
+# BusyBox): no trial, and no way back from one, may hang on a line. BusyBox's timeout leaves a process for a second, which
+# holds no lock and no output of ours.
 syslog() { # TEXT
-	if has timeout; then timeout 5 logger -t kubeos -- "$1"; else logger -t kubeos -- "$1"; fi
+	set -- logger -t kubeos -- "$1"
+	if has timeout; then set -- timeout 5 "$@"; fi
+	"$@" </dev/null >/dev/null 2>&1 5>&- 6>&- 7>&- 8>&- 9>&-
 }
 
 die() { # NAME-OF-EXIT-CODE TEXT
