@@ -14,7 +14,7 @@ interface Question {
  * @throws UsageError where somebody sits at a terminal and cannot be asked: that they said nothing is no yes
  */
 export async function agreedTo(deps: Deps, { yes }: { yes: boolean }, asked: Question): Promise<boolean> {
-  const prompter = createPrompter({ stdin: deps.io.stdin, stderr: deps.io.stderr });
+  const prompter = createPrompter(deps.io);
   deps.io.stderr.write('\n');
   if (yes) return true;
   if (prompter.canAsk) return prompter.confirm(asked.question, asked);

@@ -77,7 +77,7 @@ async function remoteSettings(
   asking: AbortSignal,
 ): Promise<RemoteSettings> {
   const { sshUser, sshPort, identity, knownHosts, hosts } = flags;
-  const prompter = createPrompter({ stdin: deps.io.stdin, stderr: deps.io.stderr });
+  const prompter = createPrompter(deps.io);
   const paused = hooks.paused ?? ((ask) => ask());
   const ask = prompter.canAsk
     ? (question: string, { hidden, signal }: { hidden: boolean; signal?: AbortSignal | undefined }) => {

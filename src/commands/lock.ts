@@ -55,7 +55,7 @@ const aliveError = (lock: LockState): LockHeldError =>
 
 /** @throws UsageError where nobody can be asked: what is torn from a run is torn on somebody's word */
 async function agreed(deps: Deps, flags: LockReleaseFlags, lock: LockState, signal: AbortSignal): Promise<boolean> {
-  const prompter = createPrompter({ stdin: deps.io.stdin, stderr: deps.io.stderr });
+  const prompter = createPrompter(deps.io);
   if (!prompter.canAsk) {
     throw new UsageError('there is nobody to ask whether the lock is to be freed', {
       reason: describeLock(lock),

@@ -17,6 +17,8 @@ export interface TerminalInput {
 
 export interface PromptStreams {
   stdin: TerminalInput;
+  /** A terminal here tells that somebody looks on, though both others are elsewhere (`-f - 2>log`). */
+  stdout?: { readonly isTTY?: boolean };
   /** Questions go to standard error, so that results can be piped. */
   stderr: TerminalOutput & { readonly isTTY?: boolean };
   /** Opens the terminal itself where one of the two is a pipe (`-f -`, `2>&1 | tee`); undefined: there is none. */
@@ -97,12 +99,18 @@ interface Place {
   close: () => unknown;
 }
 
-/** Where a question is seen and answered. A pipeline, which has a terminal at neither end, must never hang on one. */
-function placeToAsk({ stdin, stderr, openTerminal = openControllingTerminal }: PromptStreams): Place | undefined {
+/** Where a question is seen and answered. A pipeline, which has a terminal at no end, must never hang on one. */
+function placeToAsk({
+  stdin,
+  stdout,
+  stderr,
+  openTerminal = openControllingTerminal,
+}: PromptStreams): Place | undefined {
   const isTyped = stdin.isTTY === true;
   const isSeen = stderr.isTTY === true;
   if (isTyped && isSeen) return { input: stdin, output: stderr, close: () => undefined };
-  const terminal = isTyped || isSeen ? openTerminal() : undefined;
+  const isWatched = isTyped || isSeen || stdout?.isTTY === true;
+  const terminal = isWatched ? openTerminal() : undefined;
   if (terminal === undefined) return undefined;
   return { input: terminal.input, output: isSeen ? stderr : terminal, close: () => terminal.close() };
 }

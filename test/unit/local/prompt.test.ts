@@ -17,15 +17,28 @@ class FakeInput extends PassThrough {
   }
 }
 
-function prompter(options: { stdinIsTerminal?: boolean; stderrIsTerminal?: boolean; terminal?: FakeInput } = {}) {
+interface Setting {
+  stdinIsTerminal?: boolean;
+  stdoutIsTerminal?: boolean;
+  stderrIsTerminal?: boolean;
+  terminal?: FakeInput;
+}
+
+function prompter(options: Setting = {}) {
   const stdin = new FakeInput(options.stdinIsTerminal ?? true);
   let asked = '';
   const stderr = { isTTY: options.stderrIsTerminal ?? true, write: (text: string) => (asked += text) };
+  const stdout = { isTTY: options.stdoutIsTerminal ?? false };
   const { terminal } = options;
   let shown = '';
   const openTerminal = () =>
     terminal && { input: terminal, write: (text: string) => (shown += text), close: () => terminal.destroy() };
-  return { stdin, asked: () => asked, shown: () => shown, ...wrap(createPrompter({ stdin, stderr, openTerminal })) };
+  return {
+    stdin,
+    asked: () => asked,
+    shown: () => shown,
+    ...wrap(createPrompter({ stdin, stdout, stderr, openTerminal })),
+  };
 }
 
 const wrap = (ask: ReturnType<typeof createPrompter>) => ({ ask });
@@ -96,6 +109,21 @@ describe('a yes/no question', () => {
     expect(await answer).toBe(false);
     expect(terminal.destroyed).toBe(true);
     expect([asked(), shown()]).toEqual(['', 'Upgrade 2 of 3 nodes\nGo on? ']);
+  });
+
+  it('is asked at the terminal itself where standard output alone shows that somebody looks on', async () => {
+    const terminal = new FakeInput(true);
+    const { ask, shown } = prompter({
+      stdinIsTerminal: false,
+      stderrIsTerminal: false,
+      stdoutIsTerminal: true,
+      terminal,
+    });
+    const answer = ask.confirm('Go on? ', { about: 'Upgrade 2 of 3 nodes' });
+    await new Promise(setImmediate);
+    terminal.write('y\n');
+    expect(await answer).toBe(true);
+    expect(shown()).toBe('Upgrade 2 of 3 nodes\nGo on? ');
   });
 
   it('says what it is about only where that was not seen', async () => {
