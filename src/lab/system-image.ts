@@ -9,7 +9,7 @@ import { runTool } from './tools.ts';
 export type Architecture = 'x86_64' | 'aarch64';
 
 /** A part of a system that an image can lack, so that tests see what happens then. */
-export type MissingPart = 'kernel' | 'initramfs' | 'os-release' | 'init';
+export type MissingPart = 'kernel' | 'initramfs' | 'os-release' | 'init' | 'flock';
 
 export interface SystemImageOptions {
   /** PRETTY_NAME of the system, as `KubeOS 1.1.0`. */
@@ -34,6 +34,12 @@ export interface SystemImage {
   sha256: string;
   bytes: number;
 }
+
+/** What the node scripts ask of a system before they boot it; nothing runs it here. */
+export const SYSTEM_TOOLS: readonly string[] = (
+  'findmnt dd od tr stat date mkdir mv rm cp cat awk df flock sync cmp tee grep readlink mount umount blockdev ' +
+  'sha256sum grub2-editenv systemctl e2fsck xfs_repair'
+).split(' ');
 
 const MIB = 1024 * 1024;
 const MIN_BYTES = 2 * MIB;
@@ -164,6 +170,9 @@ export async function fillTree(
   if (options.missing !== 'init') {
     await put('usr/lib/systemd/systemd', elfFile(architecture));
     await symlink('../lib/systemd/systemd', path.join(tree, 'usr/sbin/init'));
+  }
+  for (const tool of SYSTEM_TOOLS) {
+    if (tool !== options.missing) await put(`usr/bin/${tool}`, elfFile(architecture).subarray(0, 64));
   }
   await writeNoise(path.join(tree, 'usr/share/filling'), paddingBytes);
 }

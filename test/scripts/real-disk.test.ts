@@ -3,7 +3,7 @@ import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/pr
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { sha256OfFile } from '../../src/lab/system-image.ts';
+import { SYSTEM_TOOLS, sha256OfFile } from '../../src/lab/system-image.ts';
 import { type ScriptArguments, composeScript } from '../../src/remote/compose.ts';
 import { SCRIPT_EXITS, type ScriptExit } from '../../src/remote/script-exits.ts';
 import { SCRIPTS, type StepScript } from '../../src/remote/scripts/index.ts';
@@ -27,6 +27,7 @@ echo 'kernel' >boot/vmlinuz
 echo 'initramfs' >boot/initramfs.img
 cp -L /usr/bin/env usr/lib/systemd/systemd
 ln -s ../lib/systemd/systemd usr/sbin/init
+for tool in ${SYSTEM_TOOLS.join(' ')}; do echo tool >"usr/bin/$tool"; done
 echo 'PRETTY_NAME="${VERSION}"' >usr/lib/os-release
 ln -s /usr/lib/os-release etc/os-release
 ln -s /proc/self/mounts etc/mtab

@@ -3,7 +3,7 @@ import { readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { elfFile, kernelFile, sha256OfFile } from '../../src/lab/system-image.ts';
+import { SYSTEM_TOOLS, elfFile, kernelFile, sha256OfFile } from '../../src/lab/system-image.ts';
 import { runTool } from '../../src/lab/tools.ts';
 import { MIB, SHELLS, makeBin, makeImage } from './node-bed.ts';
 import {
@@ -42,6 +42,8 @@ const SYSTEM: readonly Member[] = [
   plain('./usr/lib/systemd', elfFile('x86_64')),
   link('./usr/sbin/init', '../lib/systemd'),
   plain('./usr/lib/os-release', `PRETTY_NAME="${VERSION}"\n`),
+  dir('./usr/bin/'),
+  ...SYSTEM_TOOLS.map((tool) => plain(`./usr/bin/${tool}`)),
   // Ordinary, where nothing is written through them.
   link('./mtab', '/proc/self/mounts'),
   link('./up', '../../..'),
@@ -148,6 +150,9 @@ describe('a tar is refused before its slot changes, where', () => {
     ['initramfs', without('./boot/initramfs.img'), 'it has no initramfs'],
     ['init', without('./usr/lib/systemd'), 'it has no /sbin/init'],
     ['os-release', without('./usr/lib/os-release'), 'it has no os-release'],
+    ['flock', without('./usr/bin/flock'), 'it has no flock, without which kubeos could neither prove it nor lead back'],
+    ['tool of a pair', without('./usr/bin/sha256sum'), 'it has neither sha256sum nor openssl'],
+    ['awk with anything in it', [...without('./usr/bin/awk'), plain('./usr/bin/awk', '')], 'it has no awk'],
     [
       'other version',
       [...without('./usr/lib/os-release'), plain('./usr/lib/os-release', 'PRETTY_NAME="KubeOS 6.6.6"\n')],

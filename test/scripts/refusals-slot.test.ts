@@ -108,6 +108,11 @@ describe('the image', () => {
     ['no initramfs', { missing: 'initramfs' }, 'it has no initramfs'],
     ['no init', { missing: 'init' }, 'it has no /sbin/init'],
     ['no os-release', { missing: 'os-release' }, 'it has no os-release'],
+    [
+      'no flock',
+      { missing: 'flock' },
+      'it has no flock, without which kubeos could neither prove it nor lead back from it',
+    ],
     ['another architecture', { architecture: 'aarch64' }, 'it is for another architecture'],
   ])('with %s is never verified', async (_, options, words) => {
     const other = await makeImage(yard.dir, VERSION, { sizeBytes: 2 * MIB, ...options });

@@ -30,15 +30,23 @@ read_layout() { # sets ACTIVE, INACTIVE, NAME_A, NAME_B, SYSFS_A, SYSFS_B, DISK,
 	fi
 }
 
-# What a trial can be led back without, but no upgrade be done; for who has read the layout and the boot environment.
-lacked_tool() { # sets LACKED; empty where nothing is
+# What the steps ask of a system, beside the ways to an image; of a pair, either does.
+NEEDED_TOOLS='findmnt dd od tr stat date mkdir mv rm cp cat awk df flock sync cmp tee grep readlink mount umount blockdev'
+NEEDED_TOOLS="$NEEDED_TOOLS sha256sum|openssl grub2-editenv|grub-editenv systemctl|reboot"
+TOOL_FOLDERS='usr/sbin usr/bin sbin bin usr/local/sbin usr/local/bin'
+WHY_NEEDED='without which kubeos could neither prove it nor lead back from it'
+
+lacked_tool() { # CHECK, which tells of a tool whether it is there: sets LACKED, empty where nothing is
 	LACKED=''
-	read_superblock "$(slot_path "$ACTIVE")"
-	for tool in awk df flock sync cmp cp mv tee grep readlink mount umount blockdev "$(file_system_check "$SB_TYPE")"; do
-		if ! has "$tool"; then LACKED="the node has no $tool"; fi
+	for choice in $NEEDED_TOOLS "$(file_system_check "$SB_TYPE")"; do
+		if "$1" "${choice%|*}" || "$1" "${choice#*|}"; then continue; fi
+		case $choice in *'|'*) LACKED="neither ${choice%|*} nor ${choice#*|}" ;; *) LACKED="no $choice" ;; esac
 	done
-	if ! has openssl && ! has sha256sum; then LACKED='the node has neither openssl nor sha256sum'; fi
-	if [ -z "$ENV_TOOL" ]; then LACKED=$ENV_PROBLEM; fi
+}
+
+lacked_by_node() { # for who has read the layout; sets LACKED
+	read_superblock "$(slot_path "$ACTIVE")"
+	lacked_tool has
 }
 
 real_folder() { # PATH: without links
@@ -251,7 +259,19 @@ check_content() { # sets CONTENT_VERSION, and CONTENT_PROBLEM where the slot can
 		CONTENT_PROBLEM='its os-release has no PRETTY_NAME'
 	else
 		check_architecture "$(inside sbin/init)"
+		lacked_tool in_slot
+		if [ -z "$CONTENT_PROBLEM" ] && [ -n "$LACKED" ]; then CONTENT_PROBLEM="it has $LACKED, $WHY_NEEDED"; fi
 	fi
+}
+
+# A trial without a tool could be neither proven nor, without some of them, led back: it is not begun.
+# Of the program itself no more is asked: a link may lead to what /etc's overlay holds, and nothing runs from here.
+in_slot() { # TOOL
+	for folder in $TOOL_FOLDERS; do
+		found=$(inside "$folder")/$1
+		if [ -L "$found" ] || [ -s "$found" ]; then return 0; fi
+	done
+	return 1
 }
 
 # e_machine is at byte 18 of a program (elf(5)); 62 is x86-64, 183 AArch64, 243 RISC-V, 258 LoongArch.

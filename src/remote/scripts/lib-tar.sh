@@ -138,13 +138,32 @@ FOLLOW='
 '
 
 judge_members() { # LIST: a line each, `problem TEXT`, `members COUNT`, `release PATH-AS-STORED`
-	awk -F '\t' "$FOLLOW"'
+	awk -F '\t' -v tools="$NEEDED_TOOLS" -v folders="$TOOL_FOLDERS" -v why="$WHY_NEEDED" "$FOLLOW"'
 		function refuse(text) { print "problem " text; refused = 1; exit }
 		function climbs(path) { return ("/" path "/") ~ /\/\.\.\// }
 		function stray(path) { place(path); return strays }
+		# As in_slot takes it.
+		function note_tool(   at, name) {
+			at = name = place($1)
+			if (!sub(/\/[^\/]*$/, "", at) || !(at in holds_tools)) return
+			name = substr(name, length(at) + 2)
+			split($3, field, " ")
+			if ($2 ~ /[lh]/ || $2 ~ /[-C]/ && field[3] > 0) has[name] = 1
+		}
+		function lacked(   i, pair, count, text) {
+			for (i = 1; i <= tool_count; i++) {
+				count = split(tool[i], pair, "|")
+				if (pair[1] in has || pair[count] in has) continue
+				text = count == 1 ? "no " pair[1] : "neither " pair[1] " nor " pair[2]
+			}
+			return text
+		}
 		FNR == 1 {
 			count = split("boot/vmlinuz boot/initramfs.img sbin/init etc/os-release usr/lib/os-release", wanted, " ")
 			for (i = 1; i <= count; i++) home[i] = follow(wanted[i])
+			folder_count = split(folders, folder, " ")
+			tool_count = split(tools, tool, " ")
+			for (i = 1; i <= folder_count; i++) holds_tools[follow(folder[i])] = 1
 		}
 		{
 			members++
@@ -163,6 +182,7 @@ judge_members() { # LIST: a line each, `problem TEXT`, `members COUNT`, `release
 				if ($2 == "h") there[i] = $4
 				else if ($2 ~ /[-C]/ && field[3] > 0) there[i] = $5
 			}
+			note_tool()
 		}
 		END {
 			if (refused) exit
@@ -170,6 +190,7 @@ judge_members() { # LIST: a line each, `problem TEXT`, `members COUNT`, `release
 			else if (!(2 in there)) print "problem it has no initramfs (/boot/initramfs.img is missing or empty)"
 			else if (!(3 in there)) print "problem it has no /sbin/init"
 			else if (!(4 in there) && !(5 in there)) print "problem it has no os-release"
+			else if (lacked() != "") print "problem it has " lacked() ", " why
 			else print "release " (4 in there ? there[4] : there[5])
 			print "members " members + 0
 		}' "$1" "$1"

@@ -59,9 +59,9 @@ answer_layout() {
 
 # What the steps need beside the tools that read the layout.
 answer_missing() {
-	lacked_tool
+	lacked_by_node
 	if [ -n "$LACKED" ]; then
-		unsupported missing-tool "$LACKED"
+		unsupported missing-tool "the node has $LACKED"
 	elif [ ! -f "$KUBEOS_ROOT$ENV_PATH" ]; then
 		unsupported no-boot-environment "$ENV_PROBLEM"
 	fi

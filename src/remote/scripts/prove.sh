@@ -21,8 +21,8 @@ main() {
 	# Once it is proven, a commit may have cleared next_entry.
 	if [ "$ADOPT" != true ] && [ "$J_PHASE" != proven ]; then
 		read_env
-		lacked_tool
-		if [ -n "$LACKED" ]; then die missing-tool "$LACKED, without which no other run could work on it"; fi
+		lacked_by_node
+		if [ -n "$LACKED" ]; then die missing-tool "the node has $LACKED, without which no other run could work on it"; fi
 		if [ -z "$ENV_PROBLEM" ]; then note_grub "$(grub_cleared)"; fi
 	fi
 	# shellcheck disable=SC2034 # goes into the journal

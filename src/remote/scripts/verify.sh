@@ -219,7 +219,7 @@ prove_content() {
 	mount_slot "$TARGET" || die bad-content "slot $TARGET: $MOUNT_PROBLEM"
 	check_content
 	unmount_slot
-	if [ -n "$CONTENT_PROBLEM" ]; then die bad-content "slot $TARGET does not boot here: $CONTENT_PROBLEM"; fi
+	if [ -n "$CONTENT_PROBLEM" ]; then die bad-content "slot $TARGET is not fit to be booted: $CONTENT_PROBLEM"; fi
 	if [ "$CONTENT_VERSION" != "$VERSION" ]; then
 		die bad-content "slot $TARGET holds $CONTENT_VERSION, wanted is $VERSION"
 	fi

@@ -18,7 +18,7 @@ it('every fsync of the node scripts is one that the power cuts of the virtual ma
     }
     for (const line of text.split('\n')) {
       if (
-        /^\s*(#|need |for tool in |sync_\w+\(\))/.test(line) ||
+        /^\s*(#|need |NEEDED_TOOLS=|sync_\w+\(\))/.test(line) ||
         /^\tif sync_takes_paths; then sync( -f)? "\$1" 2>\/dev\/null; else sync; fi$/.test(line) ||
         line.includes('if sync -f "$KUBEOS_ROOT/run" ')
       )
