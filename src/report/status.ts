@@ -13,6 +13,7 @@ import {
 } from '../rollout/facts.ts';
 import { isLive, isSilent } from '../rollout/lock-state.ts';
 import type { LockState } from '../rollout/ports.ts';
+import { recordedTime } from '../rollout/recorded-time.ts';
 import { defined } from './defined.ts';
 
 /** Where a node's running slot stands towards its bootloader. */
@@ -224,7 +225,7 @@ function slotStatus(slot: Slot, facts: SlotFacts): SlotStatus {
     sizeBytes,
     fsType,
     label,
-    ...(record && { ...imageOf(record), verifiedAt: new Date(record.verifiedAt * 1000).toISOString() }),
+    ...(record && { ...imageOf(record), ...defined({ verifiedAt: recordedTime(record.verifiedAt) }) }),
   };
 }
 

@@ -1,5 +1,6 @@
 import type { NodeObservation, SlotFacts } from './facts.ts';
 import type { SlotTrust } from './plan-types.ts';
+import { recordedTime } from './recorded-time.ts';
 import { rebootAhead, type Standing } from './standing.ts';
 
 /**
@@ -17,12 +18,6 @@ function trustIn({ record, contentJudgedAt, recordHolds }: SlotFacts): SlotTrust
   const basis = record === undefined ? 'content only' : 'recorded digest';
   const at = record?.verifiedAt ?? contentJudgedAt;
   if (at === undefined) return { basis };
-  const verifiedAt = timeOf(at);
+  const verifiedAt = recordedTime(at);
   return { basis, ...(verifiedAt === undefined ? {} : { verifiedAt }), ...(recordHolds ? {} : { changed: true }) };
-}
-
-/** ISO 8601; undefined for what no clock can have said. @param seconds since 1970; 0: not recorded */
-function timeOf(seconds: number): string | undefined {
-  const time = new Date(seconds * 1000);
-  return seconds === 0 || Number.isNaN(time.getTime()) ? undefined : time.toISOString();
 }

@@ -188,15 +188,23 @@ describe('the state of a node', () => {
     expect(state(changes)).toEqual(expected);
   });
 
-  it('has a digest only where the record still holds', () => {
+  describe('of a slot with a record', () => {
     const record = { version: 'KubeOS 1.0.0', sha256: 'ab'.repeat(32), verifiedAt: 1_700_000_000 };
-    const other = (recordHolds: boolean) => {
-      const slots = { A: slotFacts('A', 'KubeOS 1.0.0', { record, recordHolds }), B: slotFacts('B', 'KubeOS 2.0.0') };
-      const seen = observation('B', '', '', { slots });
+    const other = (recordHolds: boolean, verifiedAt = record.verifiedAt) => {
+      const recorded = slotFacts('A', 'KubeOS 1.0.0', { record: { ...record, verifiedAt }, recordHolds });
+      const seen = observation('B', '', '', { slots: { A: recorded, B: slotFacts('B', 'KubeOS 2.0.0') } });
       return statusReport([clusterNode('a')], new Map([['a', seen]]), undefined, 0).nodes[0]?.otherSlot;
     };
-    expect(other(true)).toMatchObject({ sha256: record.sha256, verifiedAt: '2023-11-14T22:13:20.000Z' });
-    expect(other(false)).not.toHaveProperty('sha256');
+
+    it('has a digest only where the record still holds', () => {
+      expect(other(true)).toMatchObject({ sha256: record.sha256, verifiedAt: '2023-11-14T22:13:20.000Z' });
+      expect(other(false)).not.toHaveProperty('sha256');
+    });
+
+    it.each([0, 999_999_999_999_999])('says no time that no clock can have said (%d)', (verifiedAt) => {
+      expect(other(true, verifiedAt)).toMatchObject({ sha256: record.sha256 });
+      expect(other(true, verifiedAt)).not.toHaveProperty('verifiedAt');
+    });
   });
 });
 
