@@ -7,6 +7,7 @@ import path from 'node:path';
 import { Transform, type TransformCallback } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { ClientEnd } from './client-node.ts';
 import type { Pki } from './pki.ts';
 
 /** How one download is to go wrong. */
@@ -24,7 +25,7 @@ export interface ImageServerOptions {
   /** 127.0.0.1 unless told. */
   address?: string;
   /** Asked once for every download, with the client's end of the connection; a look at the first bytes is none. */
-  faultFor?: (client: { address: string; port: number }) => Promise<DownloadFault | undefined>;
+  faultFor?: (client: ClientEnd) => Promise<DownloadFault | undefined>;
 }
 
 export interface ImageServer {
@@ -111,10 +112,15 @@ async function serveFile(
     response.end();
     return;
   }
-  const { remoteAddress = '', remotePort = 0 } = request.socket;
-  const fault = isLook(range) ? undefined : await options.faultFor?.({ address: remoteAddress, port: remotePort });
+  const fault = isLook(range) ? undefined : await options.faultFor?.(clientEnd(request.socket));
   await send(file, part, response, fault ?? {});
 }
+
+const clientEnd = ({ remoteAddress = '', remotePort = 0, localPort = 0 }: Socket): ClientEnd => ({
+  address: remoteAddress,
+  port: remotePort,
+  serverPort: localPort,
+});
 
 async function send(file: ServedFile, range: Range, response: ServerResponse, fault: DownloadFault): Promise<void> {
   const end = fault.cut === true ? range.start + Math.floor((range.end - range.start) / 2) : range.end;

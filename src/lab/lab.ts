@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type Deny, type LabApi, startApi } from './api/index.ts';
-import { nodeOfClient } from './client-node.ts';
+import { type ClientEnd, nodeOfClient } from './client-node.ts';
 import type { FaultKind } from './faults.ts';
 import type { LabGate } from './gate.ts';
 import { assertReachable, nodeIdentity } from './identity.ts';
@@ -233,10 +233,7 @@ async function stopAll(nodes: readonly LabNode[]): Promise<void> {
 }
 
 /** What the image server is to do wrong for the node at the other end. */
-async function downloadFault(
-  nodes: readonly LabNode[],
-  client: { address: string; port: number },
-): Promise<DownloadFault | undefined> {
+async function downloadFault(nodes: readonly LabNode[], client: ClientEnd): Promise<DownloadFault | undefined> {
   const troubled = nodes.filter(({ faults }) =>
     faults.list().some((kind) => kind.endsWith('-download') || kind === 'download-cut'),
   );
