@@ -23,6 +23,6 @@ function inWords({ basis, verifiedAt, changed }: SlotTrust): string {
       : `was verified${when}, its digest is recorded`;
   }
   return when === ''
-    ? 'was never verified by kubeos: its content decides (kernel, initramfs, OS version)'
+    ? 'was never verified by kubeos: its content decides (kernel, initramfs, tools, OS version)'
     : `was judged by its content${when}${changed === true ? ', but was written to since' : ''}: no digest is recorded`;
 }
