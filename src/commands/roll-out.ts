@@ -13,6 +13,7 @@ import {
   createReport,
   displayOptions,
   formatData,
+  ledTo,
   renderConfirm,
   renderPlan,
   renderResult,
@@ -104,7 +105,10 @@ async function inSteps(run: Run, connections: Connections): Promise<ExitCode> {
   showPlan(run, plan, deps.io.stderr);
   if (!(await agreed(run, plan))) return printDeclined(run, plan);
   const logDir = runLogDir(run.id, flags.logDir, deps.io.env);
-  const logs = createLogReport(logDir, (message) => progress.event({ at: deps.clock.now(), type: 'notice', message }));
+  const logs = createLogReport(logDir, {
+    onProblem: (message) => progress.event({ at: deps.clock.now(), type: 'notice', message }),
+    advice: (text) => ledTo(clusterWords(flags), text),
+  });
   const ports = { ...neighbours, report: combineReports([progress, logs]) };
   const { lockWait } = flags;
   const holder = {

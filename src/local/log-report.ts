@@ -19,12 +19,18 @@ export interface LogReport extends Report {
   readonly problem: string | undefined;
 }
 
+export interface LogReportOptions {
+  /** Is told once, in words for the user. */
+  onProblem?: (message: string) => void;
+  /** What becomes of a text that tells what to do. */
+  advice?: (text: string) => string;
+}
+
 /**
  * Writes events as they come, each with a single append, so that a killed run leaves all but its last line; URLs are
  * redacted. A folder that cannot be written ends the logging, not the run.
- * @param onProblem is told once, in words for the user
  */
-export function createLogReport(dir: string, onProblem: (message: string) => void = () => undefined): LogReport {
+export function createLogReport(dir: string, { onProblem, advice }: LogReportOptions = {}): LogReport {
   let problem: string | undefined;
   const lastProgress = new Map<string, number>();
   const attempt = (write: () => void): void => {
@@ -33,7 +39,7 @@ export function createLogReport(dir: string, onProblem: (message: string) => voi
       write();
     } catch (error) {
       problem = `the log folder ${dir} cannot be written: ${error instanceof Error ? error.message : String(error)}`;
-      onProblem(`${problem}; the run goes on without logs`);
+      onProblem?.(`${problem}; the run goes on without logs`);
     }
   };
   attempt(() => makeFolders(dir, 0o700));
@@ -43,7 +49,8 @@ export function createLogReport(dir: string, onProblem: (message: string) => voi
     get problem() {
       return problem;
     },
-    event(event) {
+    event(told) {
+      const event = withAdvice(told, advice);
       if (event.type === 'step-progress' && !isDue(event, lastProgress)) return;
       attempt(() => append(dir, 'run.ndjson', `${JSON.stringify(event, redactStrings)}\n`));
       const node = nodeOf(event);
@@ -51,6 +58,11 @@ export function createLogReport(dir: string, onProblem: (message: string) => voi
       if (node !== undefined && lines.length > 0) attempt(() => append(dir, `${fileName(node)}.log`, lines.join('')));
     },
   };
+}
+
+function withAdvice(event: RolloutEvent, advice: LogReportOptions['advice']): RolloutEvent {
+  if (advice === undefined || event.type !== 'node-done' || event.result.next === undefined) return event;
+  return { ...event, result: { ...event.result, next: advice(event.result.next) } };
 }
 
 /** A name from the cluster as a file name: Kubernetes allows nothing else in a node's name, but nobody checks it here. */

@@ -13,6 +13,7 @@ export {
   statusToJson,
   validationToJson,
 } from './json.ts';
+export { ledTo } from './led.ts';
 export { renderFreed, renderLock } from './lock-screen.ts';
 export { describeLock } from './lock-wait.ts';
 export { renderConfirm, renderPlan, renderTitle } from './plan-screen.ts';

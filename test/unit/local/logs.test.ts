@@ -68,6 +68,15 @@ describe("a run's log folder", () => {
     ]);
   });
 
+  it('tells commands as they are shown', () => {
+    const log = createLogReport(join(root, 'run'), { advice: (text) => `${text} --context=prod` });
+    const failed = nodeResult('worker-1', 'failed', { next: 'look at the node: kubeos status' });
+    log.event(event('12:00:05', 'node-done', { result: failed }));
+    for (const name of ['worker-1.log', 'run.ndjson']) {
+      expect(readFileSync(join(log.dir, name), 'utf8')).toContain('look at the node: kubeos status --context=prod');
+    }
+  });
+
   it('is there as soon as an event has come, for its owner alone', () => {
     const log = createLogReport(join(root, 'run'));
     log.event(event('12:00:00', 'notice', { node: 'worker-1', message: 'hello' }));
@@ -99,7 +108,7 @@ describe("a run's log folder", () => {
   it('that cannot be written is told once, and the run goes on', () => {
     writeFileSync(join(root, 'file'), '');
     const told: string[] = [];
-    const log = createLogReport(join(root, 'file', 'run'), (message) => told.push(message));
+    const log = createLogReport(join(root, 'file', 'run'), { onProblem: (message) => told.push(message) });
     log.event(event('12:00:00', 'notice', { message: 'x' }));
     log.event(event('12:00:01', 'notice', { message: 'y' }));
     expect(told).toHaveLength(1);
