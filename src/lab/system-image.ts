@@ -37,8 +37,8 @@ export interface SystemImage {
 
 /** What the node scripts ask of a system before they boot it; nothing runs it here. */
 export const SYSTEM_TOOLS: readonly string[] = (
-  'findmnt dd od tr stat date mkdir mv rm cp cat awk df flock sync cmp tee grep readlink mount umount blockdev ' +
-  'sha256sum grub2-editenv systemctl e2fsck xfs_repair'
+  'sh findmnt dd od tr stat date mkdir mv rm cp cat head tail sed awk df flock sync sleep uname cmp tee grep readlink ' +
+  'mount umount blockdev sha256sum grub2-editenv reboot setsid e2fsck xfs_repair'
 ).split(' ');
 
 const MIB = 1024 * 1024;

@@ -2,13 +2,16 @@ import { stripVTControlCharacters } from 'node:util';
 import type { NodeResult, RolloutEvent } from '../rollout/events.ts';
 import { redactUrls } from '../validate/redact.ts';
 
-/** An event of one node as lines of its log file, each with its time in UTC and a line break; none for run events. */
-export function eventLines(event: RolloutEvent): string[] {
+/**
+ * An event of one node as lines of its log file, each with its time in UTC and a line break; none for run events.
+ * @param advice what becomes of a text that tells what to do
+ */
+export function eventLines(event: RolloutEvent, advice: (text: string) => string): string[] {
   const time = new Date(event.at).toISOString();
-  return texts(event).map((text) => `${time} ${safe(text)}\n`);
+  return texts(event, advice).map((text) => `${time} ${safe(text)}\n`);
 }
 
-function texts(event: RolloutEvent): string[] {
+function texts(event: RolloutEvent, advice: (text: string) => string): string[] {
   switch (event.type) {
     case 'node-started':
       return [`started, towards slot ${event.slot}`];
@@ -23,20 +26,20 @@ function texts(event: RolloutEvent): string[] {
     case 'notice':
       return [`notice: ${event.message}`];
     case 'node-done':
-      return resultTexts(event.result);
+      return resultTexts(event.result, advice);
     default:
       return [];
   }
 }
 
-function resultTexts(result: NodeResult): string[] {
+function resultTexts(result: NodeResult, advice: (text: string) => string): string[] {
   const { outcome, from, now, slot, step, what, reason, left, next, logTail, tookMs, unavailableMs } = result;
   const facts = [
     ['step', step],
     ['what', what],
     ['cause', reason],
     ['left', left],
-    ['next', next],
+    ['next', next === undefined ? undefined : advice(next)],
     ['unavailable', unavailableMs === undefined ? undefined : `${unavailableMs} ms`],
   ].flatMap(([label, text]) => (text === undefined ? [] : [`  ${label ?? ''}: ${text}`]));
   return [

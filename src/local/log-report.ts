@@ -7,6 +7,9 @@ import type { Report } from '../rollout/ports.ts';
 import { redactUrls } from '../validate/redact.ts';
 import { eventLines } from './event-lines.ts';
 
+/** The fields of events whose text tells people what to do. */
+const ADVICE: ReadonlySet<string> = new Set(['next', 'remedy']);
+
 /** Progress is logged this often for each node, which is enough to see afterwards how quickly it went. */
 const PROGRESS_EVERY_MS = 10_000;
 
@@ -30,7 +33,7 @@ export interface LogReportOptions {
  * Writes events as they come, each with a single append, so that a killed run leaves all but its last line; URLs are
  * redacted. A folder that cannot be written ends the logging, not the run.
  */
-export function createLogReport(dir: string, { onProblem, advice }: LogReportOptions = {}): LogReport {
+export function createLogReport(dir: string, { onProblem, advice = (text) => text }: LogReportOptions = {}): LogReport {
   let problem: string | undefined;
   const lastProgress = new Map<string, number>();
   const attempt = (write: () => void): void => {
@@ -42,6 +45,8 @@ export function createLogReport(dir: string, { onProblem, advice }: LogReportOpt
       onProblem?.(`${problem}; the run goes on without logs`);
     }
   };
+  const asLogged = (key: string, value: unknown): unknown =>
+    typeof value === 'string' ? redactUrls(ADVICE.has(key) ? advice(value) : value) : value;
   attempt(() => makeFolders(dir, 0o700));
   return {
     dir,
@@ -49,20 +54,14 @@ export function createLogReport(dir: string, { onProblem, advice }: LogReportOpt
     get problem() {
       return problem;
     },
-    event(told) {
-      const event = withAdvice(told, advice);
+    event(event) {
       if (event.type === 'step-progress' && !isDue(event, lastProgress)) return;
-      attempt(() => append(dir, 'run.ndjson', `${JSON.stringify(event, redactStrings)}\n`));
+      attempt(() => append(dir, 'run.ndjson', `${JSON.stringify(event, asLogged)}\n`));
       const node = nodeOf(event);
-      const lines = node === undefined ? [] : eventLines(event);
+      const lines = node === undefined ? [] : eventLines(event, advice);
       if (node !== undefined && lines.length > 0) attempt(() => append(dir, `${fileName(node)}.log`, lines.join('')));
     },
   };
-}
-
-function withAdvice(event: RolloutEvent, advice: LogReportOptions['advice']): RolloutEvent {
-  if (advice === undefined || event.type !== 'node-done' || event.result.next === undefined) return event;
-  return { ...event, result: { ...event.result, next: advice(event.result.next) } };
 }
 
 /** A name from the cluster as a file name: Kubernetes allows nothing else in a node's name, but nobody checks it here. */
@@ -83,9 +82,6 @@ function nodeOf(event: RolloutEvent): string | undefined {
   if (event.type === 'node-done') return event.result.node;
   return 'node' in event ? event.node : undefined;
 }
-
-const redactStrings = (_key: string, value: unknown): unknown =>
-  typeof value === 'string' ? redactUrls(value) : value;
 
 function append(dir: string, name: string, text: string): void {
   appendFileSync(join(dir, name), text, { mode: 0o600 });

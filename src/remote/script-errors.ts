@@ -71,7 +71,7 @@ const MEANINGS: Readonly<Record<ScriptExit, { what: string; next: string }>> = {
     next: `look for disk errors (dmesg) on the node, then ${AGAIN}: the slot is written anew`,
   },
   'bad-content': {
-    what: 'the slot holds no system that this node can boot',
+    what: 'the slot holds no system that may be booted here',
     next: 'mend the image, and its checksum in the spec',
   },
   'boot-environment': {

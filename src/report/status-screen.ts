@@ -92,7 +92,7 @@ function marks(rows: readonly StatusRow[]): string[] {
   const texts = rows.map((row) => otherSlotText(row.otherSlot));
   return [
     ...(texts.some((text) => text.endsWith('!')) ? ["! this slot's image failed its trial there"] : []),
-    ...(texts.some((text) => text.endsWith('*')) ? ['* this slot does not boot'] : []),
+    ...(texts.some((text) => text.endsWith('*')) ? ['* this slot may not be booted'] : []),
   ];
 }
 

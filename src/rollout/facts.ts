@@ -114,7 +114,7 @@ export interface SlotFacts {
   label: string;
   /** The system inside, from its os-release; missing where there is none. */
   version?: string;
-  /** `bootable`: kernel, initramfs and os-release are there. `dirty`: a write began and was never verified. */
+  /** `bootable`: kernel, initramfs, os-release and the tools that the steps need are there. `dirty`: a write began and was never verified. */
   content: 'bootable' | 'unbootable' | 'dirty';
   /** Why it is not bootable. */
   problem?: string;

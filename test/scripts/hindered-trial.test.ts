@@ -2,11 +2,13 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { access, mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { DOUBLES, OPTIONAL_TOOLS, REAL_TOOLS } from '../../src/lab/doubles/index.ts';
 import { handOver } from '../../src/lab/node-tree.ts';
-import { composeScript } from '../../src/remote/compose.ts';
-import { DEAD_MAN_WATCH } from '../../src/remote/scripts/index.ts';
-import { toolPath } from './node-bed.ts';
-import { exec, expectRefused, node, nodeAt, prepareStages, rooted, toB, use } from './stages.ts';
+import { SYSTEM_TOOLS } from '../../src/lab/system-image.ts';
+import { type ScriptArguments, composeScript } from '../../src/remote/compose.ts';
+import { DEAD_MAN_WATCH, type StepScript } from '../../src/remote/scripts/index.ts';
+import { makeBin, toolPath } from './node-bed.ts';
+import { exec, expectRefused, node, nodeAt, prepareStages, rooted, toB, use, yard } from './stages.ts';
 
 prepareStages();
 
@@ -110,6 +112,51 @@ describe('a trial whose system lacks a tool', () => {
     await node.must('reboot', { purpose: 'send-back' });
     await untilOrdered();
     expect(await node.machine.boot()).toMatchObject(BOOT_OF_A);
+  });
+});
+
+describe('a trial whose system has no tools but those that are asked of it', () => {
+  async function bareTrial(): Promise<void> {
+    await nodeAt('trial');
+    const all = path.join(yard.dir, 'all-tools');
+    await access(all).catch(() => makeBin(all, 'dash'));
+    const taken = [...REAL_TOOLS, ...OPTIONAL_TOOLS].filter((tool) => !SYSTEM_TOOLS.includes(tool));
+    // A double is a script, which a real tool is not: it may use them all.
+    const doubles = Object.entries(DOUBLES).map(([name, text]): [string, string] => [
+      name,
+      SYSTEM_TOOLS.includes(name) ? text.replace('\n', `\nPATH=${all}\n`) : '',
+    ]);
+    await use({ ...Object.fromEntries(taken.map((tool) => [tool, ''])), ...Object.fromEntries(doubles) });
+  }
+
+  /** Without a word of what is not there. */
+  async function silently(step: StepScript, args: ScriptArguments): Promise<void> {
+    expect((await node.must(step, args)).stderr).toBe('');
+  }
+
+  it('is proven and committed', async () => {
+    await bareTrial();
+    await silently('dead-man', { span: 600, payload: WATCH });
+    await silently('prove', toB);
+    await silently('commit', { target: 'B' });
+    expect(await node.observe()).toMatchObject({ 'journal.phase': 'committed', active: 'B', 'env.saved': 'B' });
+  });
+
+  it("is brought back by its dead man's timer", async () => {
+    await bareTrial();
+    await silently('dead-man', { span: 1, payload: WATCH });
+    await untilOrdered();
+    expect(await node.machine.boot()).toMatchObject(BOOT_OF_A);
+  });
+
+  it('is sent back, and its run is closed', async () => {
+    await bareTrial();
+    await silently('reboot', { purpose: 'send-back' });
+    await untilOrdered();
+    expect(await node.machine.boot()).toMatchObject(BOOT_OF_A);
+    await silently('close', { outcome: 'fell-back', reason: 'it was sick' });
+    const seen = await node.ask('observe');
+    expect([seen.stderr, seen.values]).toEqual(['', expect.objectContaining({ 'journal.phase': 'fell-back' })]);
   });
 });
 

@@ -151,6 +151,12 @@ describe('a tar is refused before its slot changes, where', () => {
     ['init', without('./usr/lib/systemd'), 'it has no /sbin/init'],
     ['os-release', without('./usr/lib/os-release'), 'it has no os-release'],
     ['flock', without('./usr/bin/flock'), 'it has no flock, without which kubeos could neither prove it nor lead back'],
+    ['e2fsck', without('./usr/bin/e2fsck'), 'it has no e2fsck, without which'],
+    [
+      'awk and no tail',
+      without('./usr/bin/awk').filter(({ name }) => name !== './usr/bin/tail'),
+      'it has no tail, no awk, without which',
+    ],
     ['tool of a pair', without('./usr/bin/sha256sum'), 'it has neither sha256sum nor openssl'],
     ['awk with anything in it', [...without('./usr/bin/awk'), plain('./usr/bin/awk', '')], 'it has no awk'],
     [

@@ -16,8 +16,8 @@ printf '#!/bin/sh\nexec kill -s USR1 1\n' >opt/bin/reboot
 # This machine's own would take itself to be in a chroot, and its request for granted.
 printf '#!/bin/sh\necho "there is no systemd here" >&2\nexit 1\n' >opt/bin/systemctl
 chmod 755 opt/bin/reboot opt/bin/systemctl
-for tool in findmnt dd od tr stat date mkdir mv rm cp cat awk df flock sync cmp tee grep readlink mount umount blockdev \
-	sha256sum e2fsck xfs_repair grub2-editenv reboot; do
+for tool in sh findmnt dd od tr stat date mkdir mv rm cp cat head tail sed awk df flock sync sleep uname cmp tee grep \
+	readlink mount umount blockdev sha256sum grub2-editenv reboot setsid e2fsck xfs_repair; do
 	echo tool >"usr/bin/$tool"
 done
 echo kernel >boot/vmlinuz

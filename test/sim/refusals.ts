@@ -14,7 +14,7 @@ export class Refusal extends Error {
 
 export const outOfOrder = (why: string): Refusal => new Refusal('a step that must come first has not been done', why);
 export const badContent = (why: string): Refusal =>
-  new Refusal('the slot holds no system that this node can boot', why);
+  new Refusal('the slot holds no system that may be booted here', why);
 export const notProven = (why: string): Refusal => new Refusal('the node does not run what was expected', why);
 
 /** As the real adapter tells a script's refusal: node, step, reason, what next, and the script's own words. */

@@ -1,4 +1,5 @@
 import type { VmCase } from '../vm/cases.ts';
+import { PACKAGES } from './needs.ts';
 
 /** How a case ended. */
 export interface CaseResult {
@@ -52,7 +53,7 @@ KUBEOS_VM_AGAIN=1 KUBEOS_VM_SEED=7 npm run test:vm
 \`\`\`
 
 The first plays what was not played yet on the same code; the second everything, with other instants. It needs what the
-tier \`vm\` of \`npm test\` needs, which plays a part of the table, and Debian's dosfstools, mtools, grub-efi-amd64-bin,
-ovmf, containerd, docker.io, runc and docker-registry. With KUBEBUILDER_ASSETS, as \`npm test\` takes it, the newest API
+tier \`vm\` of \`npm test\` needs, which plays a part of the table, and Debian's ${PACKAGES.slice(0, 3).join(', ')},
+${PACKAGES.slice(3, -1).join(', ')} and ${PACKAGES.at(-1) ?? ''}. With KUBEBUILDER_ASSETS, as \`npm test\` takes it, the newest API
 server that it names is asked; without, the matrix says so.
 `;

@@ -7,6 +7,7 @@ import { expect, it } from 'vitest';
 import { withPart } from '../proof/parts.ts';
 import { CACHE } from '../vm/artifacts.ts';
 import { CASES, REAL_API, type VmCase } from '../vm/cases.ts';
+import { lackingPackages } from './needs.ts';
 import { type CaseResult, vmPart } from './page.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -19,6 +20,9 @@ const AGAIN = process.env['KUBEOS_VM_AGAIN'] !== undefined;
 const ONLY = process.env['KUBEOS_VM_ONLY'] ?? '';
 
 it('every promise about real machines is kept', async () => {
+  const lacking = await lackingPackages();
+  if (lacking.length > 0)
+    throw new Error(`the matrix needs what this machine lacks: apt-get install ${lacking.join(' ')}`);
   if (REAL_API === undefined) process.stdout.write('NOT RUN  with a real API server: KUBEBUILDER_ASSETS names none\n');
   const results = path.join(CACHE, 'results', await keyOfCode());
   await mkdir(results, { recursive: true });

@@ -10,7 +10,7 @@ unsupported() { # CODE MESSAGE
 
 read_layout() { # sets ACTIVE, INACTIVE, NAME_A, NAME_B, SYSFS_A, SYSFS_B, DISK, ROOT_NUMBER; or UNSUPPORTED and its message
 	ACTIVE='' INACTIVE='' NAME_A='' NAME_B='' SYSFS_A='' SYSFS_B='' DISK='' ROOT_NUMBER='' UNSUPPORTED='' UNSUPPORTED_MESSAGE=''
-	for tool in findmnt dd od tr stat; do
+	for tool in findmnt dd od tr stat tail; do
 		if ! has "$tool"; then
 			unsupported missing-tool "the node has no $tool"
 			return 0
@@ -31,22 +31,28 @@ read_layout() { # sets ACTIVE, INACTIVE, NAME_A, NAME_B, SYSFS_A, SYSFS_B, DISK,
 }
 
 # What the steps ask of a system, beside the ways to an image; of a pair, either does.
-NEEDED_TOOLS='findmnt dd od tr stat date mkdir mv rm cp cat awk df flock sync cmp tee grep readlink mount umount blockdev'
-NEEDED_TOOLS="$NEEDED_TOOLS sha256sum|openssl grub2-editenv|grub-editenv systemctl|reboot"
+NEEDED_TOOLS='sh findmnt dd od tr stat date mkdir mv rm cp cat head tail sed awk df flock sync sleep uname cmp tee grep'
+NEEDED_TOOLS="$NEEDED_TOOLS readlink mount umount blockdev"
+NEEDED_TOOLS="$NEEDED_TOOLS sha256sum|openssl grub2-editenv|grub-editenv systemctl|reboot systemd-run|setsid"
 TOOL_FOLDERS='usr/sbin usr/bin sbin bin usr/local/sbin usr/local/bin'
 WHY_NEEDED='without which kubeos could neither prove it nor lead back from it'
 
-lacked_tool() { # CHECK, which tells of a tool whether it is there: sets LACKED, empty where nothing is
+needed_tools() { # for who has read the superblock of a root
+	echo "$NEEDED_TOOLS $(file_system_check "$SB_TYPE")"
+}
+
+lacked_tools() { # CHECK, which tells of a tool whether it is there: sets LACKED, empty where nothing is
 	LACKED=''
-	for choice in $NEEDED_TOOLS "$(file_system_check "$SB_TYPE")"; do
+	for choice in $(needed_tools); do
 		if "$1" "${choice%|*}" || "$1" "${choice#*|}"; then continue; fi
-		case $choice in *'|'*) LACKED="neither ${choice%|*} nor ${choice#*|}" ;; *) LACKED="no $choice" ;; esac
+		LACKED=${LACKED:+$LACKED, }
+		case $choice in *'|'*) LACKED="${LACKED}neither ${choice%|*} nor ${choice#*|}" ;; *) LACKED="${LACKED}no $choice" ;; esac
 	done
 }
 
 lacked_by_node() { # for who has read the layout; sets LACKED
 	read_superblock "$(slot_path "$ACTIVE")"
-	lacked_tool has
+	lacked_tools has
 }
 
 real_folder() { # PATH: without links
@@ -259,7 +265,7 @@ check_content() { # sets CONTENT_VERSION, and CONTENT_PROBLEM where the slot can
 		CONTENT_PROBLEM='its os-release has no PRETTY_NAME'
 	else
 		check_architecture "$(inside sbin/init)"
-		lacked_tool in_slot
+		lacked_tools in_slot
 		if [ -z "$CONTENT_PROBLEM" ] && [ -n "$LACKED" ]; then CONTENT_PROBLEM="it has $LACKED, $WHY_NEEDED"; fi
 	fi
 }
@@ -269,7 +275,7 @@ check_content() { # sets CONTENT_VERSION, and CONTENT_PROBLEM where the slot can
 in_slot() { # TOOL
 	for folder in $TOOL_FOLDERS; do
 		found=$(inside "$folder")/$1
-		if [ -L "$found" ] || [ -s "$found" ]; then return 0; fi
+		if [ -L "$found" ] || { [ -f "$found" ] && [ -s "$found" ]; }; then return 0; fi
 	done
 	return 1
 }

@@ -137,8 +137,9 @@ FOLLOW='
 	NR == FNR { if ($2 == "l") link[$1] = $4; next }
 '
 
+# For who has read the superblock of a root.
 judge_members() { # LIST: a line each, `problem TEXT`, `members COUNT`, `release PATH-AS-STORED`
-	awk -F '\t' -v tools="$NEEDED_TOOLS" -v folders="$TOOL_FOLDERS" -v why="$WHY_NEEDED" "$FOLLOW"'
+	awk -F '\t' -v tools="$(needed_tools)" -v folders="$TOOL_FOLDERS" -v why="$WHY_NEEDED" "$FOLLOW"'
 		function refuse(text) { print "problem " text; refused = 1; exit }
 		function climbs(path) { return ("/" path "/") ~ /\/\.\.\// }
 		function stray(path) { place(path); return strays }
@@ -154,7 +155,7 @@ judge_members() { # LIST: a line each, `problem TEXT`, `members COUNT`, `release
 			for (i = 1; i <= tool_count; i++) {
 				count = split(tool[i], pair, "|")
 				if (pair[1] in has || pair[count] in has) continue
-				text = count == 1 ? "no " pair[1] : "neither " pair[1] " nor " pair[2]
+				text = text (text == "" ? "" : ", ") (count == 1 ? "no " pair[1] : "neither " pair[1] " nor " pair[2])
 			}
 			return text
 		}

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { runLogDir } from '../../../src/local/log-dir.ts';
 import { createLogReport, fileName } from '../../../src/local/log-report.ts';
-import { event, nodeResult, plan, RUN, upgraded } from '../report/fixtures.ts';
+import { event, nodeResult, plan, rolloutResult, RUN, upgraded } from '../report/fixtures.ts';
 
 let root: string;
 
@@ -68,13 +68,16 @@ describe("a run's log folder", () => {
     ]);
   });
 
-  it('tells commands as they are shown', () => {
+  it('leads all that tells what to do, and it alone, to the cluster', () => {
     const log = createLogReport(join(root, 'run'), { advice: (text) => `${text} --context=prod` });
-    const failed = nodeResult('worker-1', 'failed', { next: 'look at the node: kubeos status' });
+    const next = 'look at the node: kubeos status';
+    const failed = nodeResult('worker-1', 'failed', { what: 'the disk fails', next });
     log.event(event('12:00:05', 'node-done', { result: failed }));
-    for (const name of ['worker-1.log', 'run.ndjson']) {
-      expect(readFileSync(join(log.dir, name), 'utf8')).toContain('look at the node: kubeos status --context=prod');
-    }
+    log.event(event('12:00:06', 'rollout-done', { result: rolloutResult([failed]) }));
+    const lines = ['worker-1.log', 'run.ndjson'].map((name) => readFileSync(join(log.dir, name), 'utf8')).join('');
+    expect(lines.split(next)).toHaveLength(4);
+    expect(lines.split(`${next} --context=prod`)).toHaveLength(4);
+    expect(lines.split(' --context=prod')).toHaveLength(4);
   });
 
   it('is there as soon as an event has come, for its owner alone', () => {
