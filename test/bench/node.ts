@@ -85,12 +85,15 @@ interface Bed {
 /** Before each way: a node that knows of no image, and a slot whose blocks were all given back. */
 const RESET = `cd "$FOLDER/root"
 rm -rf persist/kubeos persist/KubeOS-Update run/kubeos
-mkdir -p persist/KubeOS-Update run/kubeos/job
+mkdir -p persist/KubeOS-Update run/kubeos
 bytes=$(blockdev --getsize64 "$SLOT")
 fallocate --punch-hole --length "$bytes" "$FOLDER/b.img"
 fallocate --length "$bytes" "$FOLDER/b.img"
 blockdev --flushbufs "$SLOT"
 sync -f persist`;
+
+/** A run's steps are jobs, which is where they note how far they are. */
+const job: Step = { name: 'job', text: 'mkdir "$FOLDER/root/run/kubeos/job"', beside: true };
 
 const MEASURED = ['stage', 'write', 'verify'] as const;
 const reset: Step = { name: 'reset', text: RESET, beside: true };
@@ -107,7 +110,7 @@ function kubeosSteps(version: string, { sha256 }: Artifact, url: string): readon
     name: script,
     text: composeScript(SCRIPTS[script], { run: 'bench', token: 1, ...args }),
   }));
-  return [reset, ...steps];
+  return [reset, ...steps.flatMap((step) => (step.name === 'begin' ? [step, job] : [step]))];
 }
 
 async function waysFor(version: string, artifacts: Artifacts, url: string): Promise<readonly Way[]> {

@@ -91,7 +91,7 @@ export const NOT_TOLD: readonly { take: string; because: string }[] = [
     take: 'sync_path "$UPDATE"',
     because: "the journal of /persist is forced to the disk once more with the artifact's record",
   },
-  { take: 'gentle sync "$IMAGE.part"', because: 'it only begins early what the flush at the end completes' },
+  { take: 'gentle sync "$@"', because: 'it only begins early what the flush at the end completes' },
   {
     take: 'sync_file_system "$SLOT_ROOT"',
     because: 'the unmounting behind it writes the same; here an error still has somebody whom it is told',

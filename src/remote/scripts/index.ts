@@ -12,6 +12,7 @@ import launch from './launch.sh';
 import libEngine from './lib-engine.sh';
 import libFetch from './lib-fetch.sh';
 import libFallback from './lib-fallback.sh';
+import libFlush from './lib-flush.sh';
 import libGrub from './lib-grub.sh';
 import libHead from './lib-head.sh';
 import libImage from './lib-image.sh';
@@ -50,6 +51,7 @@ const PARTS = [
   libManaged,
   libJobs,
   libTrial,
+  libFlush,
   libPart,
   libFetch,
   libWays,

@@ -25,19 +25,17 @@ check_space() {
 	fi
 }
 
-# What is flushed only at the end makes the step wait for the disk, and etcd beside it feel a burst.
-flush_as_it_comes() { # sets FLUSHER, which ends with this script at the latest
-	(
-		exec 3<&- 7>&- 8>&- 9>&-
-		while sleep 1 && kill -0 "$$" 2>/dev/null; do gentle sync "$IMAGE.part"; done
-	) </dev/null >/dev/null 2>&1 &
-	FLUSHER=$!
+part_bytes() {
+	file_bytes "$IMAGE.part"
 }
 
-# By KILL, since a shell that was just forked may still have the traps of this one, and lose any other signal.
-end_flushing() {
-	kill -s KILL "$FLUSHER" 2>/dev/null || :
-	wait "$FLUSHER" 2>/dev/null || :
+# The disk writes while the processor hashes.
+sum_part() { # sets SUM, the SHA-256 of the part, which is on the disk then
+	sha256_of_input <"$IMAGE.part" >"$RUN/part.sum" &
+	hashing=$!
+	if ! { end_flushing && sync_path "$IMAGE.part"; }; then die state "cannot force $IMAGE.part to the disk"; fi
+	wait "$hashing" || die state "cannot read $IMAGE.part"
+	SUM=$(first_line "$RUN/part.sum")
 }
 
 # A connection that is gone may have left its receiver behind, which would go on to write what it still gets.

@@ -244,13 +244,6 @@ read_artifact() { # sets ARTIFACT_SHA256, _BYTES, _DATA_SHA256, _DIGEST of a who
 	ARTIFACT_DIGEST=$digest
 }
 
-flushed_sum() { # SHA-256 of the part, which is on the disk then: that writes while the processor hashes
-	sync_path "$IMAGE.part" &
-	flushing=$!
-	digest=$(sha256_of_input <"$IMAGE.part") || return 1
-	wait "$flushing" && printf '%s' "$digest"
-}
-
 name_artifact() { # of a part that is whole and flushed: what has the name is on the disk
 	mv -f -- "$IMAGE.part" "$IMAGE" || die state "cannot rename $IMAGE.part"
 	sync_path "$UPDATE" || die state "cannot force $IMAGE to the disk"

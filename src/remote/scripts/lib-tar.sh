@@ -91,11 +91,10 @@ list_tar() { # SHA256 of the image: makes LIST, sorted by path
 # ------------------------------------------------------------------------------------------------------------- check
 
 # Before the slot changes: what would leave it, what cannot be verified, what cannot boot.
-check_tar() { # for who has listed it; sets TAR_MEMBERS
+check_tar() { # for who has listed it
 	judge_members "$LIST" >"$RUN/tar.judged"
 	problem=$(sed -n 's/^problem //p' "$RUN/tar.judged" | head -n 1)
 	if [ -n "$problem" ]; then die unsupported-image "the tar is refused: $problem"; fi
-	TAR_MEMBERS=$(sed -n 's/^members //p' "$RUN/tar.judged")
 	check_tar_version "$(sed -n 's/^release //p' "$RUN/tar.judged")"
 }
 
@@ -197,6 +196,10 @@ judge_members() { # LIST: a line each, `problem TEXT`, `members COUNT`, `release
 		}' "$1" "$1"
 }
 
+tar_members() { # of the tar that was checked last: how many
+	sed -n 's/^members //p' "$RUN/tar.judged"
+}
+
 # One member alone is unpacked, to where only this script reads it.
 check_tar_version() { # PATH-AS-STORED
 	case $1 in *\\*) die unsupported-image "the tar is refused: the name of its os-release is odd (\"$1\")" ;; esac
@@ -228,10 +231,12 @@ extract_tree() { # OVER-TAR: fails where any of it was not kept
 	# Folders that the tar does not name are made with this; all others have their own mode.
 	umask 022
 	rc=0
+	flush_as_it_comes done_bytes -f "$SLOT_ROOT"
 	# shellcheck disable=SC2086 # one word an option
 	"$1" --extract --directory="$SLOT_ROOT" --preserve-permissions --same-owner --numeric-owner \
 		--xattrs --xattrs-include='*' $KEEPERS --warning=none --warning=xattr-write 2>"$RUN/unpack.err" || rc=$?
 	umask 077
+	end_flushing || echo 'the disk does not take it' >>"$RUN/unpack.err"
 	# tar ends well where it could not keep an attribute, but says so: nothing else is let through to its standard error.
 	[ "$rc" -eq 0 ] && [ ! -s "$RUN/unpack.err" ]
 }
@@ -300,34 +305,27 @@ quiet_features() { # of the superblock and the features that were read last: opt
 # ------------------------------------------------------------------------------------------------------------- prove
 
 # With the slot as it was mounted anew: tar compares every file's bytes, times and links, and the lists what it passes
-# over, which is owners and modes of folders, links and devices. Both that read all files do so at once: what one has got
-# from the disk, the other finds in memory.
+# over, which is owners and modes of folders, links and devices. Meanwhile the files are hashed: what one of both has got
+# from the disk, the other finds in memory. Nobody may read the slot any more once this ends.
 compare_tar() { # sets SLOT_SUM too
-	read_ahead "$SLOT_ROOT" &
-	ahead=$!
 	tree_sum "$SLOT_ROOT" >"$RUN/tree.sum" &
 	summing=$!
-	same=yes
-	over_tar --compare --directory="$SLOT_ROOT" --numeric-owner >"$RUN/compare.out" 2>"$RUN/tar.err" || same=no
-	wait "$ahead" || :
+	problem='' code=0
+	if over_tar --compare --directory="$SLOT_ROOT" --numeric-owner >"$RUN/compare.out" 2>"$RUN/tar.err"; then
+		problem=$(compare_lists) || code=$?
+	else
+		problem="does not hold what the tar holds: $(cat "$RUN/tar.err" "$RUN/compare.out" | head -n 3 | tr '\n' ' ')"
+	fi
 	wait "$summing" || die read-back-mismatch "slot $TARGET cannot be read back"
 	SLOT_SUM=$(first_line "$RUN/tree.sum")
-	if [ "$same" = no ]; then
-		die read-back-mismatch "slot $TARGET does not hold what the tar holds: $(cat "$RUN/tar.err" "$RUN/compare.out" |
-			head -n 3 | tr '\n' ' ')"
-	fi
-	compare_lists
+	if [ "$code" -ne 0 ]; then exit "$code"; fi
+	if [ -n "$problem" ]; then die read-back-mismatch "slot $TARGET $problem"; fi
 }
 
-# Small files cost a wait for the disk each: several readers wait at once, so that who comes after them need not.
-read_ahead() { # FOLDER
-	find "$1" -xdev -type f -print0 2>/dev/null | gentle xargs -0 -r -n 128 -P 4 cat -- >/dev/null 2>&1
-}
-
-compare_lists() {
+compare_lists() { # says what is wrong
 	if [ "$(first_line "$RUN/list.of")" != "$SHA256" ] || [ ! -s "$LIST" ]; then list_tar "$SHA256"; fi
 	lost=$(facts_lost) || exit
-	if [ -n "$lost" ]; then die read-back-mismatch "slot $TARGET did not keep owner, mode or target of: $lost"; fi
+	if [ -n "$lost" ]; then echo "did not keep owner, mode or target of: $lost"; fi
 }
 
 facts_lost() { # what the tar's list says and the mounted slot does not: the first few of it
@@ -379,7 +377,7 @@ sum_files() { # of standard input, a tar: SHA-256 over all plain files' bytes, o
 	} | sha256_of_input
 }
 
-tree_sum() { # FOLDER: SHA-256 over the sorted facts of all that is in it, then over all files' bytes, sorted by name
+tree_sum() { # FOLDER: SHA-256 over the sorted facts of all that is in it, then over all files' digests, sorted by name
 	rm -f -- "$RUN/tree.err"
 	tree_text "$1" | sha256_of_input || return 1
 	[ ! -e "$RUN/tree.err" ]
@@ -387,13 +385,40 @@ tree_sum() { # FOLDER: SHA-256 over the sorted facts of all that is in it, then 
 
 tree_text() { # FOLDER
 	cd -- "$1" || tree_failed
-	{
-		find . -xdev \( -type d -printf 'd %m %U %G %p\0' \) -o -printf '%y %m %U %G %n %s %p\t%l\0' || tree_failed
-	} | sorted -z || tree_failed
-	{ find . -xdev \( -type b -o -type c \) -print0 || tree_failed; } | sorted -z |
-		xargs -0 -r stat -c '%t:%T' -- || tree_failed
-	{ find . -xdev -type f -print0 || tree_failed; } | sorted -z | gentle xargs -0 -r cat -- || tree_failed
+	in_order -type f -print0 | file_sums
+	in_order \( -type d -printf 'd %m %U %G %p\0' \) -o -printf '%y %m %U %G %n %s %p\t%l\0'
+	in_order \( -type b -o -type c \) -print0 | xargs -0 -r stat -c '%t:%T' -- || tree_failed
 }
+
+in_order() { # TEST...: what find prints of this folder, sorted, by NULs
+	{ find . -xdev "$@" || tree_failed; } | sorted -z || tree_failed
+}
+
+# A small file costs a wait for the disk: several wait at once, and each processor has its share of the hashing.
+file_sums() { # of the files whose names are on standard input, sorted, by NULs: a digest a line
+	sum=sha256sum
+	if has openssl; then sum='openssl dgst -sha256 -r'; fi
+	readers='-P 4'
+	if ! xargs -r -P 4 true </dev/null 2>/dev/null; then readers=''; fi
+	# shellcheck disable=SC2086 # one word an option
+	{ gentle xargs -0 -r -n 1024 $readers sh -c "$SUM_GROUP" "$sum" "$RUN/sum.lock" || tree_failed; } |
+		{ sorted || tree_failed; } | sed 's/^[^ ]*//' | tr -s ' ' '\n'
+}
+
+# A line a group of files: the first one's name, in hex, by which groups are put in their order again, then the digests.
+# Under a lock, for a pipe mixes long lines of two writers (pipe(7)). Names are left out: tools quote them by rules of
+# their own, sha256sum with a backslash before the digest.
+# shellcheck disable=SC2016 # it is for another shell
+SUM_GROUP='
+	lock=$1
+	shift
+	sums=$($0 "$@") || exit 1
+	first=$(printf %s "$1" | od -An -v -tx1 | tr -d " \n")
+	sums=$(printf "%s\n" "$sums" | sed -n "s/^\\\\\{0,1\}\([0-9a-f]\{64\}\) .*/\1/p" | tr "\n" " ")
+	exec 5>>"$lock"
+	flock 5
+	printf "%s\n" "$first $sums"
+'
 
 # The status of what stands before a pipe is lost, so it is left in a file.
 tree_failed() {

@@ -42,10 +42,10 @@ take_rest() {
 	become_gentle cat <&3 >>"$IMAGE.part" 2>"$RUN/receive.err" &
 	receiver=$!
 	printf '%s %s\n' "$receiver" "$(start_time "$receiver")" >"$RUN/receiver"
-	flush_as_it_comes
+	flush_as_it_comes part_bytes "$IMAGE.part"
 	received=0
 	wait "$receiver" || received=$?
-	end_flushing
+	end_flushing || die state "cannot force $IMAGE.part to the disk"
 	rm -f -- "$RUN/receiver"
 	if [ "$received" -eq 0 ]; then return 0; fi
 	if [ "$(free_bytes)" -lt "$MARGIN" ]; then die no-space '/persist is full'; fi

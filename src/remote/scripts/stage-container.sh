@@ -60,9 +60,9 @@ take_artifact() {
 	esac
 	bytes=$(file_bytes "$IMAGE.part")
 	if [ "$bytes" -ne "$SIZE" ]; then die download-failed "of the $SIZE bytes of /os.tar $bytes came"; fi
-	data=$(flushed_sum) || die state "cannot read $IMAGE.part, or force it to the disk"
+	sum_part
 	leave_engine
-	keep_artifact "$data"
+	keep_artifact "$SUM"
 }
 
 leave_engine() { # however it ended

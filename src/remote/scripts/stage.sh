@@ -86,7 +86,7 @@ fetch() {
 }
 
 part_is_right() {
-	SUM=$(flushed_sum) || die state "cannot read $IMAGE.part, or force it to the disk"
+	sum_part
 	[ "$SUM" = "$(arriving)" ]
 }
 
@@ -94,6 +94,7 @@ download() {
 	tries=0
 	idle=0
 	after=0
+	flush_as_it_comes part_bytes "$IMAGE.part"
 	while [ "$(file_bytes "$IMAGE.part")" -lt "$SIZE" ]; do
 		before=$(file_bytes "$IMAGE.part")
 		if [ "$before" -gt 0 ]; then RESUMED=yes; fi
@@ -120,9 +121,7 @@ download() {
 
 # The size that the server announced is the most that it may send.
 fetch_more() { # OFFSET
-	flush_as_it_comes
 	ask_within "$SIZE" ask_rest "$1" "$SIZE"
-	end_flushing
 }
 
 after_failure() {

@@ -202,7 +202,7 @@ need_recorded_sum() {
 read_slot_sum() { # sets SLOT_SUM, as it is recorded of the slot's kind
 	drop_buffers "$(slot_path "$TARGET")"
 	if [ "$R_KIND" = tar ]; then
-		need find sort xargs
+		need find sort xargs sed
 		mount_slot "$TARGET" || die bad-content "slot $TARGET: $MOUNT_PROBLEM"
 		SLOT_SUM=$(tree_sum "$SLOT_ROOT") || die read-back-mismatch "slot $TARGET cannot be read"
 		unmount_slot

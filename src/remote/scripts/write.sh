@@ -54,17 +54,16 @@ check_image() {
 	need_kind
 	# A plain image is held against its digest once it is in the slot; of what is unpacked, only the artifact has one.
 	case $CONTENT:$COMPRESSION in
-	tar:*) list_right_tar ;;
+	tar:*) check_right_tar ;;
 	*:none) ;;
 	*) need_artifact ;;
 	esac
 	case $CONTENT:$COMPRESSION in
 	tar:none)
-		check_tar
 		# Beside the files' bytes a tar has a few blocks of its own for each member.
-		need_fit "$((ARTIFACT_BYTES - TAR_MEMBERS * 3072 - 1048576))" "the tar's $ARTIFACT_BYTES"
+		need_fit "$((ARTIFACT_BYTES - $(tar_members) * 3072 - 1048576))" "the tar's $ARTIFACT_BYTES"
 		;;
-	tar:*) check_tar ;;
+	tar:*) ;;
 	*)
 		if [ "$COMPRESSION" = none ]; then need_fit "$ARTIFACT_BYTES" "the image's $ARTIFACT_BYTES"; fi
 		need_bootable_head
@@ -72,12 +71,15 @@ check_image() {
 	esac
 }
 
-# Both take all of it, so they do it at once.
-list_right_tar() {
-	list_tar "$J_SHA256" &
-	listing=$!
+# The digest takes all of it, and so does the list: at once.
+check_right_tar() {
+	{
+		list_tar "$J_SHA256"
+		check_tar
+	} &
+	checking=$!
 	need_artifact
-	wait "$listing" || exit "$?"
+	wait "$checking" || exit "$?"
 }
 
 need_artifact() {
@@ -107,7 +109,7 @@ write_image() { # sets WRITTEN, for people
 	case $CONTENT:$COMPRESSION in
 	tar:*)
 		unpack_tar
-		WRITTEN="a tar of $ARTIFACT_BYTES bytes and $TAR_MEMBERS members"
+		WRITTEN="a tar of $ARTIFACT_BYTES bytes and $(tar_members) members"
 		;;
 	*:none)
 		copy_image

@@ -1,0 +1,46 @@
+#!/bin/sh
+# What is forced to the disk only at the end makes a step wait for it, and etcd beside it feel a burst: so it goes there
+# while the step goes on. Where sync takes no path it would be all that the node has, and nothing is done.
+
+# That much more each time: a slow network costs no more flushes than a fast one.
+FLUSH_BYTES=$((32 * 1024 * 1024))
+
+FLUSHER=''
+
+flush_as_it_comes() { # PROGRESS [-f] PATH: a command that tells how many bytes came, and what sync takes
+	: >"$RUN/flushing"
+	(
+		exec 3<&- 7>&- 8>&- 9>&-
+		if sync_takes_paths; then flush_by "$@"; fi
+	) </dev/null >/dev/null 2>&1 &
+	FLUSHER=$!
+}
+
+flush_by() { # as above; ends with this script at the latest
+	trap : TERM
+	progress=$1
+	shift
+	flushed=0
+	while [ -e "$RUN/flushing" ] && kill -0 "$$"; do
+		came=$("$progress") || came=''
+		if [ "${came:-0}" -lt "$flushed" ]; then flushed=0; fi
+		if [ "${came:-0}" -ge "$((flushed + FLUSH_BYTES))" ]; then
+			# What was thrown away meanwhile needs none.
+			gentle sync "$@" || [ "$("$progress")" = 0 ] || return 1
+			flushed=$came
+		fi
+		sleep 0.2 &
+		wait "$!" || :
+	done
+}
+
+# An error of the disk is told once: a later sync would hear nothing of it.
+end_flushing() { # fails where the disk did not take all
+	if [ -z "$FLUSHER" ]; then return 0; fi
+	rm -f -- "$RUN/flushing"
+	# It need not sleep on; where the signal is lost, it sees by itself that it is over.
+	kill -s TERM "$FLUSHER" 2>/dev/null || :
+	flusher=$FLUSHER
+	FLUSHER=''
+	wait "$flusher"
+}
