@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import type { ServerOptions } from 'node:https';
 import path from 'node:path';
@@ -98,6 +99,38 @@ describe('the address', () => {
     const seen = [answer.stderr, answer.stdout, await syslog()];
     seen.push(await readFile(path.join(node.machine.stateDir, 'curl-arguments'), 'utf8'));
     for (const text of seen) expect(text).not.toMatch(/hidden|client\.key/);
+  });
+});
+
+describe('the disk', () => {
+  it('that did not take what was forced to it on the way is told of, though a later flush hears nothing of it', async () => {
+    const big = path.join(yard.dir, 'big.img');
+    await writeFile(big, Buffer.alloc(40 * MIB));
+    const told = path.join(node.machine.stateDir, 'sync-told');
+    const sync = await toolPath('sync');
+    const failing = `#!/bin/sh
+case "$*" in *.part) if [ ! -e '${told}' ]; then : >'${told}'; exit 1; fi ;; esac
+exec ${sync} "$@"
+`;
+    node.bin = await makeBin(path.join(yard.dir, 'bin-failing-sync'), 'dash', { sync: failing });
+    const server = await start((request, response) => {
+      if (request.method === 'HEAD') {
+        file(big)(request, response);
+        return;
+      }
+      response.writeHead(200, { 'content-length': 40 * MIB });
+      response.write(Buffer.alloc(36 * MIB));
+      const waiting = setInterval(() => {
+        if (!existsSync(told)) return;
+        clearInterval(waiting);
+        response.end(Buffer.alloc(4 * MIB));
+      }, 20);
+    });
+    const answer = await stage(`${server.url}/update.img`, { sha256: await sha256OfFile(big) });
+    expect(answer.ended).toBe('state');
+    expect(answer.stderr).toContain('update.img.part to the disk');
+    expect(existsSync(update('update.img'))).toBe(false);
+    expect((await stage(`${server.url}/update.img`, { sha256: await sha256OfFile(big) })).ended).toBe('ok');
   });
 });
 

@@ -10,14 +10,13 @@ FLUSHER=''
 flush_as_it_comes() { # PROGRESS [-f] PATH: a command that tells how many bytes came, and what sync takes
 	: >"$RUN/flushing"
 	(
-		exec 3<&- 7>&- 8>&- 9>&-
+		exec 3<&- 8>&- 9>&-
 		if sync_takes_paths; then flush_by "$@"; fi
 	) </dev/null >/dev/null 2>&1 &
 	FLUSHER=$!
 }
 
 flush_by() { # as above; ends with this script at the latest
-	trap : TERM
 	progress=$1
 	shift
 	flushed=0
@@ -29,8 +28,7 @@ flush_by() { # as above; ends with this script at the latest
 			gentle sync "$@" || [ "$("$progress")" = 0 ] || return 1
 			flushed=$came
 		fi
-		sleep 0.2 &
-		wait "$!" || :
+		sleep 0.1 || return 0
 	done
 }
 
@@ -38,8 +36,6 @@ flush_by() { # as above; ends with this script at the latest
 end_flushing() { # fails where the disk did not take all
 	if [ -z "$FLUSHER" ]; then return 0; fi
 	rm -f -- "$RUN/flushing"
-	# It need not sleep on; where the signal is lost, it sees by itself that it is over.
-	kill -s TERM "$FLUSHER" 2>/dev/null || :
 	flusher=$FLUSHER
 	FLUSHER=''
 	wait "$flusher"

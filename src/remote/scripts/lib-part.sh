@@ -33,9 +33,17 @@ part_bytes() {
 sum_part() { # sets SUM, the SHA-256 of the part, which is on the disk then
 	sha256_of_input <"$IMAGE.part" >"$RUN/part.sum" &
 	hashing=$!
-	if ! { end_flushing && sync_path "$IMAGE.part"; }; then die state "cannot force $IMAGE.part to the disk"; fi
+	flushed=no
+	if end_flushing && sync_path "$IMAGE.part"; then flushed=yes; fi
 	wait "$hashing" || die state "cannot read $IMAGE.part"
+	if [ "$flushed" = no ]; then part_not_flushed; fi
 	SUM=$(first_line "$RUN/part.sum")
+}
+
+# It stands in memory as it came: who looks at it later would take it for what is on the disk.
+part_not_flushed() {
+	rm -f -- "$IMAGE.part"
+	die state "cannot force $IMAGE.part to the disk"
 }
 
 # A connection that is gone may have left its receiver behind, which would go on to write what it still gets.

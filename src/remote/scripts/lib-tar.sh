@@ -325,14 +325,18 @@ compare_tar() { # sets SLOT_SUM too
 compare_lists() { # says what is wrong
 	if [ "$(first_line "$RUN/list.of")" != "$SHA256" ] || [ ! -s "$LIST" ]; then list_tar "$SHA256"; fi
 	lost=$(facts_lost) || exit
-	if [ -n "$lost" ]; then echo "did not keep owner, mode or target of: $lost"; fi
+	if [ -n "$lost" ]; then printf '%s' "did not keep owner, mode or target of: $lost"; fi
 }
 
 facts_lost() { # what the tar's list says and the mounted slot does not: the first few of it
 	list_as_c --create --file=/dev/null --hard-dereference --directory="$SLOT_ROOT" . | members >"$LIST.slot"
-	for list in "$LIST" "$LIST.slot"; do kept_facts "$list" | sorted -u >"$list.kept"; done
-	if [ ! -s "$LIST.kept" ]; then die state "the list of the tar's members cannot be read"; fi
-	comm -23 "$LIST.kept" "$LIST.slot.kept" >"$LIST.lost"
+	rm -f -- "$RUN/facts.err"
+	for list in "$LIST" "$LIST.slot"; do
+		{ kept_facts "$list" || echo failed >"$RUN/facts.err"; } | sorted -u >"$list.kept" || echo failed >"$RUN/facts.err"
+	done
+	if [ -e "$RUN/facts.err" ] || [ ! -s "$LIST.kept" ] || ! comm -23 "$LIST.kept" "$LIST.slot.kept" >"$LIST.lost"; then
+		die state "the list of the tar's members cannot be compared"
+	fi
 	head -n 3 "$LIST.lost" | tr '\t\n' '  '
 	rm -f -- "$LIST.slot" "$LIST.kept" "$LIST.slot.kept" "$LIST.lost"
 }
@@ -377,7 +381,7 @@ sum_files() { # of standard input, a tar: SHA-256 over all plain files' bytes, o
 	} | sha256_of_input
 }
 
-tree_sum() { # FOLDER: SHA-256 over the sorted facts of all that is in it, then over all files' digests, sorted by name
+tree_sum() { # FOLDER: SHA-256 over the digests of all files, sorted by name, then over the sorted facts of all that is in it
 	rm -f -- "$RUN/tree.err"
 	tree_text "$1" | sha256_of_input || return 1
 	[ ! -e "$RUN/tree.err" ]
@@ -385,7 +389,7 @@ tree_sum() { # FOLDER: SHA-256 over the sorted facts of all that is in it, then 
 
 tree_text() { # FOLDER
 	cd -- "$1" || tree_failed
-	in_order -type f -print0 | file_sums
+	in_order -type f -print0 | file_sums || tree_failed
 	in_order \( -type d -printf 'd %m %U %G %p\0' \) -o -printf '%y %m %U %G %n %s %p\t%l\0'
 	in_order \( -type b -o -type c \) -print0 | xargs -0 -r stat -c '%t:%T' -- || tree_failed
 }
@@ -402,21 +406,28 @@ file_sums() { # of the files whose names are on standard input, sorted, by NULs:
 	if ! xargs -r -P 4 true </dev/null 2>/dev/null; then readers=''; fi
 	# shellcheck disable=SC2086 # one word an option
 	{ gentle xargs -0 -r -n 1024 $readers sh -c "$SUM_GROUP" "$sum" "$RUN/sum.lock" || tree_failed; } |
-		{ sorted || tree_failed; } | sed 's/^[^ ]*//' | tr -s ' ' '\n'
+		{ sorted || tree_failed; } | { sed 's/^[^ ]*//' || tree_failed; } | tr -s ' ' '\n'
 }
 
 # A line a group of files: the first one's name, in hex, by which groups are put in their order again, then the digests.
 # Under a lock, for a pipe mixes long lines of two writers (pipe(7)). Names are left out: tools quote them by rules of
-# their own, sha256sum with a backslash before the digest.
+# their own, sha256sum with a backslash before the digest, or not at all, and then a line break in one is asked around.
 # shellcheck disable=SC2016 # it is for another shell
 SUM_GROUP='
 	lock=$1
 	shift
-	sums=$($0 "$@") || exit 1
+	count=$#
+	case $* in
+	*"
+"*) sums=$(for file; do $0 <"$file" || exit; done) || exit 1 ;;
+	*) sums=$($0 "$@") || exit 1 ;;
+	esac
 	first=$(printf %s "$1" | od -An -v -tx1 | tr -d " \n")
 	sums=$(printf "%s\n" "$sums" | sed -n "s/^\\\\\{0,1\}\([0-9a-f]\{64\}\) .*/\1/p" | tr "\n" " ")
+	set -- $sums
+	[ -n "$first" ] && [ $# -eq "$count" ] || exit 1
 	exec 5>>"$lock"
-	flock 5
+	flock 5 || exit 1
 	printf "%s\n" "$first $sums"
 '
 

@@ -113,6 +113,8 @@ unmount_slot() {
 				say "cannot unmount $RUN/mount: $(first_line "$RUN/umount.err")"
 				return 0
 			fi
+			# A flush of it that is under way cannot be ended; it is over once this one is.
+			if sync_takes_paths; then sync -f "$RUN/mount" 2>/dev/null || :; fi
 			sleep 0.1
 		done
 	fi

@@ -45,8 +45,8 @@ take_rest() {
 	flush_as_it_comes part_bytes "$IMAGE.part"
 	received=0
 	wait "$receiver" || received=$?
-	end_flushing || die state "cannot force $IMAGE.part to the disk"
 	rm -f -- "$RUN/receiver"
+	end_flushing || part_not_flushed
 	if [ "$received" -eq 0 ]; then return 0; fi
 	if [ "$(free_bytes)" -lt "$MARGIN" ]; then die no-space '/persist is full'; fi
 	die state "what kubeos sends cannot be written: $(first_line "$RUN/receive.err")"
