@@ -93,6 +93,10 @@ export const NOT_TOLD: readonly { take: string; because: string }[] = [
   },
   { take: 'gentle sync "$@"', because: 'it only begins early what the flush at the end completes' },
   {
+    take: 'sync -f "$RUN/mount"',
+    because: 'it waits for what another one began, so that the slot can be unmounted; nothing is reported after it',
+  },
+  {
     take: 'sync_file_system "$SLOT_ROOT"',
     because: 'the unmounting behind it writes the same; here an error still has somebody whom it is told',
   },

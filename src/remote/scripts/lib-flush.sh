@@ -7,7 +7,7 @@ FLUSH_BYTES=$((32 * 1024 * 1024))
 
 FLUSHER=''
 
-flush_as_it_comes() { # PROGRESS [-f] PATH: a command that tells how many bytes came, and what sync takes
+flush_as_it_comes() { # PROGRESS [-f] PATH: a command that tells how many bytes came; -f takes the file system of the path
 	: >"$RUN/flushing"
 	(
 		exec 3<&- 8>&- 9>&-
