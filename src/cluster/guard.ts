@@ -13,7 +13,7 @@ export interface GuardedProcess {
   ended(): boolean;
   /** Resolves, never rejects, once the command and its guard have ended. */
   readonly exited: Promise<{ code: number | undefined; signal: string | undefined }>;
-  /** Ends the command and all it started; resolves once it is gone. */
+  /** Ends the command and all it started; resolves once it is killed, which the kernel may show a moment later. */
   end(): Promise<void>;
 }
 

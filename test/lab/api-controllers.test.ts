@@ -59,7 +59,7 @@ describe("the lab's pods", () => {
     const day = { [POD_ANNOTATIONS.endMs]: '86400000' };
     api.addPod({ namespace: 'shop', name: 'slow', node: 'w-1', annotations: day });
     api.addPod({ namespace: 'shop', name: 'short', node: 'w-1', annotations: day, terminationGracePeriodSeconds: 1 });
-    await vi.waitFor(() => expect(pods().every(isReady)).toBe(true));
+    await vi.waitFor(() => expect(pods().every(isReady)).toBe(true), 10_000);
     await Promise.all([remove('slow'), remove('short')]);
     await vi.waitFor(() => expect(api.get('pods', 'shop', 'short')).toBeUndefined(), 5000);
     expect(api.get('pods', 'shop', 'slow')?.metadata.deletionTimestamp).toBeDefined();

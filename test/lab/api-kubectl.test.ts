@@ -102,10 +102,10 @@ describe('an unmodified kubectl', () => {
     // The cordon brings its own taint a moment later, as in a real cluster.
     const taints = () => (lab.api.get('nodes', '', 'w-3')?.spec?.['taints'] ?? []) as { key: string }[];
     const expected = ['held', 'node.kubernetes.io/unschedulable'];
-    await vi.waitFor(() => expect(taints().map(({ key }) => key)).toEqual(expected));
+    await vi.waitFor(() => expect(taints().map(({ key }) => key)).toEqual(expected), 10_000);
     await done(['uncordon', 'w-3']);
     await done(['taint', 'node', 'w-3', 'held-']);
-    await vi.waitFor(() => expect(lab.api.get('nodes', '', 'w-3')?.spec).toEqual({}));
+    await vi.waitFor(() => expect(lab.api.get('nodes', '', 'w-3')?.spec).toEqual({}), 10_000);
   });
 
   test('drains: pods of a budget one after the other, their replacements Ready elsewhere', async () => {

@@ -31,7 +31,7 @@ describe('a watch', () => {
   test('without a resourceVersion begins with what is there', async () => {
     lab.api.addNode(worker('w-1'));
     const seen = await follow('');
-    await vi.waitFor(() => expect(told(seen)).toEqual(['ADDED w-1']));
+    await vi.waitFor(() => expect(told(seen)).toEqual(['ADDED w-1']), 10_000);
   });
 
   test('from a resourceVersion tells what came after it, then everything new', async () => {
@@ -41,7 +41,7 @@ describe('a watch', () => {
     const seen = await follow(`resourceVersion=${before}`);
     await label('w-1', { a: 'b' });
     lab.api.removeNode('w-2');
-    await vi.waitFor(() => expect(told(seen)).toEqual(['ADDED w-2', 'MODIFIED w-1', 'DELETED w-2']));
+    await vi.waitFor(() => expect(told(seen)).toEqual(['ADDED w-2', 'MODIFIED w-1', 'DELETED w-2']), 10_000);
   });
 
   test('with a selector sees objects come and go as they begin and cease to match', async () => {
@@ -50,7 +50,7 @@ describe('a watch', () => {
     await label('w-1', { pool: 'a' });
     await label('w-1', { more: 'x' });
     await label('w-1', { pool: 'b' });
-    await vi.waitFor(() => expect(told(seen)).toEqual(['ADDED w-1', 'MODIFIED w-1', 'DELETED w-1']));
+    await vi.waitFor(() => expect(told(seen)).toEqual(['ADDED w-1', 'MODIFIED w-1', 'DELETED w-1']), 10_000);
   });
 
   test('sends bookmarks to those who ask, also when its time is up', async () => {
@@ -77,7 +77,7 @@ describe('a watch', () => {
     expect(await cut.ended).not.toBe('end');
     lab.api.addNode(worker('w-1'));
     const again = await follow(`resourceVersion=${from}`);
-    await vi.waitFor(() => expect(told(again)).toEqual(['ADDED w-1']));
+    await vi.waitFor(() => expect(told(again)).toEqual(['ADDED w-1']), 10_000);
     lab.api.expireWatches();
     expect(await again.ended).toBe('end');
     expect(again.events.at(-1)).toMatchObject({ type: 'ERROR', object: { code: 410 } });
@@ -91,7 +91,7 @@ describe('a watch', () => {
     lab.api.addNode(worker('w-1'));
     lab.api.addNode(worker('w-2'));
     const seen = await follow('', 'application/json;as=Table;v=v1;g=meta.k8s.io');
-    await vi.waitFor(() => expect(seen.events).toHaveLength(2));
+    await vi.waitFor(() => expect(seen.events).toHaveLength(2), 10_000);
     expect(seen.events.map(({ object }) => object.columnDefinitions === null)).toEqual([false, true]);
     expect(seen.events[1]?.object.rows?.[0]?.cells[0]).toBe('w-2');
   });

@@ -39,7 +39,7 @@ describe('a guarded command', () => {
     guarded.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
     guarded.stderr.setEncoding('utf8').on('data', (text: string) => (err += text));
     expect(await guarded.exited).toEqual({ code: 7, signal: undefined });
-    await vi.waitFor(() => expect([out, err]).toEqual(['out\n', 'err\n']));
+    await vi.waitFor(() => expect([out, err]).toEqual(['out\n', 'err\n']), 10_000);
     expect(guarded.ended()).toBe(true);
     await guarded.end();
   });
@@ -65,7 +65,7 @@ describe('a guarded command', () => {
     const guarded = startGuarded('sh', ['-c', script], { environment, folder: socketFolder });
     const pid = await pidIn(inner);
     await guarded.end();
-    await vi.waitFor(() => expect(runs(pid)).toBe(false));
+    await vi.waitFor(() => expect(runs(pid)).toBe(false), 10_000);
     expect(existsSync(socketFolder)).toBe(false);
   });
 
@@ -83,7 +83,7 @@ describe('a guarded command', () => {
     const pid = await pidIn(inner);
     bystander.stdin.end();
     await vi.waitFor(() => expect(said).toBe('stays after 137\n'), 10_000);
-    await vi.waitFor(() => expect(runs(pid)).toBe(false));
+    await vi.waitFor(() => expect(runs(pid)).toBe(false), 10_000);
   });
 
   test.each([
@@ -111,7 +111,7 @@ describe('a guarded command', () => {
     expect(runs(pid)).toBe(true);
     child.kill(signal);
     await vi.waitFor(() => expect(runs(pid)).toBe(false), 15_000);
-    await vi.waitFor(() => expect(existsSync(socketFolder)).toBe(false));
+    await vi.waitFor(() => expect(existsSync(socketFolder)).toBe(false), 10_000);
     child.kill('SIGKILL');
   });
 });

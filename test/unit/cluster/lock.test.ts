@@ -370,7 +370,7 @@ describe('a lock that is held', () => {
     const notice = vi.fn();
     const store = new LeaseStore(new Api({ address: server.address, clock, retryForMs: 0 }), 'kube-system');
     const lock = await acquireLock({ store, clock, seconds: 60, notice }, REQUEST, never);
-    await vi.waitFor(() => expect(notice).toHaveBeenCalledTimes(2));
+    await vi.waitFor(() => expect(notice).toHaveBeenCalledTimes(2), 10_000);
     await lock.release();
     const [[first], [second]] = notice.mock.calls as [[string], [string]];
     expect(first).toMatch(
@@ -385,7 +385,7 @@ describe('a lock that is held', () => {
     const slow: Answer = (seen, response) => void (answerRaise = () => json(200, seen.body)(seen, response));
     const { lock, seen } = await held(slow, json(200, raised));
     const raising = lock.raiseAbove(7);
-    await vi.waitFor(() => expect(seen).toHaveLength(3));
+    await vi.waitFor(() => expect(seen).toHaveLength(3), 10_000);
     await lock.confirm();
     answerRaise();
     await raising;

@@ -49,14 +49,14 @@ test('goes on from where a cut watch was, without listing again', async () => {
     events('cut', added('b', '6')),
     events('open', added('c', '7')),
   );
-  await vi.waitFor(() => expect(told.at(-1)).toEqual(['a', 'b', 'c']));
+  await vi.waitFor(() => expect(told.at(-1)).toEqual(['a', 'b', 'c']), 10_000);
   expect(versions()).toEqual([null, '5', '6']);
 });
 
 test('takes the version of a bookmark', async () => {
   const bookmark = { type: 'BOOKMARK', object: { metadata: { resourceVersion: '90' } } };
   const { versions } = await watching(list('5', 'a'), events('closed', bookmark), idle);
-  await vi.waitFor(() => expect(versions()).toEqual([null, '5', '90']));
+  await vi.waitFor(() => expect(versions()).toEqual([null, '5', '90']), 10_000);
 });
 
 test.each<[string, Answer]>([
@@ -64,14 +64,14 @@ test.each<[string, Answer]>([
   ['an answer', refusal(410, 'Expired', 'too old resource version')],
 ])('lists anew when %s says that its version has expired', async (_what, expired) => {
   const { told, versions } = await watching(list('5', 'a', 'b'), expired, list('50', 'b'), idle);
-  await vi.waitFor(() => expect(told.at(-1)).toEqual(['b']));
-  await vi.waitFor(() => expect(versions()).toEqual([null, '5', null, '50']));
+  await vi.waitFor(() => expect(told.at(-1)).toEqual(['b']), 10_000);
+  await vi.waitFor(() => expect(versions()).toEqual([null, '5', null, '50']), 10_000);
 });
 
 test('outlasts an API server that is away, and asks it less and less often', async () => {
   const away = Array.from({ length: 8 }, () => hangUp);
   const { told, clock } = await watching(...away, list('5', 'a'), idle);
-  await vi.waitFor(() => expect(told).toEqual([['a']]));
+  await vi.waitFor(() => expect(told).toEqual([['a']]), 10_000);
   expect(clock.slept.slice(0, 6)).toEqual([500, 1_000, 2_000, 4_000, 8_000, 15_000]);
 });
 
@@ -82,7 +82,7 @@ test('tells nothing where nothing changed that matters', async () => {
     events('closed', { type: 'MODIFIED', object: node('a', '7', true) }),
     idle,
   );
-  await vi.waitFor(() => expect(versions()).toEqual([null, '5', '6', '7']));
+  await vi.waitFor(() => expect(versions()).toEqual([null, '5', '6', '7']), 10_000);
   expect(told).toEqual([['a'], ['a']]);
 });
 
@@ -94,5 +94,5 @@ test('forgets nodes that are deleted, and copes with nonsense by listing', async
     list('9', 'c'),
     idle,
   );
-  await vi.waitFor(() => expect(told).toEqual([['a', 'b'], ['b'], ['c']]));
+  await vi.waitFor(() => expect(told).toEqual([['a', 'b'], ['b'], ['c']]), 10_000);
 });

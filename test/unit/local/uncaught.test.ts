@@ -27,14 +27,14 @@ describe('an error that nobody caught', () => {
     const { events, exits, printed, uncaught } = listening();
     events.emit(event, BUG);
     expect(exits).toEqual([]);
-    await vi.waitFor(() => expect(exits).toEqual([1]));
+    await vi.waitFor(() => expect(exits).toEqual([1]), 10_000);
     expect([printed, uncaught.first]).toEqual([[BUG], { error: BUG }]);
   });
 
   it('ends the process also where it cannot be printed', async () => {
     const { events, exits } = listening();
     events.emit('uncaughtException', 'unprintable');
-    await vi.waitFor(() => expect(exits).toEqual([1]));
+    await vi.waitFor(() => expect(exits).toEqual([1]), 10_000);
   });
 
   it('lets work that is under way come to its end, and shows in the exit code', () => {
@@ -51,6 +51,6 @@ describe('an error that nobody caught', () => {
     const over = uncaught.endBy(() => undefined);
     over();
     events.emit('uncaughtException', BUG);
-    await vi.waitFor(() => expect(exits).toEqual([1]));
+    await vi.waitFor(() => expect(exits).toEqual([1]), 10_000);
   });
 });
