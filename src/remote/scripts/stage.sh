@@ -98,7 +98,8 @@ download() {
 	while [ "$(file_bytes "$IMAGE.part")" -lt "$SIZE" ]; do
 		before=$(file_bytes "$IMAGE.part")
 		if [ "$before" -gt 0 ]; then RESUMED=yes; fi
-		fetch_more "$before"
+		# The size that the server announced is the most that it may send.
+		ask_within "$SIZE" ask_rest "$before" "$SIZE"
 		after=$(file_bytes "$IMAGE.part")
 		if [ "$FAULT" != none ]; then after_failure; fi
 		tries=$((tries + 1))
@@ -117,11 +118,6 @@ download() {
 		FAULT=too-long
 		give_up
 	fi
-}
-
-# The size that the server announced is the most that it may send.
-fetch_more() { # OFFSET
-	ask_within "$SIZE" ask_rest "$1" "$SIZE"
 }
 
 after_failure() {
