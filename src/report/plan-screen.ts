@@ -7,6 +7,7 @@ import { groupBy, someNames } from './groups.ts';
 import { decompressed, streams, ways } from './image-way.ts';
 import { commandLines, field, fields, hanging, paragraph, table, type Cell, type Field } from './layout.ts';
 import { drainText, footnoteLines, footnotes, type Footnote } from './obstacles.ts';
+import { pace } from './pace.ts';
 import { penFor, type Pen } from './pen.ts';
 import { sharedFields, shareFindings } from './shared-findings.ts';
 import { slotTrust } from './slot-trust.ts';
@@ -148,18 +149,6 @@ function imageLines(image: Plan['image']): string[] {
   const known = image.trusted === 'tag' ? 'trusted by its tag alone' : `${name} ${shortDigest(image.sha256)}`;
   const facts = [image.type, known, ...(size === undefined ? [] : [bytes(size)])];
   return [image.shownUrl, facts.join(', ')];
-}
-
-function pace(plan: Plan): string {
-  const canaries = plan.entries.filter((entry) => entry.canary).map((entry) => entry.node);
-  const first = canaries.length === 1 ? 'goes first, alone' : 'go first, one at a time';
-  return [
-    `${plan.maxUnavailable} at a time`,
-    ...(canaries.length > 0 && plan.entries.length > 1 ? [`${canaries.join(', ')} ${first}`] : []),
-    ...(plan.writeAfterDrain ? ['the slot is written after the drain'] : []),
-    ...(plan.writeRate === undefined ? [] : [`slots are written with ${bytes(plan.writeRate)}/s at most`]),
-    plan.maxFailures === 0 ? 'failures do not stop it' : `stop after ${plural(plan.maxFailures, 'failure')}`,
-  ].join('; ');
 }
 
 function losses(entries: readonly PlanEntry[]): string[] {

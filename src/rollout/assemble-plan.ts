@@ -23,6 +23,7 @@ import { trustPart } from './slot-trust.ts';
 import { deriveStanding, rebootAhead, type Standing } from './standing.ts';
 import type { Step } from './steps.ts';
 import { HIGHEST_TOKEN } from './tokens.ts';
+import { inTurn } from './turns.ts';
 import { relationOf } from './versions.ts';
 
 /** Everything that a plan is made of, read beforehand. */
@@ -55,7 +56,7 @@ export function assemblePlan(input: PlanInput): Plan {
   const { request } = input;
   const { selection, goal, refusals } = judge(input);
   const sorted = sortNodes(input, selection, goal);
-  const entries = inOrder(sorted.entries, request.canary);
+  const entries = inTurn(sorted.entries, request.canary);
   const reached = new Map(selection.selected.flatMap(({ name }) => answerOf(input, name)));
   const maxUnavailable = resolveMaxUnavailable(request.maxUnavailable, selection.addressed.length);
   return {
@@ -310,13 +311,6 @@ function lossOf(way: Extract<Standing, { kind: 'way' }>, seen: NodeObservation):
   const slot = seen.active === undefined ? undefined : seen.slots?.[otherSlot(seen.active)];
   if (slot?.content !== 'bootable' || slot.record?.sha256 === way.assignment.sha256) return undefined;
   return slot.version;
-}
-
-/** Nodes that are down already go first: their way takes no service from anyone. The first nodes are the canaries. */
-function inOrder(entries: readonly PlanEntry[], canary: number): readonly PlanEntry[] {
-  const down = entries.filter((entry) => entry.alreadyDown);
-  const up = entries.filter((entry) => !entry.alreadyDown);
-  return [...down, ...up].map((entry, index) => ({ ...entry, canary: index < canary }));
 }
 
 function directionOf(

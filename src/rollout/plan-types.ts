@@ -38,8 +38,9 @@ export interface PlanEntry {
   preliminary?: Preliminary;
   /** It came up in its old slot in an earlier run that did not live to see it: reported as fell back, tidied up. */
   fellBackEarlier: boolean;
-  /** Not Ready or cordoned already: it goes first and takes no further budget. */
+  /** Not Ready or cordoned already: it goes before those that are not, and takes no further budget. */
   alreadyDown: boolean;
+  /** It goes alone, as long as no trial has succeeded. */
   canary: boolean;
   /** Whether a trial that fails ends in the old slot by itself; missing where the node did not say. */
   fallback?: Fallback['verdict'];
@@ -101,7 +102,7 @@ export interface Plan {
   addressed: readonly string[];
   /** How many nodes may be unavailable at once. */
   maxUnavailable: number;
-  /** How many nodes go alone, first. */
+  /** How many trials must succeed before nodes go side by side; those that a run left on trial count. */
   canary: number;
   /** No further node is started once this many failed or fell back; 0: never stop. */
   maxFailures: number;

@@ -15,6 +15,7 @@ import type { Plan, PlanEntry } from './plan-types.ts';
 import type { Clock, HeldLock } from './ports.ts';
 import { FAILURES, exitForResults, notStarted, resultsOfPlan } from './result.ts';
 import { isKubeOS } from './selection.ts';
+import { isFinishing } from './turns.ts';
 
 /**
  * Does what the plan says, under a lock that is held already, and tells of it by events. Nothing that goes wrong on a
@@ -141,13 +142,13 @@ class Rollout {
     for (const [node, error] of unclaimed) this.#tellUnclaimed(node, error);
     const entries = plan.entries.filter(({ node }) => !unclaimed.has(node));
     const limit = pLimit(ANNOTATED_AT_ONCE);
-    const annotate = async ({ node }: PlanEntry): Promise<void> => {
+    const annotate = async ({ node, firstStep }: PlanEntry): Promise<void> => {
       const record: NodeRecord = {
         run: options.run,
         token: lock.token,
         operation: plan.operation,
         version: plan.version,
-        step: 'stage',
+        step: firstStep,
         cordon: view.get(node).record?.cordon ?? 'none',
       };
       await untilApiAnswers(ports.clock, early, () => ports.cluster.record(node, record));
@@ -175,7 +176,9 @@ class Rollout {
 
   async #runAll(entries: readonly PlanEntry[]): Promise<void> {
     const { plan } = this.#context;
-    const queue = [...entries];
+    // All at once, whatever the pace: they are out of service already, and a failure of one is no reason to leave another so.
+    await Promise.allSettled(entries.filter(isFinishing).map((entry) => this.#runOne(entry)));
+    const queue = entries.filter((entry) => !isFinishing(entry));
     // The canary has done its work once that many nodes have succeeded: a failed one shows nothing to rely on.
     while (this.#succeeded < plan.canary && !this.#stop.signal.aborted) {
       const next = queue.shift();

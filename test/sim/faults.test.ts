@@ -25,7 +25,7 @@ function expectTold(result: NodeResult): void {
 function cutAfterClaim(world: SimWorld): NonNullable<Command['onBreath']> {
   let claimed = false;
   return (_client, _count, doing) => {
-    claimed ||= doing === 'record worker-1 stage, answered';
+    claimed ||= /^record worker-1 \w+, answered$/.test(doing);
     if (claimed && doing === 'observe worker-1') world.fault('worker-1').refusesSsh = true;
   };
 }

@@ -1,0 +1,84 @@
+import { describe, expect, test } from 'vitest';
+import type { RolloutEvent } from '../../src/rollout/events.ts';
+import { expectAllAt, give, outcomes, type Command } from './scenario.ts';
+import { SimWorld } from './world.ts';
+
+const NEW = 'KubeOS 2.0.0';
+const LATE = ['worker-2', 'worker-3'];
+const atOnce = { canary: 0, maxUnavailable: { kind: 'count' as const, count: 3 } };
+
+const areOnTrial = (world: SimWorld): boolean => LATE.every((name) => world.node(name).osImage === NEW);
+
+/** worker-1 waits in its drain for a budget that the two others use up; the run is killed once these are on trial. */
+async function leftOnTrial(world = new SimWorld()): Promise<SimWorld> {
+  const { pods } = world.node('worker-1');
+  pods.push({
+    name: 'shop/db-0',
+    get blocked() {
+      return LATE.some((name) => world.node(name).cordoned);
+    },
+  });
+  const { killed } = await give(world, {
+    request: atOnce,
+    onBreath: (client) => {
+      if (areOnTrial(world)) client.kill();
+    },
+  });
+  expect(killed).toBe(true);
+  expect([...world.nodes.values()].every(({ cordoned }) => cordoned)).toBe(true);
+  return world;
+}
+
+/** The nodes in the order in which a kind of event told of them. */
+const order = (events: readonly RolloutEvent[], type: 'node-started' | 'node-done'): string[] =>
+  events.flatMap((event) => {
+    if (event.type === 'node-started' && type === 'node-started') return [event.node];
+    return event.type === 'node-done' && type === 'node-done' ? [event.result.node] : [];
+  });
+
+describe('nodes that a killed run left on trial', () => {
+  test.each<[string, Command]>([
+    ['with a canary, as by default', { request: { ...atOnce, canary: 1 } }],
+    ['one node at a time', {}],
+    ['as before', { request: atOnce }],
+  ])('are finished before another drain waits for what they hold up: %s', async (_name, command) => {
+    const world = await leftOnTrial();
+    const ran = await give(world, command);
+    expect(outcomes(ran)).toEqual({ 'worker-1': 'upgraded', 'worker-2': 'upgraded', 'worker-3': 'upgraded' });
+    expect(order(ran.events, 'node-started')).toEqual([...LATE, 'worker-1']);
+    expect(order(ran.events, 'node-done').at(-1)).toBe('worker-1');
+    expectAllAt(world, NEW);
+  });
+
+  test('go on at once, however many, and are all finished though one of them fails', async () => {
+    const world = new SimWorld();
+    world.behaviour.set('worker-2', { kubelet: 'not-ready' });
+    await leftOnTrial(world);
+    const ran = await give(world, { healthTimeoutMs: 60_000 });
+    expect(order(ran.events, 'node-started')).toEqual(LATE);
+    expect(outcomes(ran)).toEqual({ 'worker-1': 'not started', 'worker-2': 'fell back', 'worker-3': 'upgraded' });
+    expectAllAt(world, NEW, ['worker-3']);
+  });
+
+  test('count as canaries, which the plan says', async () => {
+    const world = await leftOnTrial();
+    const ran = await give(world, { request: { ...atOnce, canary: 3 } });
+    expect(ran.plan?.entries.map(({ node, canary }) => [node, canary])).toEqual([
+      ['worker-2', false],
+      ['worker-3', false],
+      ['worker-1', true],
+    ]);
+  });
+
+  test('bear in the cluster the step that they are at', async () => {
+    const world = await leftOnTrial();
+    const steps: unknown[] = [];
+    await give(world, {
+      onBreath: (_client, _count, doing) => {
+        if (doing === 'heartbeat worker-2' && steps.length === 0)
+          steps.push(...[...world.nodes.values()].map(({ record }) => record?.step));
+      },
+    });
+    expect(steps).toEqual(['drain', 'prove', 'prove']);
+  });
+});
