@@ -9,7 +9,7 @@ export function pace(plan: Plan): string {
   const onTrial = plan.entries.filter(isOnTrial).length;
   return [
     `${plan.maxUnavailable} at a time`,
-    ...(onTrial > 0 ? ['what is on trial goes first, all at once'] : []),
+    ...(onTrial > 0 ? ['what is on trial for this version goes first, all at once'] : []),
     ...(canaries.length > 0 && plan.entries.length > 1
       ? [`${canaries.join(', ')} ${canaryTurn(canaries, onTrial)}`]
       : []),

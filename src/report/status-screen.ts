@@ -1,3 +1,4 @@
+import type { Step } from '../rollout/steps.ts';
 import type { Display } from './display.ts';
 import { groupBy, someNames } from './groups.ts';
 import { field, fields, hanging, paragraph, table, type Cell } from './layout.ts';
@@ -123,7 +124,10 @@ function stepText(row: StatusRow, run: RunOnNode): string {
 
 /** A run marks all its nodes before its first change; what it begins on stands in the node's own journal. */
 const isBegun = ({ active, journal }: StatusRow, { run, step }: RunOnNode): boolean =>
-  step !== 'stage' || active === undefined || journal?.run === run;
+  !FIRST_STEPS.has(step) || active === undefined || journal?.run === run;
+
+/** A way begins with one of these. */
+const FIRST_STEPS: ReadonlySet<Step> = new Set(['stage', 'write', 'verify'] as const);
 
 const UNSETTLED: ReadonlySet<StatusRow['state']> = new Set(['trial', 'armed', 'booted by hand'] as const);
 

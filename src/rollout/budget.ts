@@ -76,6 +76,11 @@ export class BudgetGate {
     await this.#take(node, this.#admitted, signal);
   }
 
+  /** A node whose way is only to be finished starts: it waits for nothing, until it is to become unavailable. */
+  enter(node: string): void {
+    this.#admitted.add(node);
+  }
+
   /**
    * Waits until one more node may become unavailable; throws like admit.
    * @param onQueued is told once, where others of this run use the budget up for now

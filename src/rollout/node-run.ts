@@ -17,26 +17,39 @@ import { despiteCuts, unlessAborted } from './patience.ts';
 import { deriveStanding, rebootAhead, type Blocked, type Standing, type Way } from './standing.ts';
 import type { Step } from './steps.ts';
 import { Trip, type TripPhase } from './trip.ts';
+import { isFinishing } from './turns.ts';
+
+/** How a node's way ended, or that it begins anew and is for its turn to wait. */
+export type NodeEnd =
+  | {
+      result: NodeResult;
+      /** A newer run was met there, which forbids every further change. */
+      lockLost: boolean;
+      /** It was met with an image that no node can take. */
+      imageRefused: boolean;
+    }
+  | { anewFrom: Step };
 
 /**
- * Takes one node its whole way, from wherever it stands.
+ * Takes one node its whole way, from wherever it stands; one that was only to be finished, and is not on trial any more,
+ * is left as it is.
  * @param record the annotation that this run has put on it
- * @returns how it ended, and whether a newer run was met there, which forbids every further
- * change, or an image that no node can take; never rejects
+ * @returns never rejects
  */
-export async function runNode(
-  context: RolloutContext,
-  entry: PlanEntry,
-  record: NodeRecord,
-): Promise<{ result: NodeResult; lockLost: boolean; imageRefused: boolean }> {
+export async function runNode(context: RolloutContext, entry: PlanEntry, record: NodeRecord): Promise<NodeEnd> {
   const trip = new Trip(context, entry, record);
   trip.emit({ type: 'node-started', node: trip.name, slot: entry.assignment.target });
-  let result: NodeResult;
+  let end: NodeResult | Step;
   try {
-    result = await unlessAborted(travel(trip), context.signals.hard);
+    end = await unlessAborted(travel(trip), context.signals.hard);
   } catch (error) {
-    result = await endFailed(trip, error);
+    end = await endFailed(trip, error);
   }
+  if (typeof end === 'string') {
+    context.budget.leave(trip.name, false);
+    return { anewFrom: end };
+  }
+  const result = end;
   const released =
     result.outcome !== 'needs hands' && (trip.cordonedAt === undefined || trip.unavailableMs !== undefined);
   context.budget.leave(trip.name, !released);
@@ -47,7 +60,8 @@ export async function runNode(
 /** More than two things to settle, one after the other, are more than any run can leave behind. */
 const MOST_PRELIMINARIES = 4;
 
-async function travel(trip: Trip): Promise<NodeResult> {
+/** Resolves to a step where the way begins anew with it, and others go first. */
+async function travel(trip: Trip): Promise<NodeResult | Step> {
   const { early, goal } = trip.context;
   for (let round = 0; round <= MOST_PRELIMINARIES; round++) {
     early.throwIfAborted();
@@ -61,6 +75,7 @@ async function travel(trip: Trip): Promise<NodeResult> {
     if (standing.kind === 'blocked') return endBlocked(trip, standing);
     trip.assignment = standing.assignment;
     if (standing.kind === 'fell-back') return endFellBackEarlier(trip, standing, seen);
+    if (isFinishing(trip.entry) && rebootAhead(standing.firstStep)) return standing.firstStep;
     if (standing.preliminary === undefined) return walk(trip, standing, seen);
     const ended = await settle(trip, standing, seen);
     if (ended !== undefined) return ended;
@@ -152,14 +167,13 @@ async function adopt(trip: Trip, seen: NodeObservation): Promise<void> {
 
 /** Puts in order what a run with another goal, or a hand, left. Resolves to a result where the node's way ends there. */
 async function settle(trip: Trip, way: Way, seen: NodeObservation): Promise<NodeResult | undefined> {
-  const { ports } = trip.context;
   const { preliminary } = way;
   switch (preliminary?.kind) {
     case 'disarm':
-      await ports.remote.close(trip.node, trip.authority, 'aborted', 'another version was asked for');
+      await closeLeft(trip, 'aborted', 'another version was asked for');
       return undefined;
     case 'close-fell-back':
-      await ports.remote.close(trip.node, trip.authority, 'fell-back', 'its trial ended in the old slot');
+      await closeLeft(trip, 'fell-back', 'its trial ended in the old slot');
       return undefined;
     case 'settle': {
       trip.assignment = preliminary.assignment;
@@ -176,6 +190,13 @@ async function settle(trip: Trip, way: Way, seen: NodeObservation): Promise<Node
     case undefined:
       return undefined;
   }
+}
+
+/** Until it is closed, it may be armed, or was never proven where it runs: our cordon stays. */
+async function closeLeft(trip: Trip, phase: 'aborted' | 'fell-back', reason: string): Promise<void> {
+  trip.stood = false;
+  await trip.context.ports.remote.close(trip.node, trip.authority, phase, reason);
+  trip.stood = true;
 }
 
 async function endDone(trip: Trip, seen: NodeObservation): Promise<NodeResult> {

@@ -104,6 +104,8 @@ class Rollout {
   readonly #results = new Map<string, NodeResult>();
   /** Our annotations, by node, as far as this run has written them and not removed them. */
   readonly #records = new Map<string, NodeRecord>();
+  /** What was only to be finished when the plan was made, and has its whole way to go since. */
+  readonly #anew: PlanEntry[] = [];
   readonly #stop = new AbortController();
   #succeeded = 0;
   #failed = 0;
@@ -178,7 +180,7 @@ class Rollout {
     const { plan } = this.#context;
     // All at once, whatever the pace: they are out of service already, and a failure of one is no reason to leave another so.
     await Promise.allSettled(entries.filter(isFinishing).map((entry) => this.#runOne(entry)));
-    const queue = entries.filter((entry) => !isFinishing(entry));
+    const queue = [...this.#anew, ...entries.filter((entry) => !isFinishing(entry))];
     // The canary has done its work once that many nodes have succeeded: a failed one shows nothing to rely on.
     while (this.#succeeded < plan.canary && !this.#stop.signal.aborted) {
       const next = queue.shift();
@@ -194,26 +196,33 @@ class Rollout {
     const { budget, view } = this.#context;
     try {
       this.#stop.signal.throwIfAborted();
-      await budget.admit(entry.node, this.#stop.signal);
+      if (isFinishing(entry)) budget.enter(entry.node);
+      else await budget.admit(entry.node, this.#stop.signal);
       const record = this.#records.get(entry.node);
       if (record === undefined) throw new Error(`${entry.node} was not annotated`);
       this.#records.delete(entry.node);
-      const { result, lockLost, imageRefused } = await runNode(this.#context, entry, {
+      const end = await runNode(this.#context, entry, {
         ...record,
         cordon: view.find(entry.node)?.record?.cordon ?? record.cordon,
       });
-      if (lockLost) this.#loseLock();
-      if (imageRefused) this.#halt('since no node can take this image');
-      this.#count(result);
+      if ('anewFrom' in end) {
+        this.#records.set(entry.node, record);
+        this.#anew.push({ ...entry, firstStep: end.anewFrom });
+        return;
+      }
+      if (end.lockLost) this.#loseLock();
+      if (end.imageRefused) this.#halt('since no node can take this image');
+      this.#count(end.result, entry);
     } catch (error) {
       if (!this.#stop.signal.aborted) this.#giveUp(error);
     }
   }
 
-  #count(result: NodeResult): void {
+  #count(result: NodeResult, { firstStep }: PlanEntry): void {
     const { maxFailures } = this.#context.plan;
     this.#results.set(result.node, result);
-    if (SUCCESSES.has(result.outcome)) this.#succeeded++;
+    // What was committed earlier shows nothing of how this image does now.
+    if (SUCCESSES.has(result.outcome) && firstStep !== 'uncordon') this.#succeeded++;
     if (!FAILURES.has(result.outcome)) return;
     this.#failed++;
     if (maxFailures > 0 && this.#failed >= maxFailures) {

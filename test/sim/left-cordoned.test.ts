@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { expectAllAt, give, outcomes, UPGRADE, type Ran } from './scenario.ts';
+import { system } from './machine.ts';
 import { SimWorld } from './world.ts';
 
 const QUICK = { healthTimeoutMs: 60_000 };
@@ -55,6 +56,28 @@ describe('a node that an earlier run left cordoned', () => {
     });
     expectLeft(world, ran, 'not started');
     expect(world.machine('worker-1').env.next).toBe('B');
+  });
+
+  test('and armed for another version stays so where it cannot be disarmed', async () => {
+    const world = await leftAt('reboot trial worker-1');
+    const newer = system('KubeOS 3.0.0');
+    world.addImage(newer);
+    const artifact = { url: 'https://10.0.0.5/3.img', sha256: newer.sha256, flagSafe: false };
+    const request = {
+      goal: { ...UPGRADE.goal, version: newer.version },
+      image: { type: 'disk' as const, artifact, shownUrl: artifact.url },
+    };
+    const ran = await give(world, {
+      request,
+      onBreath: (_client, _count, doing) => {
+        if (doing === 'close aborted worker-1') world.fault('worker-1').refusesSsh = true;
+      },
+    });
+    expectLeft(world, ran, 'not started');
+    expect(world.machine('worker-1').env.next).toBe('B');
+    world.fault('worker-1').refusesSsh = false;
+    expect(outcomes(await give(world, { request }))).toEqual({ 'worker-1': 'upgraded' });
+    expectAllAt(world, newer.version);
   });
 
   test('on its trial stays so where the connection breaks as its way is taken up', async () => {

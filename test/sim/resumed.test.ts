@@ -81,4 +81,55 @@ describe('nodes that a killed run left on trial', () => {
     });
     expect(steps).toEqual(['drain', 'prove', 'prove']);
   });
+
+  test('wait for no budget, even uncordoned by hand, since none is left while others are down', async () => {
+    const world = await leftOnTrial();
+    world.uncordonByHand('worker-2');
+    const ran = await give(world, { budgetWaitMs: 60_000 });
+    expect(outcomes(ran)).toEqual({ 'worker-1': 'upgraded', 'worker-2': 'upgraded', 'worker-3': 'upgraded' });
+    expectAllAt(world, NEW);
+  });
+
+  test('but went back since wait for their turn, like others', async () => {
+    const world = await leftOnTrial();
+    let reset = false;
+    const ran = await give(world, {
+      onBreath: (_client, _count, doing) => {
+        if (reset || doing !== 'record worker-2 prove, answered') return;
+        reset = true;
+        for (const name of LATE) {
+          world.machine(name).reset();
+          world.machine(name).journal!.phase = 'aborted';
+        }
+      },
+    });
+    expect(reset).toBe(true);
+    expect(outcomes(ran)).toEqual({ 'worker-1': 'upgraded', 'worker-2': 'upgraded', 'worker-3': 'upgraded' });
+    expect(order(ran.events, 'node-done')).toEqual([...LATE, 'worker-1']);
+    const { events } = ran;
+    const doneAt = (name: string): number =>
+      events.findIndex((event) => event.type === 'node-done' && event.result.node === name);
+    const arms = events.flatMap((event, index) => (event.type === 'step-done' && event.step === 'arm' ? [index] : []));
+    expect(arms[1]).toBeGreaterThan(doneAt('worker-2'));
+    expectAllAt(world, NEW);
+  });
+});
+
+test('a node that was committed before is no canary: the next one goes alone', async () => {
+  const world = new SimWorld();
+  await give(world, {
+    onBreath: (client, _count, doing) => {
+      if (doing === 'release worker-1') client.kill();
+    },
+  });
+  const ran = await give(world, { request: { ...atOnce, canary: 1 } });
+  expect(ran.plan?.entries.map(({ node, canary }) => [node, canary])).toEqual([
+    ['worker-1', false],
+    ['worker-2', true],
+    ['worker-3', false],
+  ]);
+  expect(order(ran.events, 'node-done')).toEqual(['worker-1', 'worker-2', 'worker-3']);
+  const started = ran.events.findIndex((event) => event.type === 'node-started' && event.node === 'worker-3');
+  const done = ran.events.findIndex((event) => event.type === 'node-done' && event.result.node === 'worker-2');
+  expect(started).toBeGreaterThan(done);
 });

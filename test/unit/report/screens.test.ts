@@ -534,16 +534,22 @@ describe('the status', () => {
   });
 
   it.each([
-    ['not started', {}],
-    ['left at stage', { journal: journal({ phase: 'started' }) }],
-  ])('tells a node that a dead run has only marked from one that it began on: %s', (words, changes) => {
-    const record = { run: RUN, token: 3, operation: 'upgrade', version: v2, step: 'stage', cordon: 'none' } as const;
-    const observed = new Map([['worker-1', observation('A', v1, v2, changes)]]);
-    const report = statusReport([clusterNode('worker-1', { record })], observed, lock, 0);
-    const lines = renderStatus(report, { ...DISPLAY, columns: 120 }, { wide: false, ssh: true });
-    expect(lines[1]).toMatch(new RegExp(`${words}$`));
-    expect(lines[3]).toBe(`worker-1: the upgrade to KubeOS 2.0.0 was ${words} by run ${RUN}`);
-  });
+    ['not started', 'stage', {}],
+    ['not started', 'verify', {}],
+    ['left at stage', 'stage', { journal: journal({ phase: 'started' }) }],
+    ['left at verify', 'verify', { journal: journal({ phase: 'started' }) }],
+    ['left at drain', 'drain', {}],
+  ] as const)(
+    'tells a node that a dead run has only marked from one that it began on: %s, %s',
+    (words, step, changes) => {
+      const record = { run: RUN, token: 3, operation: 'upgrade', version: v2, step, cordon: 'none' } as const;
+      const observed = new Map([['worker-1', observation('A', v1, v2, changes)]]);
+      const report = statusReport([clusterNode('worker-1', { record })], observed, lock, 0);
+      const lines = renderStatus(report, { ...DISPLAY, columns: 120 }, { wide: false, ssh: true });
+      expect(lines[1]).toMatch(new RegExp(`${words}$`));
+      expect(lines[3]).toBe(`worker-1: the upgrade to KubeOS 2.0.0 was ${words} by run ${RUN}`);
+    },
+  );
 
   it.each([
     [true, 'worker-1: its detached step verify runs'],
