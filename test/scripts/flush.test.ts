@@ -12,6 +12,15 @@ run=$KUBEOS_ROOT/run/kubeos
 if [ ! -e "$run/told" ]; then : >"$run/told"; echo sync >"$run/pipe"; fi
 exit "$(cat "$run/ends")"
 `;
+/** Says so by the pipe, and ends as it is told by a pipe of its own: go.1 for the first one, go.2 for the second. */
+const HELD = `#!/bin/sh
+[ "$1" != -f ] || exit 0
+run=$KUBEOS_ROOT/run/kubeos
+if mkdir "$run/first" 2>/dev/null; then own=go.1; else own=go.2; fi
+echo "$own" >"$run/pipe"
+read -r ends <"$run/$own"
+exit "$ends"
+`;
 const WITHOUT_PATHS = '#!/bin/sh\n[ $# -eq 0 ] || exit 1\n';
 
 let yard: Awaited<ReturnType<typeof makeYard>>;
@@ -90,6 +99,24 @@ describe.each(SHELLS)('a flush on the way, under %s', (shell) => {
       flush_as_it_comes came "$RUN/file"
       read -r told <"$RUN/pipe"`;
     expect(await flush(shell, SYNC, body)).toBe('kept');
+  });
+
+  it.each([
+    [0, 0, 'kept'],
+    [1, 0, 'lost'],
+    [0, 1, 'lost'],
+  ])('begins while another waits for the disk; they end with %i and %i: %s', async (first, second, told) => {
+    const body = `
+      mkfifo "$RUN/go.1" "$RUN/go.2"
+      echo 33554432 >"$RUN/came"
+      flush_as_it_comes came "$RUN/file"
+      read -r one <"$RUN/pipe"
+      echo 67108864 >"$RUN/next" && mv "$RUN/next" "$RUN/came"
+      read -r two <"$RUN/pipe"
+      echo "$one $two"
+      echo ${first} >"$RUN/go.1"
+      echo ${second} >"$RUN/go.2"`;
+    expect(await flush(shell, HELD, body)).toBe(`go.1 go.2\n${told}`);
   });
 
   it('is left out where sync takes no path', async () => {

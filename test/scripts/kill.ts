@@ -143,13 +143,15 @@ async function digestOf({ machine }: Node, folders: readonly string[]): Promise<
  */
 async function likeness(machine: Machine): Promise<(name: string, bytes: Buffer) => Buffer | string> {
   const bootId = (await readFile(path.join(machine.root, BOOT_ID), 'utf8')).trim();
-  const image = await stat(path.join(machine.root, 'persist/KubeOS-Update/update.img')).catch(() => undefined);
+  const image = await stat(path.join(machine.root, IMAGE)).catch(() => undefined);
+  const hashed = image && (await imageState(machine));
   const slots = { A: await readFile(machine.device('A')), B: await readFile(machine.device('B')) };
   const devices = new Set((['A', 'B'] as const).map((slot) => path.relative(machine.root, machine.device(slot))));
   const same = (is: boolean): string => (is ? 'holds' : 'does not hold');
   return (name, bytes) => {
     if (devices.has(name)) return withoutWriteTime(bytes);
     if (name === BOOT_ID) return '';
+    if (name === HASHED) return same(bytes.toString('latin1') === hashed);
     if (!name.startsWith('persist/') || bytes.length >= 4096) return bytes;
     const text = bytes.toString('latin1');
     const slot = slots[name.endsWith('slot-A') ? 'A' : 'B'];
@@ -162,7 +164,15 @@ async function likeness(machine: Machine): Promise<(name: string, bytes: Buffer)
   };
 }
 
-/** What a tool said, and the list of a tar's members, which no later boot trusts: read by nobody but the script that ran it. */
+const IMAGE = 'persist/KubeOS-Update/update.img';
+/** What the node's scripts keep there of an image that they have hashed, as `imageState` has it. */
+const HASHED = 'run/kubeos/hashed';
+
+async function imageState(machine: Machine): Promise<string> {
+  return (await runTool('stat', ['-c', '%i %s %z', path.join(machine.root, IMAGE)])).stdout.toString('latin1');
+}
+
+/** What a tool said, and the list of a tar's members: whether it is trusted, run/kubeos/list.of tells. */
 const OWN_WORDS = /^run\/kubeos\/\w+\.(err|out)$|\/update\.img\.list/;
 const BOOT_ID = 'proc/sys/kernel/random/boot_id';
 /** In an ext4 device: s_wtime and s_checksum (Linux, fs/ext4/ext4.h). */
@@ -186,6 +196,11 @@ export async function copyNode(node: Node, dir: string): Promise<Node> {
   await rm(dir, { recursive: true, force: true });
   await runTool('cp', ['-a', '--sparse=always', node.machine.dir, dir]);
   const machine = new Machine({ dir, firmware: node.machine.firmware });
+  const hashed = await readFile(path.join(node.machine.root, HASHED), 'latin1').catch(() => undefined);
   await handOver(dir, machine.identity);
+  // A copy of the image is another file.
+  if (hashed !== undefined && hashed === (await imageState(node.machine).catch(() => undefined))) {
+    await writeFile(path.join(machine.root, HASHED), await imageState(machine));
+  }
   return Object.assign(new Node(machine, node.bin), { by: node.by });
 }

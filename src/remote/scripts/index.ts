@@ -17,6 +17,7 @@ import libGrub from './lib-grub.sh';
 import libHead from './lib-head.sh';
 import libImage from './lib-image.sh';
 import libJobs from './lib-jobs.sh';
+import libList from './lib-list.sh';
 import libManaged from './lib-managed.sh';
 import libPart from './lib-part.sh';
 import libSlots from './lib-slots.sh';
@@ -57,6 +58,7 @@ const PARTS = [
   libWays,
   libImage,
   libHead,
+  libList,
   libTar,
   libWrite,
   libStream,

@@ -16,19 +16,26 @@ flush_as_it_comes() { # PROGRESS [-f] PATH: a command that tells how many bytes 
 	FLUSHER=$!
 }
 
+# Two at once: while the disk empties its own cache for one, the other brings it more.
 flush_by() { # as above; ends with this script at the latest
 	progress=$1
 	shift
-	flushed=0
+	flushed=0 older='' newer=''
 	while [ -e "$RUN/flushing" ] && kill -0 "$$"; do
 		came=$("$progress") || came=''
 		if [ "${came:-0}" -lt "$flushed" ]; then flushed=0; fi
 		if [ "${came:-0}" -ge "$((flushed + FLUSH_BYTES))" ]; then
+			if [ -n "$older" ]; then wait "$older" || return 1; fi
+			older=$newer
 			# What was thrown away meanwhile needs none.
-			gentle sync "$@" || [ "$("$progress")" = 0 ] || return 1
+			{ gentle sync "$@" || [ "$("$progress")" = 0 ]; } &
+			newer=$!
 			flushed=$came
 		fi
-		sleep 0.1 || return 0
+		sleep 0.1 || break
+	done
+	for flush in $older $newer; do
+		wait "$flush" || return 1
 	done
 }
 

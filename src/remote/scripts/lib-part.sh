@@ -29,9 +29,10 @@ part_bytes() {
 	file_bytes "$IMAGE.part"
 }
 
-# The disk writes while the processor hashes.
-sum_part() { # sets SUM, the SHA-256 of the part, which is on the disk then
-	sha256_of_input <"$IMAGE.part" >"$RUN/part.sum" &
+# The disk writes while the processor hashes. What was listed of another part, that one may have had the same name as.
+sum_part() { # [COMMAND], run once the digest is in part.sum: sets SUM, the SHA-256 of the part, which is on the disk then
+	rm -f -- "$RUN/list.of"
+	{ sha256_of_input <"$IMAGE.part" >"$RUN/part.sum" && "${1:-true}"; } &
 	hashing=$!
 	flushed=no
 	if end_flushing && sync_path "$IMAGE.part"; then flushed=yes; fi

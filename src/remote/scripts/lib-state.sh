@@ -249,7 +249,9 @@ name_artifact() { # of a part that is whole and flushed: what has the name is on
 	sync_path "$UPDATE" || die state "cannot force $IMAGE to the disk"
 }
 
+# Who records an artifact has just hashed it.
 write_artifact_record() { # SHA256 [ITS-OWN-SHA256 DIGEST-OF-THE-CONTAINER-IMAGE]
+	image_state >"$RUN/hashed" || die state "cannot read $IMAGE"
 	facts=$(file_facts "$IMAGE") || die state "cannot read $IMAGE"
 	put_file "$STATE/artifact" "$(
 		printf '%s=%s\n' sha256 "$1" bytes "${facts% *}" mtime "${facts#* }"
@@ -257,4 +259,13 @@ write_artifact_record() { # SHA256 [ITS-OWN-SHA256 DIGEST-OF-THE-CONTAINER-IMAGE
 	)
 "
 	ARTIFACT_BYTES=${facts% *}
+}
+
+image_state() { # the time of its last change (%z) is the kernel's own: nobody sets it
+	stat -c '%i %s %z' -- "$IMAGE"
+}
+
+# Nobody wrote to it since, in this boot.
+is_as_hashed() {
+	[ -s "$RUN/hashed" ] && [ "$(image_state)" = "$(first_line "$RUN/hashed")" ]
 }

@@ -181,7 +181,7 @@ to_the_end() { # COMMAND ARGUMENT...
 
 list_arriving() {
 	{
-		if list_as_c --list; then echo whole >"$RUN/list.rc"; fi
+		if list_as_c over_tar; then echo whole >"$RUN/list.rc"; fi
 		cat >/dev/null
 	} | members
 }

@@ -1,6 +1,5 @@
 #!/bin/sh
-# A rootfs tar: what is in it, whether it would leave the slot, how it gets there, and how that is proven. Lists lie in
-# /persist, for they grow with the tar, and the node's memory belongs to its pods.
+# A rootfs tar: whether it would leave the slot, how it gets there, and how that is proven.
 # shellcheck disable=SC2034,SC2153 # the steps' files read what is set here; LIST is lib.sh's
 
 over_tar() { # ARGUMENT...: GNU tar over the decompressed image; fails where one of the two does
@@ -11,8 +10,7 @@ over_tar() { # ARGUMENT...: GNU tar over the decompressed image; fails where one
 	fi
 	note_total "$ARTIFACT_BYTES"
 	if [ "$COMPRESSION" = none ]; then
-		# Its standard input is the file itself, in which it can jump over what it does not need.
-		become_gentle tar --file=- "$@" <"$IMAGE" &
+		become_tar "$@" <"$IMAGE" &
 		note_dd "$!" 0
 		wait "$!"
 		return
@@ -40,52 +38,9 @@ tar_words() { # FILE: what tar said there, and the decompressor, last, on one li
 	cat "$RUN/decompress.err" "$1" 2>/dev/null | tail -n 3 | tr '\n' ' '
 }
 
-sorted() { # ARGUMENT...: in little memory, whatever the size
-	gentle sort -S 8M -T "$STATE" "$@"
-}
-
-# -------------------------------------------------------------------------------------------------------------- list
-
-# C's quotes leave no room for doubt: a line break, a blank or an arrow in a name cannot pass for something else.
-list_as_c() { # ARGUMENT...: a mode of tar, and more
-	set -- "$@" --verbose --verbose --numeric-owner --full-time --quoting-style=c
-	case $1 in
-	# Otherwise tar shows the targets of hard links as harmless as it would make them.
-	--list) over_tar "$@" --absolute-names 2>"$RUN/tar.err" ;;
-	*) gentle tar "$@" 2>"$RUN/tar.err" ;;
-	esac
-}
-
-# A line a member: its path (without . and doubled slashes), type, mode with owner and size, link target, path as it is
-# stored; separated by tabs, of which C's quotes leave none in names.
-members() {
-	awk '
-		function plain(path,   parts, count, i, result) {
-			count = split(path, parts, "/")
-			result = ""
-			for (i = 1; i <= count; i++)
-				if (parts[i] != "" && parts[i] != ".") result = result (result == "" ? "" : "/") parts[i]
-			return result == "" ? "." : result
-		}
-		{
-			tail = substr($0, index($0, "\""))
-			if (!match(tail, /^"([^"\\]|\\.)*"/)) { print "?\t?\t?\t?\t?"; next }
-			stored = substr(tail, 2, RLENGTH - 2)
-			tail = substr(tail, RLENGTH + 1)
-			target = ""
-			if (tail ~ /^ -> "/) target = substr(tail, 6, length(tail) - 6)
-			else if (tail ~ /^ link to "/) target = substr(tail, 11, length(tail) - 11)
-			print plain(stored) "\t" substr($1, 1, 1) "\t" substr($1, 2) " " $2 " " $3 "\t" target "\t" stored
-		}'
-}
-
-list_tar() { # SHA256 of the image: makes LIST, sorted by path
-	rm -f -- "$RUN/list.rc" "$RUN/list.of" "$RUN/decompress.err"
-	{ list_as_c --list && echo whole >"$RUN/list.rc"; } | members | sorted >"$LIST" ||
-		die no-space "the list of the tar's members cannot be written to $LIST"
-	if [ "$(first_line "$RUN/list.rc")" != whole ]; then die unsupported-image "the tar cannot be read: $(tar_words "$RUN/tar.err")"; fi
-	# It is trusted as long as this boot lasts: nothing has forced it to the disk.
-	echo "$1" >"$RUN/list.of"
+need_list() { # SHA256-OF-THE-IMAGE
+	rm -f -- "$RUN/decompress.err"
+	list_tar "$1" over_tar || die unsupported-image "the tar cannot be read: $(tar_words "$RUN/tar.err")"
 }
 
 # ------------------------------------------------------------------------------------------------------------- check
@@ -308,28 +263,27 @@ quiet_features() { # of the superblock and the features that were read last: opt
 # over, which is owners and modes of folders, links and devices. Meanwhile the files are hashed: what one of both has got
 # from the disk, the other finds in memory. Nobody may read the slot any more once this ends.
 compare_tar() { # sets SLOT_SUM too
+	if ! is_listed "$SHA256"; then need_list "$SHA256"; fi
 	tree_sum "$SLOT_ROOT" >"$RUN/tree.sum" &
 	summing=$!
+	facts_lost >"$RUN/facts.lost" &
+	listing=$!
 	problem='' code=0
-	if over_tar --compare --directory="$SLOT_ROOT" --numeric-owner >"$RUN/compare.out" 2>"$RUN/tar.err"; then
-		problem=$(compare_lists) || code=$?
-	else
+	over_tar --compare --directory="$SLOT_ROOT" --numeric-owner >"$RUN/compare.out" 2>"$RUN/tar.err" ||
 		problem="does not hold what the tar holds: $(cat "$RUN/tar.err" "$RUN/compare.out" | head -n 3 | tr '\n' ' ')"
-	fi
+	wait "$listing" || code=$?
 	wait "$summing" || die read-back-mismatch "slot $TARGET cannot be read back"
 	SLOT_SUM=$(first_line "$RUN/tree.sum")
-	if [ "$code" -ne 0 ]; then exit "$code"; fi
+	if [ -z "$problem" ] && [ "$code" -ne 0 ]; then exit "$code"; fi
+	if [ -z "$problem" ] && [ -s "$RUN/facts.lost" ]; then
+		problem="did not keep owner, mode or target of: $(first_line "$RUN/facts.lost")"
+	fi
 	if [ -n "$problem" ]; then die read-back-mismatch "slot $TARGET $problem"; fi
 }
 
-compare_lists() { # says what is wrong
-	if [ "$(first_line "$RUN/list.of")" != "$SHA256" ] || [ ! -s "$LIST" ]; then list_tar "$SHA256"; fi
-	lost=$(facts_lost) || exit
-	if [ -n "$lost" ]; then printf '%s' "did not keep owner, mode or target of: $lost"; fi
-}
-
-facts_lost() { # what the tar's list says and the mounted slot does not: the first few of it
-	list_as_c --create --file=/dev/null --hard-dereference --directory="$SLOT_ROOT" . | members >"$LIST.slot"
+facts_lost() { # what the tar's list says and the mounted slot does not: the first few of it, on one line
+	as_c gentle tar --create --file=/dev/null --hard-dereference --directory="$SLOT_ROOT" . 2>"$RUN/members.err" |
+		members >"$LIST.slot"
 	rm -f -- "$RUN/facts.err"
 	for list in "$LIST" "$LIST.slot"; do
 		{ kept_facts "$list" || echo failed >"$RUN/facts.err"; } | sorted -u >"$list.kept" || echo failed >"$RUN/facts.err"
@@ -423,12 +377,12 @@ SUM_GROUP='
 	*) sums=$($0 "$@") || exit 1 ;;
 	esac
 	first=$(printf %s "$1" | od -An -v -tx1 | tr -d " \n")
-	sums=$(printf "%s\n" "$sums" | sed -n "s/^\\\\\{0,1\}\([0-9a-f]\{64\}\) .*/\1/p" | tr "\n" " ")
+	sums=$(printf "%s\n" "$sums" | sed "s/^\\\\//; s/ .*//")
 	set -- $sums
-	[ -n "$first" ] && [ $# -eq "$count" ] || exit 1
+	[ -n "$first" ] && [ $# -eq "$count" ] && [ ${#sums} -eq $((count * 65 - 1)) ] || exit 1
 	exec 5>>"$lock"
 	flock 5 || exit 1
-	printf "%s\n" "$first $sums"
+	printf "%s\n" "$first $*"
 '
 
 # The status of what stands before a pipe is lost, so it is left in a file.

@@ -71,10 +71,22 @@ check_image() {
 	esac
 }
 
-# The digest takes all of it, and so does the list: at once.
-check_right_tar() {
+# What stage hashed and listed in this boot, and nobody wrote to since, is hashed once more while it is unpacked. Else
+# before: the digest takes all of it, and so does the list, at once.
+check_right_tar() { # sets HASHING: the process that hashes it beside, none where that is done
+	HASHING=''
+	if is_as_hashed && is_listed "$J_SHA256"; then
+		# It only reads: no step has to wait for it.
+		{
+			exec 8>&-
+			sha256_of_input <"$IMAGE" >"$RUN/image.sum"
+		} &
+		HASHING=$!
+		check_tar
+		return 0
+	fi
 	{
-		list_tar "$J_SHA256"
+		need_list "$J_SHA256"
 		check_tar
 	} &
 	checking=$!
@@ -86,10 +98,14 @@ need_artifact() {
 	if [ "$(sha256_of_input <"$IMAGE")" = "$ARTIFACT_DATA_SHA256" ]; then return 0; fi
 	# The list of another tar must not be taken for that of the right one.
 	wait
+	lose_artifact ''
+}
+
+lose_artifact() { # WHAT-THAT-MEANS
 	rm -f -- "$RUN/list.of"
 	remove_file "$STATE/artifact"
 	remove_file "$IMAGE"
-	die checksum-mismatch 'the image changed on the node since it was staged: it has to be fetched again'
+	die checksum-mismatch "the image changed on the node since it was staged: it has to be fetched again$1"
 }
 
 # ------------------------------------------------------------------------------------------------------------- write
@@ -108,7 +124,7 @@ write_image() { # sets WRITTEN, for people
 	clear_head "$TARGET"
 	case $CONTENT:$COMPRESSION in
 	tar:*)
-		unpack_tar
+		unpack_right_tar
 		WRITTEN="a tar of $ARTIFACT_BYTES bytes and $(tar_members) members"
 		;;
 	*:none)
@@ -120,6 +136,13 @@ write_image() { # sets WRITTEN, for people
 		WRITTEN="$R_BYTES bytes out of $COMPRESSION"
 		;;
 	esac
+}
+
+unpack_right_tar() {
+	unpack_tar
+	if [ -z "$HASHING" ]; then return 0; fi
+	if wait "$HASHING" && [ "$(first_line "$RUN/image.sum")" = "$ARTIFACT_DATA_SHA256" ]; then return 0; fi
+	lose_artifact "; slot $TARGET, which it was unpacked to, holds no system now"
 }
 
 copy_image() {
