@@ -60,13 +60,13 @@ const verify = (): Promise<Answer> =>
 const lists = async (): Promise<number> =>
   (await readFile(path.join(node.machine.stateDir, 'lists'), 'utf8')).split('\n').length - 1;
 
-/** Another kernel in the tar, at the same length and time of change. */
-async function change(): Promise<void> {
+/** Another byte in the tar, so far behind a text in it, at the same length and time of change. */
+async function change(text = './boot/vmlinuz\0', at = 512 + 1000): Promise<void> {
   const bytes = await readFile(rooted(IMAGE));
   const { atime, mtime } = await stat(rooted(IMAGE));
-  const member = bytes.indexOf('./boot/vmlinuz\0');
-  expect(member).toBeGreaterThan(0);
-  bytes.writeUInt8(bytes.readUInt8(member + 512 + 1000) ^ 1, member + 512 + 1000);
+  const found = bytes.indexOf(text);
+  expect(found).toBeGreaterThan(0);
+  bytes.writeUInt8(bytes.readUInt8(found + at) ^ 1, found + at);
   await writeFile(rooted(IMAGE), bytes);
   await utimes(rooted(IMAGE), atime, mtime);
   await handOver(node.machine.root, node.machine.identity);
@@ -123,5 +123,43 @@ describe.each(SHELLS)('a tar that was staged, by %s,', (shell) => {
     await stage();
     await node.must('write', { target: 'B' });
     expect((await verify()).ended).toBe('ok');
+  });
+
+  it.each<[string, string, number, boolean]>([
+    ['in what it is checked by', `PRETTY_NAME="${NEW}"`, 14, false],
+    ['in a header', './boot/initramfs.img\0', 124 + 3, true],
+  ])('and that the disk gives back wrong %s, is told as that, and fetched anew', async (_, text, at, isUnpacked) => {
+    await stage();
+    await change(text, at);
+    await passForUnchanged();
+    const lost = await node.run('write', { target: 'B' });
+    expect(lost).toMatchObject({ ended: 'checksum-mismatch', stderr: expect.stringContaining(CHANGED) as string });
+    expect(lost.stderr.includes('slot B, which it was unpacked to')).toBe(isUnpacked);
+    expect(await readdir(rooted('persist/KubeOS-Update'))).not.toContain('update.img');
+    await stage();
+    await node.must('write', { target: 'B' });
+    expect((await verify()).ended).toBe('ok');
+  });
+
+  it('stays where the slot does not take it', async () => {
+    await stage();
+    const bin = node.bin;
+    const refusing = '#!/bin/sh\necho no >&2\nexit 1\n';
+    node.bin = await makeBin(`${bin}-refusing`, shell, { 'mkfs.ext4': refusing });
+    expect((await node.run('write', { target: 'B' })).ended).toBe('write-failed');
+    expect((await verify()).ended).toBe('out-of-order');
+    node.bin = bin;
+    await node.must('write', { target: 'B' });
+    expect((await verify()).ended).toBe('ok');
+  });
+
+  it('is not taken for written where write was killed before it was hashed again', async () => {
+    await stage();
+    await change();
+    await passForUnchanged();
+    node.edit = (script) => script.replace(/^\s*need_right_image "\$lost"$/m, () => 'kill -s KILL "$$"');
+    expect((await node.run('write', { target: 'B' })).ended).toBe('SIGKILL');
+    node.edit = (script) => script;
+    expect((await verify()).ended).toBe('out-of-order');
   });
 });

@@ -47,13 +47,16 @@ members() {
 		}'
 }
 
-list_tar() { # SHA256-OF-THE-IMAGE OVER-TAR: makes LIST, sorted by path; fails where the tar cannot be read
+list_tar() { # OVER-TAR: makes LIST, sorted by path; fails where the tar cannot be read
 	rm -f -- "$RUN/list.rc" "$RUN/list.of"
 	# shellcheck disable=SC2119 # as above
-	{ list_as_c "$2" && echo whole >"$RUN/list.rc"; } | members | sorted >"$LIST" ||
+	{ list_as_c "$1" && echo whole >"$RUN/list.rc"; } | members | sorted >"$LIST" ||
 		die no-space "the list of the tar's members cannot be written to $LIST"
-	[ "$(first_line "$RUN/list.rc")" = whole ] || return 1
-	# It is trusted as long as this boot lasts: nothing has forced it to the disk.
+	[ "$(first_line "$RUN/list.rc")" = whole ]
+}
+
+# As long as this boot lasts: nothing has forced it to the disk.
+trust_list() { # SHA256-OF-THE-IMAGE, which is proven
 	echo "$1" >"$RUN/list.of"
 }
 

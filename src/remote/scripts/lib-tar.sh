@@ -10,6 +10,7 @@ over_tar() { # ARGUMENT...: GNU tar over the decompressed image; fails where one
 	fi
 	note_total "$ARTIFACT_BYTES"
 	if [ "$COMPRESSION" = none ]; then
+		rm -f -- "$RUN/decompress.err"
 		become_tar "$@" <"$IMAGE" &
 		note_dd "$!" 0
 		wait "$!"
@@ -36,11 +37,6 @@ decompress_for_tar() {
 
 tar_words() { # FILE: what tar said there, and the decompressor, last, on one line
 	cat "$RUN/decompress.err" "$1" 2>/dev/null | tail -n 3 | tr '\n' ' '
-}
-
-need_list() { # SHA256-OF-THE-IMAGE
-	rm -f -- "$RUN/decompress.err"
-	list_tar "$1" over_tar || die unsupported-image "the tar cannot be read: $(tar_words "$RUN/tar.err")"
 }
 
 # ------------------------------------------------------------------------------------------------------------- check
@@ -263,7 +259,9 @@ quiet_features() { # of the superblock and the features that were read last: opt
 # over, which is owners and modes of folders, links and devices. Meanwhile the files are hashed: what one of both has got
 # from the disk, the other finds in memory. Nobody may read the slot any more once this ends.
 compare_tar() { # sets SLOT_SUM too
-	if ! is_listed "$SHA256"; then need_list "$SHA256"; fi
+	if ! is_listed "$SHA256" && ! list_tar over_tar; then
+		die read-back-mismatch "slot $TARGET cannot be compared: the tar cannot be read: $(tar_words "$RUN/tar.err")"
+	fi
 	tree_sum "$SLOT_ROOT" >"$RUN/tree.sum" &
 	summing=$!
 	facts_lost >"$RUN/facts.lost" &

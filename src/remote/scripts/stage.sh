@@ -2,6 +2,9 @@
 # Brings the verified artifact to the node; touches no slot. Loops by itself, since curl's own --retry starts a resumed
 # file from its beginning (seen in 7.88).
 
+# What a list, and what sort keeps beside it, may take for a moment: nothing else may want for it.
+ROOM_FOR_LIST=$((128 * 1024 * 1024))
+
 main() {
 	read_args 'run token url? sha256 flagsafe? cacert? clientcert? clientkey? via? limit? proxy? bytes? data?' "$@"
 	need_source stage
@@ -94,7 +97,11 @@ part_is_right() {
 list_right_part() {
 	if [ "$(first_line "$RUN/part.sum")" != "$(arriving)" ] || [ "$(image_kind "$IMAGE.part")" != tar ]; then return 0; fi
 	# shellcheck disable=SC2034 # die asks for it
-	(CHANGING=no && has_gnu_tar && list_tar "$SHA256" over_part) 2>/dev/null || rm -f -- "$RUN/list.of"
+	if (CHANGING=no && has_gnu_tar && [ "$(free_bytes)" -gt "$ROOM_FOR_LIST" ] && list_tar over_part) 2>/dev/null; then
+		trust_list "$SHA256"
+	else
+		rm -f -- "$LIST"
+	fi
 }
 
 over_part() { # ARGUMENT...

@@ -130,6 +130,7 @@ keep_bytes() {
 
 # Otherwise a tar is judged before its slot changes.
 keep_files() {
+	rm -f -- "$RUN/list.of"
 	sorted "$LIST.all" >"$LIST" || lose no-space "the list of the tar's members cannot be written to $LIST"
 	order_of_files "$LIST.all" >"$LIST.order" || lose no-space "the order of the tar's files cannot be written to $LIST.order"
 	rm -f -- "$LIST.all"
@@ -137,8 +138,7 @@ keep_files() {
 	judge_members "$LIST" >"$RUN/tar.judged"
 	problem=$(sed -n 's/^problem //p' "$RUN/tar.judged" | head -n 1)
 	if [ -n "$problem" ]; then lose bad-content "the tar is refused: $problem"; fi
-	# The lists are trusted as long as this boot lasts: nothing has forced them to the disk.
-	echo "$SHA256" >"$RUN/list.of"
+	trust_list "$SHA256"
 	R_BYTES=$SIZE
 	R_DATA_SHA256=$(first_line "$RUN/data.sum")
 	if ! is_sha256 "$R_DATA_SHA256"; then die state 'the digest of the stream is not known'; fi

@@ -106,7 +106,7 @@ read_back() { # sets DATA_SUM
 }
 
 # From the disk, not from memory: the slot was unmounted after it was written, and nothing of it is cached any more. The
-# archive's own digest was compared when it was staged.
+# archive's own digest was compared before the slot's record got its length.
 prove_files() {
 	read_artifact
 	if [ "$ARTIFACT_SHA256" != "$SHA256" ]; then

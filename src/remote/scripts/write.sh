@@ -71,27 +71,49 @@ check_image() {
 	esac
 }
 
-# What stage hashed and listed in this boot, and nobody wrote to since, is hashed once more while it is unpacked. Else
-# before: the digest takes all of it, and so does the list, at once.
+# What was hashed and listed in this boot, and nobody wrote to since, is hashed once more while it is looked at and unpacked.
+# Else before: the digest takes all of it, and so does the list, at once.
 check_right_tar() { # sets HASHING: the process that hashes it beside, none where that is done
 	HASHING=''
 	if is_as_hashed && is_listed "$J_SHA256"; then
-		# It only reads: no step has to wait for it.
-		{
-			exec 8>&-
-			sha256_of_input <"$IMAGE" >"$RUN/image.sum"
-		} &
-		HASHING=$!
-		check_tar
+		hash_beside
+		check_tar &
+		need_end "$!" ''
 		return 0
 	fi
 	{
-		need_list "$J_SHA256"
+		list_tar over_tar || die unsupported-image "the tar cannot be read: $(tar_words "$RUN/tar.err")"
 		check_tar
 	} &
 	checking=$!
 	need_artifact
 	wait "$checking" || exit "$?"
+	trust_list "$J_SHA256"
+}
+
+# It only reads: no step has to wait for it. One that was left behind writes to a file that nobody sees.
+hash_beside() {
+	rm -f -- "$RUN/image.sum"
+	{
+		exec 8>&-
+		sha256_of_input <"$IMAGE" >"$RUN/image.sum"
+	} &
+	HASHING=$!
+}
+
+# What a damaged image made go wrong is told as damage: it must be fetched anew, and is no worse for other nodes.
+need_end() { # PID WHAT-DAMAGE-MEANS
+	code=0
+	wait "$1" || code=$?
+	if [ "$code" -eq 0 ]; then return 0; fi
+	need_right_image "$2"
+	exit "$code"
+}
+
+need_right_image() { # WHAT-DAMAGE-MEANS
+	if [ -z "$HASHING" ]; then return 0; fi
+	wait "$HASHING" || die state "cannot read $IMAGE"
+	if [ "$(first_line "$RUN/image.sum")" != "$ARTIFACT_DATA_SHA256" ]; then lose_artifact "$1"; fi
 }
 
 need_artifact() {
@@ -102,7 +124,7 @@ need_artifact() {
 }
 
 lose_artifact() { # WHAT-THAT-MEANS
-	rm -f -- "$RUN/list.of"
+	rm -f -- "$RUN/list.of" "$RUN/hashed"
 	remove_file "$STATE/artifact"
 	remove_file "$IMAGE"
 	die checksum-mismatch "the image changed on the node since it was staged: it has to be fetched again$1"
@@ -110,10 +132,11 @@ lose_artifact() { # WHAT-THAT-MEANS
 
 # ------------------------------------------------------------------------------------------------------------- write
 
-# What a compressed image is inside is recorded once it is written: without that, nothing can be verified.
+# What a compressed image is inside, and how long a tar is, is recorded once it is written: without that, nothing can be
+# verified.
 note_begin() {
 	case $CONTENT:$COMPRESSION in
-	tar:*) mark_dirty tar "$ARTIFACT_BYTES" "${ARTIFACT_DIGEST:+$ARTIFACT_DATA_SHA256}" ;;
+	tar:*) mark_dirty tar '' "${ARTIFACT_DIGEST:+$ARTIFACT_DATA_SHA256}" ;;
 	*:none) mark_dirty raw "$ARTIFACT_BYTES" "$ARTIFACT_DATA_SHA256" ;;
 	*) mark_dirty raw '' '' ;;
 	esac
@@ -138,11 +161,17 @@ write_image() { # sets WRITTEN, for people
 	esac
 }
 
+# Recorded with its length, a tar counts as unpacked: that comes last.
 unpack_right_tar() {
-	unpack_tar
-	if [ -z "$HASHING" ]; then return 0; fi
-	if wait "$HASHING" && [ "$(first_line "$RUN/image.sum")" = "$ARTIFACT_DATA_SHA256" ]; then return 0; fi
-	lose_artifact "; slot $TARGET, which it was unpacked to, holds no system now"
+	lost="; slot $TARGET, which it was unpacked to, holds no system now"
+	# Where it dies, its slot is still mounted.
+	MOUNTED=yes
+	unpack_tar &
+	need_end "$!" "$lost"
+	MOUNTED=no
+	need_right_image "$lost"
+	R_BYTES=$ARTIFACT_BYTES
+	write_record "$TARGET"
 }
 
 copy_image() {
