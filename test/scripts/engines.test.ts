@@ -201,7 +201,9 @@ describe.skipIf(why !== undefined)('an image that the node’s own engine pulls'
       const full = await stage({ reference: named('kubeos/big:1') });
       // Where it was full for a moment only, the engine's own words say so.
       const words =
-        full.ended === 'no-space' ? /keeps images, is full: \d+ bytes were free$/ : /^docker pull .*no space left/;
+        full.ended === 'no-space'
+          ? /keeps images, is full: \d+ bytes were free$/
+          : /^(docker|ctr|crictl) pull .*no space left/;
       expect(reasonOf(full)).toMatch(words);
       expect(full.stderr).not.toContain('Terminated');
       expect(engines.holds()).toEqual([]);

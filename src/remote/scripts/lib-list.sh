@@ -11,7 +11,7 @@ sorted() { # ARGUMENT...: in little memory, whatever the size; three of them may
 # Over a plain file as standard input, in which it can jump over what it does not need. In pieces of 256 KiB: by tar's own
 # of 10 KiB a slot takes a third longer to be written.
 become_tar() { # ARGUMENT...: it takes the place of this shell, so that its pid is known
-	become_gentle tar --blocking-factor=512 --file=- "$@"
+	become_gentle tar --file=- --blocking-factor=512 "$@"
 }
 
 # C's quotes leave no room for doubt: a line break, a blank or an arrow in a name cannot pass for something else.
