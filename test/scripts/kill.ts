@@ -61,12 +61,12 @@ function wrapper(tool: string, real: string): string {
 real=${real}
 ${reads}
 state=$KUBEOS_LAB_NODE/state
-at=0 count=0 torn=no
+at=0 made='' torn=no
 [ ! -e "$state/kill-at" ] || read -r at torn <"$state/kill-at"
-[ ! -e "$state/kill-count" ] || read -r count <"$state/kill-count"
-count=$((count + 1))
-echo "$count" >"$state/kill-count"
-if [ "$count" -eq "$at" ]; then
+# Scripts do several things at once: a mark that is appended is never lost.
+printf x >>"$state/kill-made"
+read -r made <"$state/kill-made" || :
+if [ "$at" -gt 0 ] && [ "\${#made}" -ge "$at" ]; then
 	if [ "$torn" = torn ]; then
 		${tear}
 	fi
@@ -80,7 +80,7 @@ exec "$real" "$@"
 /** Lets the Nth change from now on be the end of the script that makes it; 0 lets all of them pass. */
 export async function killAt(node: Node, at: number, torn = false): Promise<void> {
   const { stateDir, identity } = node.machine;
-  await rm(path.join(stateDir, 'kill-count'), { force: true });
+  await rm(path.join(stateDir, 'kill-made'), { force: true });
   await writeFile(path.join(stateDir, 'kill-at'), `${at} ${torn ? 'torn' : 'whole'}\n`);
   await handOver(stateDir, identity);
 }
@@ -188,7 +188,7 @@ const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).dig
 
 /** How many changes were made since. */
 export async function changesMade(node: Node): Promise<number> {
-  return Number(await readFile(path.join(node.machine.stateDir, 'kill-count'), 'utf8').catch(() => '0'));
+  return (await readFile(path.join(node.machine.stateDir, 'kill-made'), 'utf8').catch(() => '')).length;
 }
 
 /** A copy of a node as it stands, in a folder of its own. */
