@@ -106,6 +106,14 @@ const IN_ROLLBACK: Readonly<Partial<Record<ScriptExit, { what: string; next: str
   },
 };
 
+// write compares no more than what stage has proven.
+const IN_WRITE: Readonly<Partial<Record<ScriptExit, { what: string; next: string }>>> = {
+  'checksum-mismatch': {
+    what: 'the image was damaged on the node',
+    next: `look for disk errors (dmesg) on the node, then ${AGAIN}: the image is fetched anew`,
+  },
+};
+
 const NAMES: ReadonlyMap<number, ScriptExit> = new Map(
   Object.entries(SCRIPT_EXITS).map(([name, code]) => [code, name as ScriptExit]),
 );
@@ -132,10 +140,15 @@ export function explainScriptFailure(failure: ScriptFailure): KubeosError {
       next: `look at the node: kubeos logs ${failure.node}`,
     });
   }
-  const { what, next } = (failure.rollsBack === true ? IN_ROLLBACK[name] : undefined) ?? MEANINGS[name];
+  const { what, next } = meaningOf(name, failure);
   if (name === 'stale-token') return new LockLostError(what, { ...context, next });
   if (name === 'unsupported-image') return new ImageRefusedError(what, { ...context, next });
   return new KubeosError(what, EXIT.incomplete, { ...context, next });
+}
+
+function meaningOf(name: ScriptExit, { step, rollsBack }: ScriptFailure): { what: string; next: string } {
+  const here = rollsBack === true ? IN_ROLLBACK : step === 'write' ? IN_WRITE : {};
+  return here[name] ?? MEANINGS[name];
 }
 
 // A shell says 128 and more for a command that a signal ended.

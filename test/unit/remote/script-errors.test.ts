@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { LockLostError } from '../../../src/errors.ts';
-import { explainScriptFailure } from '../../../src/remote/script-errors.ts';
+import { explainScriptFailure, type ScriptFailure } from '../../../src/remote/script-errors.ts';
 import { SCRIPT_EXITS } from '../../../src/remote/script-exits.ts';
 
 // The matchers, without their `any`.
 const containing = (text: string): unknown => expect.stringContaining(text);
 
-const explain = (change: { code?: number; signal?: string; stderr?: string; rollsBack?: boolean }) =>
+const explain = (change: Partial<ScriptFailure>) =>
   explainScriptFailure({ node: 'worker-1', step: 'stage', stderr: '', ...change });
 
 describe('a script that failed', () => {
@@ -36,6 +36,12 @@ describe('a script that failed', () => {
       expect(`${message}; ${next ?? ''}`).not.toMatch(/written|checksum|the same command/);
     },
   );
+
+  it('says of an image that changed since it was staged that the disk is to be looked at, not the spec', () => {
+    const { message, next } = explain({ code: SCRIPT_EXITS['checksum-mismatch'], step: 'write' });
+    expect(next).toContain('dmesg');
+    expect(`${message}; ${next ?? ''}`).not.toMatch(/spec|server/);
+  });
 
   it.each([
     [{ code: 2 }, 'stage failed', 'exit code 2'],
