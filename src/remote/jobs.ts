@@ -123,6 +123,7 @@ async function poll(
     throw explainScriptFailure({
       node: node.name,
       step: job.step,
+      script: job.script ?? job.step,
       ...(rc !== undefined && { code: rc }),
       stderr,
       rollsBack: job.args['operation'] === 'rollback',

@@ -82,7 +82,7 @@ export class NodeCalls {
     let awaySince: number | undefined;
     for (let attempt = 0; ; attempt++) {
       try {
-        const text = await this.#attempt(node, piece, step, options);
+        const text = await this.#attempt(node, script, piece, options);
         if (awaySince !== undefined) this.#notice('the SSH connection is back', node.name);
         return text;
       } catch (error) {
@@ -107,7 +107,7 @@ export class NodeCalls {
     return since;
   }
 
-  async #attempt(node: ClusterNode, piece: Input, step: string, options: CallOptions): Promise<string> {
+  async #attempt(node: ClusterNode, script: StepScript, piece: Input, options: CallOptions): Promise<string> {
     const { signal, readyTimeoutMs, asking } = options;
     const connection = await this.#pool.get(node, {
       ...(signal !== undefined && { signal }),
@@ -122,7 +122,8 @@ export class NodeCalls {
       ...(asking !== undefined && { asking }),
     });
     if (result.code === 0) return afterMark(result.stdout) ?? '';
-    throw explainScriptFailure({ ...result, node: node.name, step });
+    const step = options.step ?? script;
+    throw explainScriptFailure({ ...result, node: node.name, step, script });
   }
 }
 

@@ -2,12 +2,15 @@ import { ImageRefusedError, KubeosError, LockLostError, type FailureContext } fr
 import { EXIT } from '../exit-codes.ts';
 import { lastLines } from './clean-text.ts';
 import { SCRIPT_EXITS, type ScriptExit } from './script-exits.ts';
+import type { StepScript } from './scripts/index.ts';
 
 /** How a node script ended that did not succeed. */
 export interface ScriptFailure {
   node: string;
   /** The step, or the script's name where it is no step of its own. */
   step: string;
+  /** The script that ran: `write` and `stream` are one step. */
+  script: StepScript;
   code?: number;
   signal?: string;
   stderr: string;
@@ -60,11 +63,11 @@ const MEANINGS: Readonly<Record<ScriptExit, { what: string; next: string }>> = {
   },
   'unsafe-target': {
     what: 'the slot must not be written',
-    next: 'look at the disk of the node (lsblk, findmnt); nothing was written to it',
+    next: `see who uses the slot (lsblk, findmnt), or give an image that fits it; then ${AGAIN}`,
   },
   'write-failed': {
     what: 'the disk did not take the image',
-    next: `look for disk errors (dmesg) on the node, then ${AGAIN}`,
+    next: `look for disk errors (dmesg) on the node, and whether the image fits the slot (lsblk); then ${AGAIN}`,
   },
   'read-back-mismatch': {
     what: 'the slot does not read back as what was written',
@@ -72,11 +75,13 @@ const MEANINGS: Readonly<Record<ScriptExit, { what: string; next: string }>> = {
   },
   'bad-content': {
     what: 'the slot holds no system that may be booted here',
-    next: 'mend the image, and its checksum in the spec',
+    next: 'mend the image, and its checksum in the spec; or, where the slot cannot be read, look for disk errors (dmesg) on the node',
   },
   'boot-environment': {
     what: 'the boot environment of GRUB is not usable',
-    next: 'look at the grubenv of the node: it must be there, writable and 1024 bytes long',
+    next:
+      'look at the grubenv of the node: it must be there, writable and 1024 bytes long; where its grub.cfg is in the way of a ' +
+      'managed boot, go without --managed-boot',
   },
   'not-proven': { what: 'the node does not run what was expected', next: 'look at the node: kubeos status' },
   'unsupported-image': {
@@ -146,8 +151,8 @@ export function explainScriptFailure(failure: ScriptFailure): KubeosError {
   return new KubeosError(what, EXIT.incomplete, { ...context, next });
 }
 
-function meaningOf(name: ScriptExit, { step, rollsBack }: ScriptFailure): { what: string; next: string } {
-  const here = rollsBack === true ? IN_ROLLBACK : step === 'write' ? IN_WRITE : {};
+function meaningOf(name: ScriptExit, { script, rollsBack }: ScriptFailure): { what: string; next: string } {
+  const here = rollsBack === true ? IN_ROLLBACK : script === 'write' ? IN_WRITE : {};
   return here[name] ?? MEANINGS[name];
 }
 

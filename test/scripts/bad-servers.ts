@@ -20,12 +20,6 @@ export interface BadServer {
   stalls?: boolean;
 }
 
-/** wget's exit status tells no more than that the certificate was refused. */
-const refused = (words: string): Readonly<Record<Fetcher, string>> => {
-  const own = `the certificate of the server ${words}`;
-  return { curl: own, wget: 'the certificate of the server is not valid: ', kubeos: own };
-};
-
 /** One table for every way: what may go wrong between a server and who fetches from it. */
 export const BAD_SERVERS: readonly BadServer[] = [
   { name: 'a server without ranges that breaks off once', answer: (image) => cutOnce(image, whole(image)) },
@@ -56,7 +50,7 @@ export const BAD_SERVERS: readonly BadServer[] = [
   },
   {
     name: 'another image of the same size',
-    answer: (image) => ranged(Buffer.alloc(image.length, 'x')),
+    answer: (image) => ranged(otherOf(image)),
     words: 'the SHA-256 is ',
     ended: 'checksum-mismatch',
   },
@@ -94,28 +88,28 @@ export const BAD_SERVERS: readonly BadServer[] = [
     name: 'an expired certificate',
     answer: ranged,
     certificate: 'expired',
-    words: refused('has expired by this '),
+    words: 'the certificate of the server has expired by this ',
     ended: 'download-failed',
   },
   {
     name: 'a certificate that is not valid yet, as a clock far behind sees it',
     answer: ranged,
     certificate: 'early',
-    words: refused('is not valid yet by this '),
+    words: 'the certificate of the server is not valid yet by this ',
     ended: 'download-failed',
   },
   {
     name: 'a certificate of another authority',
     answer: ranged,
     certificate: 'strange',
-    words: refused('is not signed by cacert'),
+    words: 'the certificate of the server is not signed by cacert',
     ended: 'download-failed',
   },
   {
     name: 'a certificate for another name',
     answer: ranged,
     certificate: 'named otherwise',
-    words: refused('is for another name'),
+    words: 'the certificate of the server is for another name',
     ended: 'download-failed',
   },
   {
@@ -197,11 +191,15 @@ const cut =
     response.write(image.subarray(from, from + bytes), () => request.socket.destroySoon());
   };
 
-/** The first GET for more than a byte is answered so, everything else otherwise. */
+/** Begins as the image does: who looks at its head alone takes it for that. */
+const otherOf = (image: Buffer): Buffer => Buffer.from(image).fill('x', 100_000);
+
+/** The first GET for more than a look at the head is answered so, everything else otherwise. */
 function first(answer: Answering, then: Answering): Answering {
   let isOver = false;
   return (request, response) => {
-    const counts = request.method === 'GET' && request.headers.range !== 'bytes=0-0' && !isOver;
+    const isLook = /^bytes=0-\d+$/.test(request.headers.range ?? '');
+    const counts = request.method === 'GET' && !isLook && !isOver;
     isOver ||= counts;
     (counts ? answer : then)(request, response);
   };
@@ -223,7 +221,7 @@ function cutOften(image: Buffer): Answering {
 
 /** The first half is of another image, with another ETag; who asks with If-Range gets the whole of the new one. */
 function changing(image: Buffer): Answering {
-  const before = Buffer.alloc(image.length, 'old');
+  const before = otherOf(image);
   return first(
     (request, response) => {
       response.setHeader('ETag', '"before"');
@@ -250,7 +248,7 @@ function endless(image: Buffer): Answering {
       if (!response.destroyed) response.write(Buffer.alloc(1024 * 1024), more);
     };
     response.writeHead(200);
-    more();
+    response.write(image, more);
   };
 }
 

@@ -218,6 +218,7 @@ describe.skipIf(why !== undefined)('on a real disk', () => {
       ...begun,
       ['observe', {}],
       show(type),
+      { host: 'grub-fstest "$SLOT" -- cat "(loop0)/boot/vmlinuz"' },
       ...back,
       // The same length, the same facts, another byte: only the file's content tells.
       {
@@ -227,12 +228,14 @@ describe.skipIf(why !== undefined)('on a real disk', () => {
       ['verify', { operation: 'rollback', version: VERSION, sha256: '', target: 'B' }],
     ]);
     expect(allEnded(ends.slice(0, -1)).filter((end) => end !== 'ok')).toEqual([]);
-    const [, , , verified, , observed, shown, , , rolledBack, , changed, refused] = ends;
+    const [, , , verified, , observed, shown, loaded, , , rolledBack, , changed, refused] = ends;
     expect(verified?.stdout).toBe(`version=${VERSION}\nbasis=files\n`);
     expect(observed?.stdout).toContain(`B.record_sha256=${sha256}`);
     expect(observed?.stdout).toContain('B.label=ROOT-B\n');
     expect(observed?.stdout).toContain('B.record_holds=yes\n');
     expect(shown?.stdout).toBe(expected);
+    // By GRUB's own code, as it would load it.
+    expect(loaded?.stdout).toBe('kernel\n');
     expect(rolledBack?.stdout).toBe(`version=${VERSION}\nbasis=recorded-digest\n`);
     expect(changed?.stdout).toContain('B.record_holds=no\n');
     expect(refused).toMatchObject({

@@ -12,14 +12,13 @@ import { diskOf } from './artifacts.ts';
 import type { VmBed, VmNode } from './bed.ts';
 import { LIBRARY, type Mutant, MUTANTS, type Part, textOf, withLibrary } from './mutants.ts';
 import { PersistImage } from './persist.ts';
-import { AREAS, grubReads, placeIn, touches } from './power-cuts.ts';
+import { AREAS, grubReads, HEAD_BYTES, placeIn, touches } from './power-cuts.ts';
 import { ReplayedDisk } from './replay.ts';
 import type { LogEntry } from './write-log.ts';
 
 export type ProbeName = keyof typeof PROBES;
 
 const MIB = 1024 * 1024;
-const HEAD_BYTES = 4096;
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
 
 interface Probing {

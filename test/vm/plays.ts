@@ -4,7 +4,7 @@ import { startVmBed, type VmBed, type VmNode } from './bed.ts';
 import { type Ended, endOf, expectEnd, expectFallback, expectLogged, expectSettled, json } from './checks.ts';
 import { probeFsyncs } from './fsyncs.ts';
 import { untilStep } from './node.ts';
-import { judgeCuts, record } from './power-cuts.ts';
+import { bodyOf, judgeCuts, record } from './power-cuts.ts';
 
 export const NEW = 'KubeOS 1.1.0';
 const OLD = DISK_VERSION;
@@ -216,11 +216,12 @@ export async function uefiUpgradeAndFallBack(): Promise<void> {
 /** @param of the image that is written while the power is cut */
 export async function powerCuts(count: number, of: () => ReturnType<typeof imageOf>): Promise<void> {
   await withBed({ writeLog: true }, async (bed, node) => {
-    const run = bed.start(['upgrade', '-f', await bed.spec(await of()), '-y', '-o', 'json']);
+    const image = await of();
+    const run = bed.start(['upgrade', '-f', await bed.spec(image), '-y', '-o', 'json']);
     const recordings = await record({ bed, node, run }, 'write');
     expectEnd(await endOf(run.done), 0, 'upgraded');
     await node.machine.powerOff();
-    const found = await judgeCuts(bed, node, recordings, { count, seed: SEED });
+    const found = await judgeCuts(bed, node, recordings, { count, seed: SEED, body: await bodyOf(image.path) });
     expect(found.broken).toEqual([]);
     expect(found.disks).toBeGreaterThanOrEqual(count);
     expect(found.partial).toBeGreaterThan(count / 3);

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
-import { constants, copyFile, stat } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { constants, copyFile, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { readGrubenv } from '../../src/lab/grubenv.ts';
@@ -13,6 +14,9 @@ import type { LogEntry } from './write-log.ts';
 
 const MIB = 1024 * 1024;
 
+/** s_magic (Linux, fs/ext4/ext4.h). */
+const EXT4_MAGIC = 0xef53;
+
 /** Where build/disk.sh puts the partitions of a BIOS disk. */
 export const AREAS = {
   boot: { at: MIB, length: 34 * MIB },
@@ -21,6 +25,21 @@ export const AREAS = {
   persist: { at: 163 * MIB, length: 128 * MIB },
 } as const;
 type Slot = 'A' | 'B';
+
+/** An image behind its head, which bears the slot's own label once it is there. */
+export interface Body {
+  bytes: number;
+  sha256: string;
+}
+export const HEAD_BYTES = 4096;
+
+/** That of a raw image; undefined for what is unpacked into a file system of the node's own making. */
+export async function bodyOf(image: string): Promise<Body | undefined> {
+  const bytes = await readFile(image);
+  if (bytes.length < HEAD_BYTES || bytes.readUInt16LE(1024 + 0x38) !== EXT4_MAGIC) return undefined;
+  const body = bytes.subarray(HEAD_BYTES);
+  return { bytes: body.length, sha256: createHash('sha256').update(body).digest('hex') };
+}
 
 /** What the cuts of one boot's writes showed. */
 export interface CutsFound {
@@ -74,12 +93,13 @@ export async function record(
  * Rebuilds disks that end between two flushes, with what a power cut leaves of the later writes, and judges each. The
  * machine must be off.
  * @param count how many disks, over all recordings
+ * @param body what slot B must hold wherever GRUB boots it, where that is known byte for byte
  */
 export async function judgeCuts(
   bed: VmBed,
   node: VmNode,
   recordings: readonly Recording[],
-  { count, seed }: { count: number; seed: number },
+  { count, seed, body }: { count: number; seed: number; body?: Body | undefined },
 ): Promise<CutsFound> {
   const found: CutsFound = { disks: 0, partial: 0, boots: { A: 0, B: 0 }, broken: [] };
   const copy = path.join(bed.dir, 'replayed.raw');
@@ -91,7 +111,7 @@ export async function judgeCuts(
       const recording = recordings.find((one) => one.start === start);
       const share = Math.ceil(count / recordings.length);
       if (recording === undefined) await disk.apply(disk.entries.filter(({ length }) => length > 0));
-      else await new Judge(disk, recording, found).judge(share, random);
+      else await new Judge(disk, recording, found, body).judge(share, random);
     } finally {
       await disk.close();
     }
@@ -112,12 +132,14 @@ class Judge {
   readonly #disk: ReplayedDisk;
   readonly #recording: Recording;
   readonly #found: CutsFound;
+  readonly #body: Body | undefined;
   /** Writes to slot B in the whole log, and how many of them are on the disk for good. */
   readonly #allOfB: number;
   #durableOfB = 0;
 
-  constructor(disk: ReplayedDisk, recording: Recording, found: CutsFound) {
+  constructor(disk: ReplayedDisk, recording: Recording, found: CutsFound, body: Body | undefined) {
     this.#disk = disk;
+    this.#body = body;
     this.#recording = recording;
     this.#found = found;
     this.#allOfB = disk.entries.filter((entry) => touches(entry, 'B')).length;
@@ -176,10 +198,18 @@ class Judge {
     const kept = left.filter(({ write, bytes }) => touches(write, 'B') && bytes === write.length).length;
     const torn = left.some(({ write, bytes }) => touches(write, 'B') && bytes < write.length);
     const state = torn ? 'part' : this.#stateOfB(kept);
-    if (boots === 'B' && state !== 'whole') this.#broken(epoch, 'slot B boots, and is not what was verified');
+    if (boots === 'B' && !(state === 'whole' && (await this.#holdsBody()))) {
+      this.#broken(epoch, 'slot B boots, and is not what was verified');
+    }
     await this.#judgeLabels(epoch, boots);
     const persist = await PersistImage.of(this.#disk, AREAS.persist);
     for (const problem of await problemsOf(persist, env, state)) this.#broken(epoch, problem);
+  }
+
+  async #holdsBody(): Promise<boolean> {
+    if (this.#body === undefined) return true;
+    const { bytes, sha256 } = this.#body;
+    return (await this.#disk.sha256(AREAS.B.at + HEAD_BYTES, bytes)) === sha256;
   }
 
   #stateOfB(kept: number): 'untouched' | 'part' | 'whole' {
@@ -200,7 +230,7 @@ class Judge {
   async #labelOf(slot: Slot): Promise<string> {
     const bytes = await this.#disk.read(AREAS[slot].at + 1024, 1024);
     // s_magic at 0x38, s_volume_name at 0x78 (Linux, fs/ext4/ext4.h).
-    return bytes.readUInt16LE(0x38) === 0xef53 ? bytes.toString('latin1', 0x78, 0x88).replace(/\0.*$/s, '') : '';
+    return bytes.readUInt16LE(0x38) === EXT4_MAGIC ? bytes.toString('latin1', 0x78, 0x88).replace(/\0.*$/s, '') : '';
   }
 
   async #environment(): Promise<string> {

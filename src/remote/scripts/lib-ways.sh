@@ -207,7 +207,7 @@ ask_wget_once() { # URL ARGUMENT...
 		2>/dev/null || ended=$?
 	sed 's/^ *//' "$SCRATCH/wget.log" >"$SCRATCH/head"
 	STATUS=$(last_status)
-	FAULT=$(wget_fault "$ended" "$STATUS")
+	FAULT=$(wget_fault "$ended" "$STATUS" "$(tail -n 9 "$SCRATCH/wget.log")")
 }
 
 # Else a wget with OpenSSL would trust this node's authorities beside cacert.
@@ -221,7 +221,7 @@ own_trust() { # COMMAND ARGUMENT...
 
 # GNU Wget 1.21, "Wgetrc Commands"; ca_directory for one with GnuTLS, for the same reason.
 wget_config() {
-	printf '%s = %s\n' quiet on server_response on max_redirect 0 tries 1 netrc off hsts off robots off \
+	printf '%s = %s\n' verbose on progress dot:mega server_response on max_redirect 0 tries 1 netrc off hsts off robots off \
 		use_server_timestamps off auth_no_challenge on connect_timeout 10 dns_timeout 10 read_timeout "$STALL_SECONDS"
 	if [ -n "$PROXY" ]; then
 		printf '%s = %s\n' use_proxy on http_proxy "$PROXY" https_proxy "$PROXY"
@@ -236,17 +236,28 @@ wget_config() {
 	fi
 }
 
-wget_fault() { # EXIT-CODE STATUS: as wget(1) lists the codes; what the server said comes first
+wget_fault() { # EXIT-CODE STATUS LOG: as wget(1) lists the codes; what the server said comes first
 	case $1:$2 in
 	*:30[12378]) echo redirect ;;
 	*:[45]??) echo http ;;
 	0:2??) echo none ;;
 	3:*) echo not-written ;;
-	4:2??) echo short ;;
+	4:2??) case $3 in *'timed out'*) echo stalled ;; *) echo short ;; esac ;;
 	4:*) echo no-connection ;;
-	5:*) echo server-certificate ;;
+	5:*) wget_certificate_fault "$3" ;;
 	153:*) echo too-long ;;
 	*) echo "wget-$1" ;;
+	esac
+}
+
+# As wget 1.21 words it, over GnuTLS (src/gnutls.c) or OpenSSL (src/openssl.c). What has expired is not trusted either.
+wget_certificate_fault() { # LOG
+	case $1 in
+	*'not yet activated'* | *'not yet valid'*) echo early-server-certificate ;;
+	*'has expired'*) echo expired-server-certificate ;;
+	*'known issuer'* | *"issuer's authority"* | *elf-signed\ certificate*) echo strange-server-certificate ;;
+	*'not match hostname'* | *"n't match requested host name"* | *'alternative name matches'*) echo misnamed-server-certificate ;;
+	*) echo server-certificate ;;
 	esac
 }
 
@@ -287,7 +298,8 @@ explain_fault() { # why a request failed, without the URL's secrets
 	name:*) echo 'the name of the server cannot be resolved' ;;
 	unreachable:*) echo 'the server refuses the connection, or cannot be reached' ;;
 	no-connection:*) echo 'the server refuses the connection, or cannot be reached (its name, its port, TLS, a client certificate that it wants?)' ;;
-	short:*) echo 'the server ended the transfer too early, or nothing came for a minute' ;;
+	short:*) echo 'the server ended the transfer too early' ;;
+	stalled:*) echo 'nothing came for a minute' ;;
 	not-written:*) echo 'the node could not write what arrived' ;;
 	slow:*) echo 'no answer, or less than 10 KiB/s for a minute' ;;
 	no-ranges:*) echo 'the server answers no ranges' ;;

@@ -7,7 +7,7 @@ import { SCRIPT_EXITS } from '../../../src/remote/script-exits.ts';
 const containing = (text: string): unknown => expect.stringContaining(text);
 
 const explain = (change: Partial<ScriptFailure>) =>
-  explainScriptFailure({ node: 'worker-1', step: 'stage', stderr: '', ...change });
+  explainScriptFailure({ node: 'worker-1', step: 'stage', script: 'stage', stderr: '', ...change });
 
 describe('a script that failed', () => {
   it.each(Object.entries(SCRIPT_EXITS))('with %s (%i) says what, why and what next', (name, code) => {
@@ -38,9 +38,11 @@ describe('a script that failed', () => {
   );
 
   it('says of an image that changed since it was staged that the disk is to be looked at, not the spec', () => {
-    const { message, next } = explain({ code: SCRIPT_EXITS['checksum-mismatch'], step: 'write' });
+    const { message, next } = explain({ code: SCRIPT_EXITS['checksum-mismatch'], step: 'write', script: 'write' });
     expect(next).toContain('dmesg');
     expect(`${message}; ${next ?? ''}`).not.toMatch(/spec|server/);
+    const streamed = explain({ code: SCRIPT_EXITS['checksum-mismatch'], step: 'write', script: 'stream' });
+    expect(streamed.next).toMatch(/spec.*server/);
   });
 
   it.each([
