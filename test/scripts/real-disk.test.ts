@@ -244,6 +244,38 @@ describe.skipIf(why !== undefined)('on a real disk', () => {
     });
   });
 
+  it.each(['ext4', 'xfs'] as const)(
+    'an %s whose journal is to be replayed is looked into, and not written to',
+    async (type) => {
+      const tar = path.join(yard, 'dirty.tar');
+      sh('tar -C "$1" --numeric-owner -cf "$2" .', tree, tar);
+      const { steps } = await wayOf(tar);
+      const digest: Act = { host: 'blockdev --flushbufs "$SLOT"\nsha256sum <"$SLOT"' };
+      const ends = await inNode(type, tar, [
+        ...steps,
+        // As a power cut would leave it.
+        {
+          host: `mount "$SLOT" "$SEEN"\necho x >"$SEEN/etc/new"\nsync -f "$SEEN"\ncp "$FOLDER/b.img" "$FOLDER/cut.img"\numount "$SEEN"
+dd if="$FOLDER/cut.img" of="$SLOT" bs=1M conv=fsync status=none`,
+        },
+        { node: 'rm /persist/kubeos/slot-B\n' },
+        digest,
+        ...back,
+        ['observe', {}],
+        digest,
+        // It is one that a mount for writing would change.
+        { host: 'mount "$SLOT" "$SEEN"\numount "$SEEN"' },
+        digest,
+      ]);
+      expect(allEnded(ends).filter((end) => end !== 'ok')).toEqual([]);
+      const [before, , , looked, observed, after, , replayed] = ends.slice(-8);
+      expect(looked?.stdout).toBe(`version=${VERSION}\nbasis=content\n`);
+      expect(observed?.stdout).toContain(`B.version=${VERSION}\n`);
+      expect(after?.stdout).toBe(before?.stdout);
+      expect(replayed?.stdout).not.toBe(before?.stdout);
+    },
+  );
+
   it('a tar whose names alone fill 20 MiB is brought there by programs of no more than 32 MiB each', async () => {
     const many = path.join(yard, 'many');
     // Five folders with the longest names that there are, in each other.

@@ -111,6 +111,33 @@ describe.each(WAYS)('by %s, an image', (via) => {
     expect(asked).toEqual(['bytes=400000-']);
   });
 
+  it('goes on after the node lost its power amid a download', async () => {
+    const asked: (string | undefined)[] = [];
+    const server = await start((request, response) => {
+      if (request.method === 'GET') asked.push(request.headers.range);
+      if (request.method === 'GET' && asked.length === 1) {
+        response.writeHead(200, { 'Content-Length': bytes.length });
+        response.write(bytes.subarray(0, 300_000), () => request.socket.destroySoon());
+      } else file(image)(request, response);
+    });
+    // With the file as it broke off, the script waits before it goes on.
+    const { bin } = node;
+    node.bin = await makeBin(path.join(yard.dir, `bin-dying-${via}`), 'dash', {
+      ...{
+        curl: `#!/bin/sh\nexec ${await toolPath('curl')} "$@"\n`,
+        wget: `#!/bin/sh\nexec ${await toolPath('wget')} "$@"\n`,
+      },
+      sleep: '#!/bin/sh\n[ "$1" = 0.1 ] || kill -KILL 0\n',
+    });
+    expect(await stage(server.url, { via })).toMatchObject({ ended: 'SIGKILL' });
+    const left = (await stat(rooted('persist/KubeOS-Update/update.img.part'))).size;
+    expect(left).toBeGreaterThan(0);
+    node.bin = bin;
+    expect(await node.machine.boot()).toMatchObject({ kind: 'up', slot: 'A' });
+    expect(await stage(server.url, { via })).toMatchObject({ ended: 'ok' });
+    expect(asked).toEqual([undefined, `bytes=${left}-`]);
+  });
+
   it('comes with a certificate for the client, whose key and whose signed URL stand in no argument and no message', async () => {
     const server = await start(file(image), await certificates('mutual'));
     const mutual = { cacert: 'ca.crt', clientcert: 'client.crt', clientkey: 'client.key', flagsafe: false, via };
