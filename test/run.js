@@ -131,7 +131,7 @@ rmSync(out, { recursive: true, force: true });
 
 const { numPassedTests: passed = 0, numFailedTests: failed = 0, numPendingTests: skipped = 0 } = counted;
 for (const line of left) console.log(`NOT RUN  ${line}`);
-console.log('NOT RUN  the whole matrix of virtual machines, which takes some 45 minutes: npm run test:vm');
+console.log('NOT RUN  the whole matrix of virtual machines, which takes some 50 minutes: npm run test:vm');
 const realApis = (process.env.KUBEBUILDER_ASSETS ?? '').split(delimiter).filter((folder) => folder !== '');
 if (realApis.length === 0) {
   console.log('NOT RUN  whatever needs a real API server: KUBEBUILDER_ASSETS names no folder of etcd, kube-apiserver,');
